@@ -1,0 +1,5 @@
+//! pgflex: managed PostgreSQL servers on your own Docker hosts.
+
+pub mod clock;
+pub mod domain;
+pub mod poke;

@@ -1,0 +1,142 @@
+//! What fits where: facts of the hosts and what is promised of them, to a host or a reason.
+
+use super::catalog::{Sku, StorageSize};
+use super::host::{EngineFacts, Host, Overcommit};
+use super::ids::HostId;
+
+/// A host with its facts and the sum of what servers on it were promised.
+#[derive(Debug, Clone)]
+pub struct HostLoad {
+    pub host: Host,
+    /// `None` while the engine has never answered or does not answer now.
+    pub facts: Option<EngineFacts>,
+    pub promised: Promise,
+}
+
+/// Resources that servers were told they have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Promise {
+    pub servers: u32,
+    pub vcores: u32,
+    pub memory_bytes: u64,
+    pub storage_bytes: u64,
+}
+
+impl Promise {
+    pub fn plus(self, sku: &Sku, storage: &StorageSize) -> Promise {
+        Promise {
+            servers: self.servers + 1,
+            vcores: self.vcores + sku.vcores,
+            memory_bytes: self.memory_bytes + sku.memory_bytes(),
+            storage_bytes: self.storage_bytes + storage.bytes(),
+        }
+    }
+}
+
+/// Why a host cannot take a size, in words that stand on the closed choice. `None` when it can.
+pub fn reason_against(load: &HostLoad, sku: &Sku, storage: &StorageSize, policy: &Overcommit) -> Option<String> {
+    let Some(facts) = &load.facts else {
+        return Some("The host's Docker Engine does not answer.".into());
+    };
+    compute_reason(load, facts, sku, policy).or_else(|| storage_reason(load, facts, storage, policy))
+}
+
+fn compute_reason(load: &HostLoad, facts: &EngineFacts, sku: &Sku, policy: &Overcommit) -> Option<String> {
+    if sku.vcores > facts.cpus {
+        return Some(format!("Needs {} vCores; the host has {}.", sku.vcores, facts.cpus));
+    }
+    if f64::from(load.promised.vcores + sku.vcores) > f64::from(facts.cpus) * policy.vcores {
+        return Some(format!("{} of {:.0} vCores are promised already.", load.promised.vcores, f64::from(facts.cpus) * policy.vcores));
+    }
+    let memory_limit = facts.memory_bytes as f64 * policy.memory;
+    if (load.promised.memory_bytes + sku.memory_bytes()) as f64 > memory_limit {
+        let left = (memory_limit - load.promised.memory_bytes as f64).max(0.0);
+        return Some(format!("Needs {} GiB memory; {:.1} GiB are left.", sku.memory_gib, left / GIB));
+    }
+    None
+}
+
+fn storage_reason(load: &HostLoad, facts: &EngineFacts, storage: &StorageSize, policy: &Overcommit) -> Option<String> {
+    let total = facts.storage_total_bytes?;
+    let limit = total as f64 * policy.storage;
+    if (load.promised.storage_bytes + storage.bytes()) as f64 > limit {
+        let left = (limit - load.promised.storage_bytes as f64).max(0.0);
+        return Some(format!("Needs {}; {:.0} GiB are left.", storage.label(), left / GIB));
+    }
+    let free = facts.storage_free_bytes?;
+    (free < FREE_BYTES_MIN).then(|| format!("The host has only {:.1} GiB of free disk.", free as f64 / GIB))
+}
+
+const GIB: f64 = (1u64 << 30) as f64;
+/// A host with less free disk takes no new server: its first WAL segments would be at risk.
+const FREE_BYTES_MIN: u64 = 5 << 30;
+
+/// Chooses the host for a place: of those that can, the one with the most memory left; else the first reason.
+pub fn choose_host(loads: &[HostLoad], region: &str, zone: &str, sku: &Sku, storage: &StorageSize, policy: &Overcommit) -> Result<HostId, String> {
+    let here = loads.iter().filter(|load| load.host.serves(region, zone));
+    let mut reason = None;
+    let mut best: Option<(&HostLoad, u64)> = None;
+    for load in here {
+        match reason_against(load, sku, storage, policy) {
+            Some(text) => reason = reason.or(Some(text)),
+            None => {
+                let total = load.facts.as_ref().map_or(0, |facts| facts.memory_bytes);
+                let left = total.saturating_sub(load.promised.memory_bytes);
+                if best.is_none_or(|(_, most)| left > most) {
+                    best = Some((load, left));
+                }
+            }
+        }
+    }
+    match best {
+        Some((load, _)) => Ok(load.host.id.clone()),
+        None => Err(reason.unwrap_or_else(|| "No host serves this region and zone.".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(cpus: u32, memory_gib: u64, promised: Promise) -> HostLoad {
+        let facts = EngineFacts {
+            engine_id: "e".into(),
+            engine_version: "20.10".into(),
+            operating_system: "Debian".into(),
+            kernel: "6".into(),
+            cpus,
+            memory_bytes: memory_gib << 30,
+            storage_total_bytes: Some(200 << 30),
+            storage_free_bytes: Some(100 << 30),
+            images: vec![],
+        };
+        let id = HostId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
+        HostLoad { host: Host { id, name: "h".into(), address: "unix:///x".into(), places: vec![] }, facts: Some(facts), promised }
+    }
+
+    fn reason(load: &HostLoad, sku: &str, gib: u32) -> Option<String> {
+        reason_against(load, Sku::by_name(sku).unwrap(), StorageSize::by_gib(gib).unwrap(), &Overcommit::default())
+    }
+
+    #[test]
+    fn a_size_that_does_not_fit_says_why() {
+        let host = load(2, 24, Promise::default());
+        assert_eq!(reason(&host, "Standard_B1ms", 32), None);
+        assert!(reason(&host, "Standard_D4ds_v5", 32).unwrap().contains("4 vCores"));
+        assert!(reason(&host, "Standard_B1ms", 512).unwrap().contains("512 GiB"));
+        let full = load(2, 24, Promise { memory_bytes: 23 << 30, ..Promise::default() });
+        assert!(reason(&full, "Standard_B1ms", 32).unwrap().contains("memory"));
+        let oversold = load(2, 64, Promise { vcores: 8, ..Promise::default() });
+        assert!(reason(&oversold, "Standard_B1ms", 32).unwrap().contains("vCores"));
+    }
+
+    #[test]
+    fn a_silent_engine_takes_nothing() {
+        let silent = HostLoad { facts: None, ..load(2, 24, Promise::default()) };
+        assert!(reason(&silent, "Standard_B1ms", 32).unwrap().contains("does not answer"));
+        let sku = Sku::by_name("Standard_B1ms").unwrap();
+        let size = StorageSize::by_gib(32).unwrap();
+        assert!(choose_host(&[silent], "westeurope", "1", sku, size, &Overcommit::default()).is_err());
+        assert!(choose_host(&[load(2, 24, Promise::default())], "westeurope", "1", sku, size, &Overcommit::default()).is_ok());
+    }
+}

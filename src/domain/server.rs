@@ -1,0 +1,230 @@
+//! A managed server: what was asked (spec), what was last finished (settled state), what is shown.
+
+use super::catalog::{Sku, StorageSize};
+use super::ids::{HostId, MemberId, ServerId, UserId};
+use super::names::{AdminLogin, ServerName, Tag};
+use super::network::Access;
+use super::operation::OperationKind;
+use super::version::Major;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Everything a person asked for. Written by requests only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerSpec {
+    pub name: ServerName,
+    pub region: String,
+    pub zone: String,
+    pub major: Major,
+    /// Name of a SKU in the catalogue.
+    pub sku: String,
+    pub storage_gib: u32,
+    pub admin_login: AdminLogin,
+    pub access: Access,
+    pub tags: Vec<Tag>,
+}
+
+impl ServerSpec {
+    /// The size. Specs are parsed against the catalogue, which only grows, so the name is always found.
+    pub fn sku(&self) -> &'static Sku {
+        Sku::by_name(&self.sku).unwrap_or(&super::catalog::SKUS[0])
+    }
+
+    pub fn storage(&self) -> &'static StorageSize {
+        StorageSize::by_gib(self.storage_gib).unwrap_or(&super::catalog::STORAGE_SIZES[0])
+    }
+}
+
+/// Where the last finished operation left the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SettledState {
+    /// Nothing was finished yet.
+    New,
+    Ready,
+    Stopped,
+    /// The creation ended badly and was unwound, or a change could not be undone.
+    Failed,
+}
+
+impl SettledState {
+    pub const ALL: [SettledState; 4] = [SettledState::New, SettledState::Ready, SettledState::Stopped, SettledState::Failed];
+
+    pub fn key(self) -> &'static str {
+        match self {
+            SettledState::New => "New",
+            SettledState::Ready => "Ready",
+            SettledState::Stopped => "Stopped",
+            SettledState::Failed => "Failed",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.key() == text)
+    }
+}
+
+/// The state people see: the original's words, and our Failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerState {
+    Provisioning,
+    Ready,
+    Starting,
+    Stopping,
+    Stopped,
+    Restarting,
+    Updating,
+    Dropping,
+    Disabled,
+    Inaccessible,
+    Failed,
+}
+
+impl ServerState {
+    pub const ALL: [ServerState; 11] = [
+        ServerState::Provisioning,
+        ServerState::Ready,
+        ServerState::Starting,
+        ServerState::Stopping,
+        ServerState::Stopped,
+        ServerState::Restarting,
+        ServerState::Updating,
+        ServerState::Dropping,
+        ServerState::Disabled,
+        ServerState::Inaccessible,
+        ServerState::Failed,
+    ];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            ServerState::Provisioning => "Provisioning",
+            ServerState::Ready => "Ready",
+            ServerState::Starting => "Starting",
+            ServerState::Stopping => "Stopping",
+            ServerState::Stopped => "Stopped",
+            ServerState::Restarting => "Restarting",
+            ServerState::Updating => "Updating",
+            ServerState::Dropping => "Dropping",
+            ServerState::Disabled => "Disabled",
+            ServerState::Inaccessible => "Inaccessible",
+            ServerState::Failed => "Failed",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.label() == text)
+    }
+
+    /// The one place where settled state and active operation become a word. Ready means that no
+    /// work is under way, not that PostgreSQL answers: that is an observation, shown beside it.
+    pub fn shown(settled: SettledState, active: Option<OperationKind>) -> Self {
+        match (settled, active) {
+            (_, Some(OperationKind::Create)) => ServerState::Provisioning,
+            (_, Some(OperationKind::Delete)) => ServerState::Dropping,
+            (_, Some(OperationKind::Restart)) => ServerState::Restarting,
+            (_, Some(OperationKind::RenewCertificate)) => ServerState::Updating,
+            (SettledState::New, None) => ServerState::Provisioning,
+            (SettledState::Ready, None) => ServerState::Ready,
+            (SettledState::Stopped, None) => ServerState::Stopped,
+            (SettledState::Failed, None) => ServerState::Failed,
+        }
+    }
+}
+
+/// A server as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    pub id: ServerId,
+    pub spec: ServerSpec,
+    pub settled: SettledState,
+    /// Kind of the operation that holds the change lane, if any.
+    pub active: Option<OperationKind>,
+    /// Port on the gateway, given at creation and kept.
+    pub port: u16,
+    pub created_at: DateTime<Utc>,
+    pub created_by: Option<UserId>,
+    /// Grows with every write of the row; writes name the value they read.
+    pub version: i64,
+}
+
+impl Server {
+    pub fn state(&self) -> ServerState {
+        ServerState::shown(self.settled, self.active)
+    }
+}
+
+/// One PostgreSQL container of a server, as placed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    pub id: MemberId,
+    pub server_id: ServerId,
+    pub host_id: HostId,
+    /// Grows when the container is made anew around the same volume.
+    pub generation: i64,
+    /// Digest or tag of the image the container was made from; empty before it is known.
+    pub image: String,
+    /// Minor version text that PostgreSQL told, such as `17.11`; empty before the first answer.
+    pub postgres_version: String,
+}
+
+impl Member {
+    /// Name of the container. Derived from ids, so a second run finds the work of the first.
+    pub fn container(&self) -> String {
+        format!("pgflex-{}-g{}", self.id.short(), self.generation)
+    }
+
+    /// Name of the volume; the same for every generation.
+    pub fn volume(&self) -> String {
+        format!("pgflex-{}-data", self.id.short())
+    }
+
+    /// Name of the helper container that initialises the volume.
+    pub fn init_container(&self) -> String {
+        format!("pgflex-{}-init", self.id.short())
+    }
+}
+
+/// Name of a server's private network.
+pub fn network_name(server: &ServerId) -> String {
+    format!("pgflex-{}-net", server.short())
+}
+
+/// What was last seen of a member's container and of the PostgreSQL in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberFacts {
+    /// "running", "exited", … as the engine says; "missing" when there is no container.
+    pub container_state: String,
+    pub container_id: String,
+    pub started_at: Option<DateTime<Utc>>,
+    pub restarts: i64,
+    /// Last exit code while not running.
+    pub exit_code: Option<i64>,
+    pub address: Option<String>,
+    pub memory_limit_bytes: u64,
+    pub cpu_limit: f64,
+    /// Whether PostgreSQL answered a query; `None` when nobody asked.
+    pub accepts_queries: Option<bool>,
+    /// Why it did not answer.
+    pub probe_error: Option<String>,
+}
+
+/// Facts with the time they were observed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemberObservation {
+    pub member_id: MemberId,
+    pub observed_at: DateTime<Utc>,
+    pub facts: MemberFacts,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_active_operation_decides_what_is_shown() {
+        assert_eq!(ServerState::shown(SettledState::Ready, None), ServerState::Ready);
+        assert_eq!(ServerState::shown(SettledState::Failed, Some(OperationKind::Create)), ServerState::Provisioning);
+        for settled in SettledState::ALL {
+            assert_eq!(ServerState::shown(settled, Some(OperationKind::Delete)), ServerState::Dropping);
+        }
+    }
+}
