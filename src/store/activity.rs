@@ -1,0 +1,117 @@
+//! The activity log: append only; an operation's line learns its end.
+
+use super::codec::{flag, micros, parsed, time, time_option};
+use super::{Store, StoreError, WriteTx};
+use crate::clock::new_uuid;
+use crate::domain::activity::{Activity, ActivityOutcome, NewActivity};
+use crate::domain::ids::{ActivityId, OperationId, ServerId};
+use sqlx::FromRow;
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    at: i64,
+    actor_name: String,
+    address: String,
+    action: String,
+    subject: String,
+    server_id: Option<String>,
+    operation_id: Option<String>,
+    outcome: String,
+    detail: String,
+    ended_at: Option<i64>,
+}
+
+impl Row {
+    fn into_activity(self) -> Result<Activity, StoreError> {
+        Ok(Activity {
+            id: parsed(&self.id, ActivityId::parse, "activity id")?,
+            at: time(self.at),
+            actor_name: self.actor_name,
+            address: self.address,
+            action: self.action,
+            subject: self.subject,
+            server_id: self.server_id.as_deref().and_then(ServerId::parse),
+            operation_id: self.operation_id.as_deref().and_then(OperationId::parse),
+            outcome: parsed(&self.outcome, ActivityOutcome::parse, "activity outcome")?,
+            detail: self.detail,
+            ended_at: time_option(self.ended_at),
+        })
+    }
+}
+
+/// What to show of the log; empty texts and `None` do not filter.
+#[derive(Debug, Clone, Default)]
+pub struct ActivityFilter {
+    pub server_id: Option<ServerId>,
+    pub actor: String,
+    /// Beginning of the action, such as `server.`.
+    pub action: String,
+    /// Part of the subject.
+    pub subject: String,
+    pub outcome: Option<ActivityOutcome>,
+    /// Only lines older than this one: the last id of the page before.
+    pub before: Option<ActivityId>,
+}
+
+/// Lines on one page of the log.
+pub const ACTIVITY_PAGE: i64 = 50;
+
+impl WriteTx {
+    pub(super) async fn insert_activity(&mut self, line: &NewActivity) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO activity (id, at, user_id, actor_name, address, action, subject, server_id, operation_id, outcome, detail)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        )
+        .bind(new_uuid())
+        .bind(micros(self.now))
+        .bind(line.actor.user_id.as_ref().map(|id| id.as_str().to_owned()))
+        .bind(line.actor.name.clone())
+        .bind(line.actor.address.clone())
+        .bind(line.action)
+        .bind(line.subject.clone())
+        .bind(line.server_id.as_ref().map(|id| id.as_str().to_owned()))
+        .bind(line.operation_id.as_ref().map(|id| id.as_str().to_owned()))
+        .bind(line.outcome.key())
+        .bind(line.detail.clone())
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Writes on an operation's line how it ended.
+    pub async fn end_activity(&mut self, operation: &OperationId, outcome: ActivityOutcome, detail: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE activity SET outcome = $2, ended_at = $3, detail = CASE WHEN $4 = '' THEN detail ELSE $4 END WHERE operation_id = $1 AND outcome = 'Started'")
+            .bind(operation.as_str())
+            .bind(outcome.key())
+            .bind(micros(self.now))
+            .bind(detail)
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// One page of the log, newest first.
+    pub async fn activities(&self, filter: &ActivityFilter) -> Result<Vec<Activity>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT id, at, actor_name, address, action, subject, server_id, operation_id, outcome, detail, ended_at
+             FROM activity
+             WHERE ($1 = '' OR server_id = $1) AND ($2 = '' OR actor_name = $2) AND ($3 = '' OR action LIKE $3)
+               AND ($4 = '' OR lower(subject) LIKE $4) AND ($5 = '' OR outcome = $5) AND ($6 = 0 OR id < $7)
+             ORDER BY id DESC LIMIT $8",
+        )
+        .bind(filter.server_id.as_ref().map_or("", |id| id.as_str()).to_owned())
+        .bind(filter.actor.clone())
+        .bind(if filter.action.is_empty() { String::new() } else { format!("{}%", filter.action) })
+        .bind(if filter.subject.is_empty() { String::new() } else { format!("%{}%", filter.subject.to_lowercase()) })
+        .bind(filter.outcome.map_or("", ActivityOutcome::key))
+        .bind(flag(filter.before.is_some()))
+        .bind(filter.before.as_ref().map_or("", |id| id.as_str()).to_owned())
+        .bind(ACTIVITY_PAGE)
+        .fetch_all(self.read())
+        .await?;
+        rows.into_iter().map(Row::into_activity).collect()
+    }
+}

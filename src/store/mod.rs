@@ -1,0 +1,108 @@
+//! All SQL of pgflex, one file per noun. One text of SQL and DDL runs on SQLite and PostgreSQL
+//! (sqlx `Any`): columns are TEXT, BIGINT, DOUBLE PRECISION and BYTEA only, placeholders are `$n`,
+//! times are microseconds UTC, flags are 0 and 1, ids, enums and JSON are text.
+//!
+//! Rules that keep it right:
+//! - Every write goes through [`Store::begin_write`], and its commit says what the activity log gets.
+//! - Never read-then-write: `UPDATE … WHERE version = $n` (or the lease) and count the rows.
+//! - The rules of the domain are not here: the store neither decides nor explains.
+
+pub mod activity;
+mod codec;
+mod tx;
+
+pub use tx::{Record, WriteTx};
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyPool, ConnectOptions};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which database is behind the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// Handle to the metadata database. Clones share one pool.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: AnyPool,
+    dialect: Dialect,
+    /// One writer at a time on SQLite: waiting here is fair, waiting in SQLite is a busy loop.
+    writer: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Something went wrong between us and the database, or a row makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the metadata database refused a statement")]
+    Database(#[from] sqlx::Error),
+    #[error("the metadata database could not be brought to this version of pgflex")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    #[error("the metadata database holds a value this version does not understand: {0}")]
+    Value(String),
+    /// Somebody else wrote first, or the lease was lost: what was read is no longer so.
+    #[error("the row was changed by somebody else meanwhile")]
+    Stale,
+}
+
+impl StoreError {
+    /// Whether a unique index refused the row.
+    pub fn is_unique_violation(&self) -> bool {
+        matches!(self, StoreError::Database(error) if error.as_database_error().is_some_and(|e| e.is_unique_violation()))
+    }
+}
+
+/// Connections to the database, at most.
+const CONNECTIONS_MAX: u32 = 8;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+impl Store {
+    /// Opens the database of `url` (`sqlite://…` or `postgres://…`) and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or a migration fails: then nothing of that migration is left.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
+        let mut options = AnyConnectOptions::from_str(url)?;
+        options = options.log_statements(tracing::log::LevelFilter::Trace);
+        let pool = AnyPoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .acquire_timeout(Duration::from_secs(10))
+            .after_connect(move |connection, _| Box::pin(prepare(connection, dialect)))
+            .connect_with(options)
+            .await?;
+        MIGRATIONS.run(&pool).await?;
+        Ok(Self { pool, dialect, writer: Arc::default() })
+    }
+
+    /// The pool, for reading.
+    fn read(&self) -> &AnyPool {
+        &self.pool
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Closes every connection after the statements under way.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+async fn prepare(connection: &mut sqlx::AnyConnection, dialect: Dialect) -> Result<(), sqlx::Error> {
+    use sqlx::Executor;
+    if dialect == Dialect::Sqlite {
+        // FULL: a commit that a person was told about survives a power cut.
+        connection
+            .execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;")
+            .await?;
+    }
+    Ok(())
+}
