@@ -1,6 +1,12 @@
 //! pgflex: managed PostgreSQL servers on your own Docker hosts.
 
+pub mod certificates;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod engine;
+pub mod operations;
 pub mod poke;
+pub mod postgres;
+pub mod secrets;
 pub mod store;

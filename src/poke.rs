@@ -15,7 +15,12 @@ pub struct Poke {
 
 impl Default for Poke {
     fn default() -> Self {
-        Self { runner: Arc::default(), monitor: Arc::default(), routes: Arc::default(), progress: watch::channel(0).0 }
+        Self {
+            runner: Arc::default(),
+            monitor: Arc::default(),
+            routes: Arc::default(),
+            progress: watch::channel(0).0,
+        }
     }
 }
 

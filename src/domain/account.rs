@@ -90,15 +90,32 @@ pub fn parse_login(typed: &str) -> Result<String, Refusal> {
         return Err(Refusal::at("login", "A login has 2 to 64 characters."));
     }
     if !login.chars().all(|c| c.is_ascii_alphanumeric() || "._-@+".contains(c)) {
-        return Err(Refusal::at("login", "A login has only letters a-z, digits and the characters . _ - @ +"));
+        return Err(Refusal::at(
+            "login",
+            "A login has only letters a-z, digits and the characters . _ - @ +",
+        ));
     }
     Ok(login)
 }
 
 /// Words nobody may build a password on: the product, and the most common choices that reach twelve characters.
 const COMMON: &[&str] = &[
-    "password", "passwort", "qwerty", "letmein", "welcome", "iloveyou", "administrator", "pgflex", "postgres", "123456789",
-    "1234567890", "abcdefgh", "qwertyuiop", "changeme", "secretsecret", "trustno1",
+    "password",
+    "passwort",
+    "qwerty",
+    "letmein",
+    "welcome",
+    "iloveyou",
+    "administrator",
+    "pgflex",
+    "postgres",
+    "123456789",
+    "1234567890",
+    "abcdefgh",
+    "qwertyuiop",
+    "changeme",
+    "secretsecret",
+    "trustno1",
 ];
 
 /// Checks a portal password: 12 to 1,024 bytes, not the login, not a common one, no composition rules.
@@ -116,9 +133,15 @@ pub fn check_portal_password(password: &str, login: &str) -> Result<(), Refusal>
     }
     let mut rest = folded.clone();
     COMMON.iter().for_each(|word| rest = rest.replace(word, ""));
-    let distinct = rest.chars().filter(|c| c.is_alphabetic() || !c.is_ascii_digit()).collect::<std::collections::HashSet<_>>().len();
+    let distinct = rest
+        .chars()
+        .filter(|c| c.is_alphabetic() || !c.is_ascii_digit())
+        .collect::<std::collections::HashSet<_>>()
+        .len();
     if rest.chars().count() < 6 || distinct < 4 {
-        return refuse("This password is among the first that are guessed. Choose one that is less common.");
+        return refuse(
+            "This password is among the first that are guessed. Choose one that is less common.",
+        );
     }
     Ok(())
 }
@@ -152,7 +175,9 @@ mod tests {
     #[test]
     fn portal_passwords() {
         assert!(check_portal_password("correct horse battery", "ann").is_ok());
-        for bad in ["short", "passwordpassword", "123456789012", "aaaaaaaaaaaaaaaa", "my-name-is-ann!!"] {
+        for bad in
+            ["short", "passwordpassword", "123456789012", "aaaaaaaaaaaaaaaa", "my-name-is-ann!!"]
+        {
             assert!(check_portal_password(bad, "ann").is_err(), "{bad}");
         }
     }

@@ -32,8 +32,12 @@ pub enum ActivityOutcome {
 }
 
 impl ActivityOutcome {
-    pub const ALL: [ActivityOutcome; 4] =
-        [ActivityOutcome::Started, ActivityOutcome::Succeeded, ActivityOutcome::Failed, ActivityOutcome::Refused];
+    pub const ALL: [ActivityOutcome; 4] = [
+        ActivityOutcome::Started,
+        ActivityOutcome::Succeeded,
+        ActivityOutcome::Failed,
+        ActivityOutcome::Refused,
+    ];
 
     pub fn key(self) -> &'static str {
         match self {

@@ -38,9 +38,15 @@ impl Tier {
     /// One sentence that helps to choose.
     pub fn purpose(self) -> &'static str {
         match self {
-            Tier::Burstable => "Development, tests and small sites that need the full CPU now and then.",
-            Tier::GeneralPurpose => "Most production work: balanced CPU and memory, 4 GiB per vCore.",
-            Tier::MemoryOptimized => "Large caches, analytics, many connections: about 8 GiB per vCore.",
+            Tier::Burstable => {
+                "Development, tests and small sites that need the full CPU now and then."
+            }
+            Tier::GeneralPurpose => {
+                "Most production work: balanced CPU and memory, 4 GiB per vCore."
+            }
+            Tier::MemoryOptimized => {
+                "Large caches, analytics, many connections: about 8 GiB per vCore."
+            }
         }
     }
 
@@ -158,7 +164,11 @@ impl StorageSize {
 
     /// Text such as "128 GiB" or "4 TiB".
     pub fn label(&self) -> String {
-        if self.gib >= 1024 { format!("{} TiB", self.gib / 1024) } else { format!("{} GiB", self.gib) }
+        if self.gib >= 1024 {
+            format!("{} TiB", self.gib / 1024)
+        } else {
+            format!("{} GiB", self.gib)
+        }
     }
 }
 

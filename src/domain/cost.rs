@@ -82,7 +82,8 @@ mod tests {
     #[test]
     fn an_estimate_is_compute_plus_storage() {
         let prices = PriceList::default();
-        let estimate = prices.estimate(Sku::by_name("Standard_D2ds_v5").unwrap(), StorageSize::by_gib(128).unwrap());
+        let estimate = prices
+            .estimate(Sku::by_name("Standard_D2ds_v5").unwrap(), StorageSize::by_gib(128).unwrap());
         assert!((estimate.compute - 124.1).abs() < 1e-9 && (estimate.storage - 14.08).abs() < 1e-9);
         assert_eq!(prices.text(estimate.total()), "€ 138.18");
     }

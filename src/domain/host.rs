@@ -25,7 +25,8 @@ pub struct Place {
 
 impl Host {
     pub fn serves(&self, region: &str, zone: &str) -> bool {
-        self.places.is_empty() || self.places.iter().any(|place| place.region == region && place.zone == zone)
+        self.places.is_empty()
+            || self.places.iter().any(|place| place.region == region && place.zone == zone)
     }
 }
 

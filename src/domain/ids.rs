@@ -73,7 +73,13 @@ mod tests {
     fn only_canonical_uuids_are_ids() {
         let good = "01890a5d-ac96-774b-bcce-b302099a8057";
         assert_eq!(ServerId::parse(good).unwrap().short(), "b302099a8057");
-        for bad in ["", "x", "01890A5D-ac96-774b-bcce-b302099a8057", "01890a5dac96774bbcceb302099a8057", "../../etc/passwd"] {
+        for bad in [
+            "",
+            "x",
+            "01890A5D-ac96-774b-bcce-b302099a8057",
+            "01890a5dac96774bbcceb302099a8057",
+            "../../etc/passwd",
+        ] {
             assert_eq!(ServerId::parse(bad), None, "{bad}");
         }
     }

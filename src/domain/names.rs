@@ -55,8 +55,21 @@ pub struct AdminLogin(String);
 
 /// Names that belong to the service, to PostgreSQL, or that everybody guesses first.
 const RESERVED_LOGINS: &[&str] = &[
-    "azure_superuser", "azure_pg_admin", "admin", "administrator", "root", "guest", "public", "postgres", "none", "user",
-    "current_user", "session_user", "current_role", "replication", "all",
+    "azure_superuser",
+    "azure_pg_admin",
+    "admin",
+    "administrator",
+    "root",
+    "guest",
+    "public",
+    "postgres",
+    "none",
+    "user",
+    "current_user",
+    "session_user",
+    "current_role",
+    "replication",
+    "all",
 ];
 
 impl AdminLogin {
@@ -72,14 +85,19 @@ impl AdminLogin {
             return refuse("An administrator login has 1 to 63 characters.".into());
         }
         if !login.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return refuse("An administrator login has only letters a-z, digits and underscores.".into());
+            return refuse(
+                "An administrator login has only letters a-z, digits and underscores.".into(),
+            );
         }
         if login.as_bytes()[0].is_ascii_digit() {
             return refuse("An administrator login begins with a letter.".into());
         }
         let folded = login.to_ascii_lowercase();
         if folded.starts_with("pg_") || folded.starts_with("pgflex") {
-            return refuse("Logins that begin with pg_ or pgflex belong to the service. Choose another.".into());
+            return refuse(
+                "Logins that begin with pg_ or pgflex belong to the service. Choose another."
+                    .into(),
+            );
         }
         if RESERVED_LOGINS.contains(&folded.as_str()) {
             return refuse(format!("{folded} is a reserved name. Choose another."));
@@ -109,7 +127,9 @@ pub fn check_admin_password(password: &str, login: &str) -> Result<(), Refusal> 
         password.chars().any(|c| !c.is_ascii_alphanumeric()),
     ];
     if classes.iter().filter(|present| **present).count() < 3 {
-        return refuse("A password has characters of at least three kinds: upper case, lower case, digit, other.");
+        return refuse(
+            "A password has characters of at least three kinds: upper case, lower case, digit, other.",
+        );
     }
     if login.len() >= 3 && password.to_ascii_lowercase().contains(&login.to_ascii_lowercase()) {
         return refuse("The password must not contain the administrator login.");
@@ -140,11 +160,17 @@ impl Tag {
         if name.is_empty() {
             return refuse(format!("The tag with the value “{value}” needs a name."));
         }
-        if name.chars().count() > Self::NAME_LENGTH_MAX || value.chars().count() > Self::VALUE_LENGTH_MAX {
+        if name.chars().count() > Self::NAME_LENGTH_MAX
+            || value.chars().count() > Self::VALUE_LENGTH_MAX
+        {
             return refuse("A tag name has at most 64 characters, a tag value at most 256.".into());
         }
-        if name.chars().chain(value.chars()).any(char::is_control) || name.contains(['<', '>', '%', '&', '\\', '?', '/', ':', ',']) {
-            return refuse(format!("The tag name “{name}” may not contain < > % & \\ ? / : , or control characters."));
+        if name.chars().chain(value.chars()).any(char::is_control)
+            || name.contains(['<', '>', '%', '&', '\\', '?', '/', ':', ','])
+        {
+            return refuse(format!(
+                "The tag name “{name}” may not contain < > % & \\ ? / : , or control characters."
+            ));
         }
         Ok(Some(Self { name: name.to_owned(), value: value.to_owned() }))
     }
@@ -159,7 +185,19 @@ mod tests {
         for good in ["abc", "a-b", "shop-1", "Shop", &"a".repeat(63)] {
             assert!(ServerName::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "ab", "-abc", "abc-", "a_b", "a b", "a--b", "ärger", "a.b", "abc\n x", &"a".repeat(64)] {
+        for bad in [
+            "",
+            "ab",
+            "-abc",
+            "abc-",
+            "a_b",
+            "a b",
+            "a--b",
+            "ärger",
+            "a.b",
+            "abc\n x",
+            &"a".repeat(64),
+        ] {
             assert!(ServerName::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(ServerName::parse(" Shop ").unwrap().as_str(), "shop");
@@ -170,7 +208,20 @@ mod tests {
         for good in ["a", "shopadmin", "App_1"] {
             assert!(AdminLogin::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "pg_x", "PG_x", "azure_superuser", "admin", "Root", "postgres", "pgflex_control", "a-b", "1a", "a\"b", &"a".repeat(64)] {
+        for bad in [
+            "",
+            "pg_x",
+            "PG_x",
+            "azure_superuser",
+            "admin",
+            "Root",
+            "postgres",
+            "pgflex_control",
+            "a-b",
+            "1a",
+            "a\"b",
+            &"a".repeat(64),
+        ] {
             assert!(AdminLogin::parse(bad).is_err(), "{bad}");
         }
     }
@@ -179,7 +230,14 @@ mod tests {
     fn admin_passwords_need_length_and_three_classes() {
         assert!(check_admin_password("Secret123", "shop").is_ok());
         assert!(check_admin_password("secret-123", "shop").is_ok());
-        for bad in ["Sec123!", "secretsecret", "secret123", "Shop1234x!shop", "Secret\t123", &"aA1".repeat(43)] {
+        for bad in [
+            "Sec123!",
+            "secretsecret",
+            "secret123",
+            "Shop1234x!shop",
+            "Secret\t123",
+            &"aA1".repeat(43),
+        ] {
             assert!(check_admin_password(bad, "shop").is_err(), "{bad}");
         }
     }

@@ -37,14 +37,18 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
-    pub const EVERYONE: AddressRange = AddressRange { start: Ipv4Addr::UNSPECIFIED, end: Ipv4Addr::BROADCAST };
+    pub const EVERYONE: AddressRange =
+        AddressRange { start: Ipv4Addr::UNSPECIFIED, end: Ipv4Addr::BROADCAST };
 
     /// Parses two typed addresses. An empty end means the single start address.
     pub fn parse(start: &str, end: &str) -> Result<Self, Refusal> {
         let from = parse_address("start", start)?;
         let to = if end.trim().is_empty() { from } else { parse_address("end", end)? };
         if to < from {
-            return Err(Refusal::at("end", format!("The end {to} is below the start {from}. Exchange them.")));
+            return Err(Refusal::at(
+                "end",
+                format!("The end {to} is below the start {from}. Exchange them."),
+            ));
         }
         Ok(Self { start: from, end: to })
     }
@@ -63,8 +67,13 @@ fn parse_address(field: &'static str, typed: &str) -> Result<Ipv4Addr, Refusal> 
     let typed = typed.trim();
     match typed.parse::<IpAddr>() {
         Ok(IpAddr::V4(address)) => Ok(address),
-        Ok(IpAddr::V6(_)) => Err(Refusal::at(field, "Rules hold IPv4 addresses. This is an IPv6 address.")),
-        Err(_) if typed.contains('/') => Err(Refusal::at(field, "Write a range as its first and last address, not with a slash.")),
+        Ok(IpAddr::V6(_)) => {
+            Err(Refusal::at(field, "Rules hold IPv4 addresses. This is an IPv6 address."))
+        }
+        Err(_) if typed.contains('/') => Err(Refusal::at(
+            field,
+            "Write a range as its first and last address, not with a slash.",
+        )),
         Err(_) => Err(Refusal::at(field, "Enter an IPv4 address such as 203.0.113.7.")),
     }
 }
@@ -117,10 +126,15 @@ mod tests {
     #[test]
     fn ranges_are_inclusive_and_ordered() {
         let range = AddressRange::parse("10.0.0.1", "10.0.0.9").unwrap();
-        assert!(range.contains("10.0.0.1".parse().unwrap()) && range.contains("10.0.0.9".parse().unwrap()));
+        assert!(
+            range.contains("10.0.0.1".parse().unwrap())
+                && range.contains("10.0.0.9".parse().unwrap())
+        );
         assert!(!range.contains("10.0.0.10".parse().unwrap()));
         assert_eq!(AddressRange::parse("10.0.0.1", "").unwrap().end, Ipv4Addr::new(10, 0, 0, 1));
-        for (start, end) in [("10.0.0.2", "10.0.0.1"), ("::1", ""), ("10.0.0.0/8", ""), ("300.1.1.1", ""), ("", "")] {
+        for (start, end) in
+            [("10.0.0.2", "10.0.0.1"), ("::1", ""), ("10.0.0.0/8", ""), ("300.1.1.1", ""), ("", "")]
+        {
             assert!(AddressRange::parse(start, end).is_err(), "{start} {end}");
         }
     }

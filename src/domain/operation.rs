@@ -16,8 +16,12 @@ pub enum OperationKind {
 }
 
 impl OperationKind {
-    pub const ALL: [OperationKind; 4] =
-        [OperationKind::Create, OperationKind::Delete, OperationKind::Restart, OperationKind::RenewCertificate];
+    pub const ALL: [OperationKind; 4] = [
+        OperationKind::Create,
+        OperationKind::Delete,
+        OperationKind::Restart,
+        OperationKind::RenewCertificate,
+    ];
 
     /// Word in the store; never reused for another meaning.
     pub fn key(self) -> &'static str {
@@ -57,9 +61,15 @@ impl OperationKind {
     pub fn availability(self) -> &'static str {
         match self {
             OperationKind::Create => "The database becomes available when the last step is done.",
-            OperationKind::Delete => "The database is unavailable from the first step on, for good.",
-            OperationKind::Restart => "The database is unavailable from “Stop PostgreSQL” until “Wait until it accepts connections” is done; open connections end.",
-            OperationKind::RenewCertificate => "The database stays available; new connections see the new certificate.",
+            OperationKind::Delete => {
+                "The database is unavailable from the first step on, for good."
+            }
+            OperationKind::Restart => {
+                "The database is unavailable from “Stop PostgreSQL” until “Wait until it accepts connections” is done; open connections end."
+            }
+            OperationKind::RenewCertificate => {
+                "The database stays available; new connections see the new certificate."
+            }
         }
     }
 
@@ -75,22 +85,40 @@ impl OperationKind {
     /// Operations in one lane of a server exclude one another.
     pub fn lane(self) -> Lane {
         match self {
-            OperationKind::Create | OperationKind::Delete | OperationKind::Restart | OperationKind::RenewCertificate => Lane::Change,
+            OperationKind::Create
+            | OperationKind::Delete
+            | OperationKind::Restart
+            | OperationKind::RenewCertificate => Lane::Change,
         }
     }
 
     /// Whether it may start now. The reason is for the control it closes.
-    pub fn check_legal(self, settled: SettledState, active: Option<OperationKind>) -> Result<(), Refusal> {
+    pub fn check_legal(
+        self,
+        settled: SettledState,
+        active: Option<OperationKind>,
+    ) -> Result<(), Refusal> {
         if let Some(active) = active {
-            return Err(Refusal::whole(format!("“{}” is under way. Wait until it has ended.", active.label())));
+            return Err(Refusal::whole(format!(
+                "“{}” is under way. Wait until it has ended.",
+                active.label()
+            )));
         }
         let allowed = match self {
             OperationKind::Create => matches!(settled, SettledState::New | SettledState::Failed),
             OperationKind::Delete => true,
-            OperationKind::Restart | OperationKind::RenewCertificate => settled == SettledState::Ready,
+            OperationKind::Restart | OperationKind::RenewCertificate => {
+                settled == SettledState::Ready
+            }
         };
         let state = ServerState::shown(settled, None).label();
-        if allowed { Ok(()) } else { Err(Refusal::whole(format!("The server is {state}. This needs a server that is Ready."))) }
+        if allowed {
+            Ok(())
+        } else {
+            Err(Refusal::whole(format!(
+                "The server is {state}. This needs a server that is Ready."
+            )))
+        }
     }
 }
 
@@ -166,12 +194,21 @@ impl OperationStatus {
 
     /// Whether the operation holds its lane. A parked one does, so that nothing builds on half-done work.
     pub fn is_active(self) -> bool {
-        matches!(self, OperationStatus::Queued | OperationStatus::Running | OperationStatus::Undoing | OperationStatus::NeedsAttention)
+        matches!(
+            self,
+            OperationStatus::Queued
+                | OperationStatus::Running
+                | OperationStatus::Undoing
+                | OperationStatus::NeedsAttention
+        )
     }
 
     /// Whether nothing more will happen without a person.
     pub fn is_settled(self) -> bool {
-        !matches!(self, OperationStatus::Queued | OperationStatus::Running | OperationStatus::Undoing)
+        !matches!(
+            self,
+            OperationStatus::Queued | OperationStatus::Running | OperationStatus::Undoing
+        )
     }
 }
 
@@ -207,6 +244,17 @@ pub struct Operation {
     pub deadline_at: DateTime<Utc>,
     /// The earlier operation that this one tries again.
     pub retry_of: Option<OperationId>,
+}
+
+/// The right to run one operation for a while. Every write of a running operation names it, and
+/// the store refuses the write when owner or fence are no longer those of the row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub operation_id: OperationId,
+    /// Name of the runner, unique for each start of a process.
+    pub owner: String,
+    /// Grows each time the operation is claimed.
+    pub fence: i64,
 }
 
 /// How one step stands.
@@ -300,7 +348,8 @@ mod tests {
 
     #[test]
     fn one_change_at_a_time_and_only_from_the_right_state() {
-        let busy = OperationKind::Restart.check_legal(SettledState::Ready, Some(OperationKind::Delete));
+        let busy =
+            OperationKind::Restart.check_legal(SettledState::Ready, Some(OperationKind::Delete));
         assert!(busy.unwrap_err().text.contains("Delete server"));
         assert!(OperationKind::Restart.check_legal(SettledState::Ready, None).is_ok());
         assert!(OperationKind::Restart.check_legal(SettledState::Failed, None).is_err());

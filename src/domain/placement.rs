@@ -34,29 +34,53 @@ impl Promise {
 }
 
 /// Why a host cannot take a size, in words that stand on the closed choice. `None` when it can.
-pub fn reason_against(load: &HostLoad, sku: &Sku, storage: &StorageSize, policy: &Overcommit) -> Option<String> {
+pub fn reason_against(
+    load: &HostLoad,
+    sku: &Sku,
+    storage: &StorageSize,
+    policy: &Overcommit,
+) -> Option<String> {
     let Some(facts) = &load.facts else {
         return Some("The host's Docker Engine does not answer.".into());
     };
-    compute_reason(load, facts, sku, policy).or_else(|| storage_reason(load, facts, storage, policy))
+    compute_reason(load, facts, sku, policy)
+        .or_else(|| storage_reason(load, facts, storage, policy))
 }
 
-fn compute_reason(load: &HostLoad, facts: &EngineFacts, sku: &Sku, policy: &Overcommit) -> Option<String> {
+fn compute_reason(
+    load: &HostLoad,
+    facts: &EngineFacts,
+    sku: &Sku,
+    policy: &Overcommit,
+) -> Option<String> {
     if sku.vcores > facts.cpus {
         return Some(format!("Needs {} vCores; the host has {}.", sku.vcores, facts.cpus));
     }
     if f64::from(load.promised.vcores + sku.vcores) > f64::from(facts.cpus) * policy.vcores {
-        return Some(format!("{} of {:.0} vCores are promised already.", load.promised.vcores, f64::from(facts.cpus) * policy.vcores));
+        return Some(format!(
+            "{} of {:.0} vCores are promised already.",
+            load.promised.vcores,
+            f64::from(facts.cpus) * policy.vcores
+        ));
     }
     let memory_limit = facts.memory_bytes as f64 * policy.memory;
     if (load.promised.memory_bytes + sku.memory_bytes()) as f64 > memory_limit {
         let left = (memory_limit - load.promised.memory_bytes as f64).max(0.0);
-        return Some(format!("Needs {} GiB memory; {:.1} GiB are left.", sku.memory_gib, left / GIB));
+        return Some(format!(
+            "Needs {} GiB memory; {:.1} GiB are left.",
+            sku.memory_gib,
+            left / GIB
+        ));
     }
     None
 }
 
-fn storage_reason(load: &HostLoad, facts: &EngineFacts, storage: &StorageSize, policy: &Overcommit) -> Option<String> {
+fn storage_reason(
+    load: &HostLoad,
+    facts: &EngineFacts,
+    storage: &StorageSize,
+    policy: &Overcommit,
+) -> Option<String> {
     let total = facts.storage_total_bytes?;
     let limit = total as f64 * policy.storage;
     if (load.promised.storage_bytes + storage.bytes()) as f64 > limit {
@@ -64,7 +88,8 @@ fn storage_reason(load: &HostLoad, facts: &EngineFacts, storage: &StorageSize, p
         return Some(format!("Needs {}; {:.0} GiB are left.", storage.label(), left / GIB));
     }
     let free = facts.storage_free_bytes?;
-    (free < FREE_BYTES_MIN).then(|| format!("The host has only {:.1} GiB of free disk.", free as f64 / GIB))
+    (free < FREE_BYTES_MIN)
+        .then(|| format!("The host has only {:.1} GiB of free disk.", free as f64 / GIB))
 }
 
 const GIB: f64 = (1u64 << 30) as f64;
@@ -72,7 +97,14 @@ const GIB: f64 = (1u64 << 30) as f64;
 const FREE_BYTES_MIN: u64 = 5 << 30;
 
 /// Chooses the host for a place: of those that can, the one with the most memory left; else the first reason.
-pub fn choose_host(loads: &[HostLoad], region: &str, zone: &str, sku: &Sku, storage: &StorageSize, policy: &Overcommit) -> Result<HostId, String> {
+pub fn choose_host(
+    loads: &[HostLoad],
+    region: &str,
+    zone: &str,
+    sku: &Sku,
+    storage: &StorageSize,
+    policy: &Overcommit,
+) -> Result<HostId, String> {
     let here = loads.iter().filter(|load| load.host.serves(region, zone));
     let mut reason = None;
     let mut best: Option<(&HostLoad, u64)> = None;
@@ -111,11 +143,20 @@ mod tests {
             images: vec![],
         };
         let id = HostId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
-        HostLoad { host: Host { id, name: "h".into(), address: "unix:///x".into(), places: vec![] }, facts: Some(facts), promised }
+        HostLoad {
+            host: Host { id, name: "h".into(), address: "unix:///x".into(), places: vec![] },
+            facts: Some(facts),
+            promised,
+        }
     }
 
     fn reason(load: &HostLoad, sku: &str, gib: u32) -> Option<String> {
-        reason_against(load, Sku::by_name(sku).unwrap(), StorageSize::by_gib(gib).unwrap(), &Overcommit::default())
+        reason_against(
+            load,
+            Sku::by_name(sku).unwrap(),
+            StorageSize::by_gib(gib).unwrap(),
+            &Overcommit::default(),
+        )
     }
 
     #[test]
@@ -136,7 +177,19 @@ mod tests {
         assert!(reason(&silent, "Standard_B1ms", 32).unwrap().contains("does not answer"));
         let sku = Sku::by_name("Standard_B1ms").unwrap();
         let size = StorageSize::by_gib(32).unwrap();
-        assert!(choose_host(&[silent], "westeurope", "1", sku, size, &Overcommit::default()).is_err());
-        assert!(choose_host(&[load(2, 24, Promise::default())], "westeurope", "1", sku, size, &Overcommit::default()).is_ok());
+        assert!(
+            choose_host(&[silent], "westeurope", "1", sku, size, &Overcommit::default()).is_err()
+        );
+        assert!(
+            choose_host(
+                &[load(2, 24, Promise::default())],
+                "westeurope",
+                "1",
+                sku,
+                size,
+                &Overcommit::default()
+            )
+            .is_ok()
+        );
     }
 }

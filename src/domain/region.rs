@@ -42,6 +42,11 @@ pub fn default_regions() -> Vec<Region> {
         ("japaneast", "Japan East", "Asia Pacific"),
         ("australiaeast", "Australia East", "Asia Pacific"),
     ]
-    .map(|(key, label, group)| Region { key: key.into(), label: label.into(), group: group.into(), zones: default_zones() })
+    .map(|(key, label, group)| Region {
+        key: key.into(),
+        label: label.into(),
+        group: group.into(),
+        zones: default_zones(),
+    })
     .to_vec()
 }

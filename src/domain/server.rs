@@ -47,7 +47,8 @@ pub enum SettledState {
 }
 
 impl SettledState {
-    pub const ALL: [SettledState; 4] = [SettledState::New, SettledState::Ready, SettledState::Stopped, SettledState::Failed];
+    pub const ALL: [SettledState; 4] =
+        [SettledState::New, SettledState::Ready, SettledState::Stopped, SettledState::Failed];
 
     pub fn key(self) -> &'static str {
         match self {
@@ -222,9 +223,15 @@ mod tests {
     #[test]
     fn an_active_operation_decides_what_is_shown() {
         assert_eq!(ServerState::shown(SettledState::Ready, None), ServerState::Ready);
-        assert_eq!(ServerState::shown(SettledState::Failed, Some(OperationKind::Create)), ServerState::Provisioning);
+        assert_eq!(
+            ServerState::shown(SettledState::Failed, Some(OperationKind::Create)),
+            ServerState::Provisioning
+        );
         for settled in SettledState::ALL {
-            assert_eq!(ServerState::shown(settled, Some(OperationKind::Delete)), ServerState::Dropping);
+            assert_eq!(
+                ServerState::shown(settled, Some(OperationKind::Delete)),
+                ServerState::Dropping
+            );
         }
     }
 }

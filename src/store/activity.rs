@@ -80,7 +80,12 @@ impl WriteTx {
     }
 
     /// Writes on an operation's line how it ended.
-    pub async fn end_activity(&mut self, operation: &OperationId, outcome: ActivityOutcome, detail: &str) -> Result<(), StoreError> {
+    pub async fn end_activity(
+        &mut self,
+        operation: &OperationId,
+        outcome: ActivityOutcome,
+        detail: &str,
+    ) -> Result<(), StoreError> {
         sqlx::query("UPDATE activity SET outcome = $2, ended_at = $3, detail = CASE WHEN $4 = '' THEN detail ELSE $4 END WHERE operation_id = $1 AND outcome = 'Started'")
             .bind(operation.as_str())
             .bind(outcome.key())

@@ -28,11 +28,18 @@ pub(super) fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".into())
 }
 
-pub(super) fn from_json<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, StoreError> {
+pub(super) fn from_json<T: DeserializeOwned>(
+    text: &str,
+    what: &'static str,
+) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Value(format!("{what}: {error}")))
 }
 
 /// A stored word or id through its own parser.
-pub(super) fn parsed<T>(text: &str, parse: impl Fn(&str) -> Option<T>, what: &'static str) -> Result<T, StoreError> {
+pub(super) fn parsed<T>(
+    text: &str,
+    parse: impl Fn(&str) -> Option<T>,
+    what: &'static str,
+) -> Result<T, StoreError> {
     parse(text).ok_or_else(|| StoreError::Value(format!("{what} {text:?}")))
 }

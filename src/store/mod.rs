@@ -9,6 +9,7 @@
 
 pub mod activity;
 mod codec;
+pub mod operations;
 mod tx;
 
 pub use tx::{Record, WriteTx};
@@ -96,7 +97,10 @@ impl Store {
     }
 }
 
-async fn prepare(connection: &mut sqlx::AnyConnection, dialect: Dialect) -> Result<(), sqlx::Error> {
+async fn prepare(
+    connection: &mut sqlx::AnyConnection,
+    dialect: Dialect,
+) -> Result<(), sqlx::Error> {
     use sqlx::Executor;
     if dialect == Dialect::Sqlite {
         // FULL: a commit that a person was told about survives a power cut.

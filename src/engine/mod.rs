@@ -1,0 +1,186 @@
+//! The Docker hosts, in our words. Nothing above this module knows bollard.
+//!
+//! Contract of every implementation:
+//! - Each call has a deadline of its own; an engine that hangs gives [`EngineError::Silent`].
+//! - `ensure_*` look first: what is there under the name with our labels is adopted, what is there with
+//!   other labels is refused ([`EngineError::Foreign`]), what is missing is made.
+//! - `remove_*` of something absent is success. Nothing without our install label is ever touched.
+//! - A lost reply is unknown, not failure: callers run the step again.
+
+pub mod blueprint;
+pub mod docker;
+#[cfg(feature = "test-util")]
+pub mod fake;
+pub mod image;
+
+use crate::domain::host::EngineFacts;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Labels that say whose an object is and from which the store can be rebuilt.
+pub type Labels = BTreeMap<String, String>;
+
+/// Label keys. Values are text; `SPEC` is the server's spec as JSON, without secrets.
+pub mod label {
+    pub const INSTALL: &str = "pgflex.install";
+    pub const SERVER: &str = "pgflex.server";
+    pub const SERVER_NAME: &str = "pgflex.server.name";
+    pub const MEMBER: &str = "pgflex.member";
+    pub const GENERATION: &str = "pgflex.generation";
+    pub const OPERATION: &str = "pgflex.operation";
+    pub const SPEC: &str = "pgflex.spec";
+    /// "1" on everything a test makes, so that the clean-up finds it.
+    pub const TEST: &str = "pgflex.test";
+}
+
+/// Why an engine did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// No answer in time, or no connection: the engine may or may not have done it.
+    #[error("the Docker Engine does not answer: {0}")]
+    Silent(String),
+    /// An object of that name exists and is not ours.
+    #[error("{0} exists and does not belong to this pgflex")]
+    Foreign(String),
+    /// What the call needs is not there.
+    #[error("{0} does not exist")]
+    Missing(String),
+    /// The engine said no, and would say it again.
+    #[error("the Docker Engine refused: {0}")]
+    Refused(String),
+    /// The host has no room.
+    #[error("the host has no space left: {0}")]
+    NoSpace(String),
+}
+
+impl EngineError {
+    /// Whether trying again later can help without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, EngineError::Silent(_))
+    }
+}
+
+/// A network of its own for one server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkSpec {
+    pub name: String,
+    pub labels: Labels,
+}
+
+/// A named volume.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VolumeSpec {
+    pub name: String,
+    pub labels: Labels,
+}
+
+/// A container, as ensured. The spec is fixed at creation; a change makes a new generation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerSpec {
+    pub name: String,
+    pub image: String,
+    /// Arguments, never through a shell; the first is the program.
+    pub command: Vec<String>,
+    pub labels: Labels,
+    /// Volume mounted at [`blueprint::VOLUME_PATH`].
+    pub volume: String,
+    /// Network and the names under which the container is reached in it; `None` for no network at all.
+    pub network: Option<(String, Vec<String>)>,
+    pub vcores: f64,
+    pub memory_bytes: u64,
+    pub shm_bytes: u64,
+    pub pids_max: i64,
+    /// Whether the engine starts it again by itself.
+    pub restart: bool,
+    /// Seconds between the stop signal and the kill.
+    pub stop_seconds: i64,
+}
+
+/// A file put into a volume through a container that need not run. Owner and group are the image's postgres user.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileSpec {
+    /// Path below the volume, such as `config/postgresql.conf`.
+    pub path: String,
+    pub mode: u32,
+    pub content: Vec<u8>,
+}
+
+/// A container as the engine sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerFacts {
+    pub id: String,
+    pub name: String,
+    pub labels: Labels,
+    pub image: String,
+    /// "created", "running", "exited", …
+    pub state: String,
+    pub started_at: Option<DateTime<Utc>>,
+    pub exit_code: Option<i64>,
+    pub restarts: i64,
+    /// Address in its first network, while running.
+    pub address: Option<String>,
+    pub memory_limit_bytes: u64,
+    pub cpu_limit: f64,
+}
+
+/// Kind and name of an object with our install label.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OwnedObject {
+    /// "container", "volume" or "network".
+    pub kind: &'static str,
+    pub name: String,
+    pub labels: Labels,
+}
+
+/// State of an image that is being made ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageProgress {
+    /// Present; the identity by digest and the exact PostgreSQL version in it, such as `17.11`.
+    Ready { id: String, version: String },
+    /// Being made in the background; what it does now, and lines since the start.
+    Building { now: String, lines: Vec<String> },
+}
+
+/// One Docker Engine.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// What the engine says of itself.
+    async fn facts(&self) -> Result<EngineFacts, EngineError>;
+
+    /// Makes the image of a major ready, in the background where that takes long. Call again to see how far it is.
+    /// A build that failed gives its error once; the next call starts anew.
+    async fn ensure_image(
+        &self,
+        major: crate::domain::version::Major,
+    ) -> Result<ImageProgress, EngineError>;
+
+    async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), EngineError>;
+    async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
+
+    async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError>;
+    /// Deletes the data. Only the deletion of a server and the undo of its creation call this.
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
+
+    /// Makes the container without starting it.
+    async fn ensure_container(&self, spec: &ContainerSpec) -> Result<(), EngineError>;
+    /// Stops (kill after a grace of seconds) and removes the container, never its volume.
+    async fn remove_container(&self, name: &str) -> Result<(), EngineError>;
+    /// Puts files below the volume path of a container, running or not, replacing what is there.
+    async fn put_files(&self, container: &str, files: &[FileSpec]) -> Result<(), EngineError>;
+    /// Starts it; a running one is success.
+    async fn start_container(&self, name: &str) -> Result<(), EngineError>;
+    /// Stops it with its stop signal; a stopped one is success.
+    async fn stop_container(&self, name: &str, grace: Duration) -> Result<(), EngineError>;
+    /// Sends a signal such as `SIGHUP` to the container's first process.
+    async fn signal_container(&self, name: &str, signal: &str) -> Result<(), EngineError>;
+    /// Waits until the container has ended, at most `patience`; its exit code, or `None` while it runs.
+    async fn wait_exit(&self, name: &str, patience: Duration) -> Result<Option<i64>, EngineError>;
+    /// The last lines the container wrote, oldest first.
+    async fn tail(&self, name: &str, lines: usize) -> Result<Vec<String>, EngineError>;
+    /// `None` when there is no such container.
+    async fn container(&self, name: &str) -> Result<Option<ContainerFacts>, EngineError>;
+    /// Everything with our install label.
+    async fn owned(&self) -> Result<Vec<OwnedObject>, EngineError>;
+}

@@ -1,0 +1,106 @@
+//! The little that a step may touch.
+
+use crate::certificates::Authority;
+use crate::clock::Clock;
+use crate::domain::ids::HostId;
+use crate::domain::operation::{Lease, Operation};
+use crate::domain::server::{Member, Server};
+use crate::engine::Engine;
+use crate::operations::step::StepError;
+use crate::poke::Poke;
+use crate::postgres::Postgres;
+use crate::secrets::Sealer;
+use crate::store::Store;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What steps and the runner share; made once in `app.rs`.
+pub struct Services {
+    pub store: Store,
+    pub engines: HashMap<HostId, Arc<dyn Engine>>,
+    pub postgres: Arc<dyn Postgres>,
+    pub clock: Arc<dyn Clock>,
+    pub sealer: Sealer,
+    pub authority: Authority,
+    pub poke: Poke,
+    pub settings: OperationSettings,
+}
+
+/// Settings that steps need.
+#[derive(Debug, Clone)]
+pub struct OperationSettings {
+    /// Random id of this installation; label on everything we make.
+    pub install_id: String,
+    pub endpoint_host: String,
+    pub endpoint_domain: String,
+    /// Extra label for the clean-up after tests.
+    pub is_test: bool,
+}
+
+impl OperationSettings {
+    /// Host name of a server's endpoint on the shared port.
+    pub fn endpoint_of(&self, server_name: &str) -> String {
+        format!("{server_name}.{}", self.endpoint_domain)
+    }
+}
+
+/// One step's view: the operation it belongs to, the server, its members, what earlier steps gave.
+pub struct StepContext {
+    pub services: Arc<Services>,
+    pub operation: Operation,
+    pub server: Server,
+    /// The first is the primary as placed.
+    pub members: Vec<Member>,
+    /// Output of every finished step, by name.
+    pub outputs: HashMap<String, serde_json::Value>,
+    pub(super) lease: Lease,
+    pub(super) step: &'static str,
+}
+
+impl StepContext {
+    /// The only member of a server without high availability.
+    pub fn member(&self) -> Result<&Member, StepError> {
+        self.members.first().ok_or_else(|| {
+            StepError::permanent(
+                "The server has no member on record.",
+                "Delete the server and create it again.",
+            )
+        })
+    }
+
+    /// The engine of a member's host.
+    pub fn engine(&self, member: &Member) -> Result<&Arc<dyn Engine>, StepError> {
+        let why = || {
+            StepError::Transient(
+                "The member's host is not in the configuration of this process.".into(),
+            )
+        };
+        self.services.engines.get(&member.host_id).ok_or_else(why)
+    }
+
+    /// What an earlier step gave.
+    pub fn output<T: DeserializeOwned>(&self, step: &str) -> Result<T, StepError> {
+        let value = self.outputs.get(step).cloned().unwrap_or(serde_json::Value::Null);
+        serde_json::from_value(value).map_err(|_| {
+            StepError::permanent(
+                format!("The result of “{step}” is missing."),
+                "Try the operation again from the start.",
+            )
+        })
+    }
+
+    /// Writes a line into the operation's log. A line that cannot be written is no reason to fail.
+    pub async fn log(&self, line: impl Into<String>) {
+        let now = self.services.clock.now();
+        let written = self
+            .services
+            .store
+            .append_operation_log(&self.lease, now, self.step, &[line.into()])
+            .await;
+        if let Err(error) = written {
+            tracing::warn!(operation.id = %self.operation.id, step = self.step, %error, "a log line was not written");
+        }
+        self.services.poke.progress();
+    }
+}

@@ -1,0 +1,4 @@
+//! Durable work.
+
+pub mod context;
+pub mod step;
