@@ -9,7 +9,10 @@
 
 pub mod activity;
 mod codec;
+pub mod drafts;
+pub mod hosts;
 pub mod operations;
+pub mod servers;
 mod tx;
 
 pub use tx::{Record, WriteTx};
