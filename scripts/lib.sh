@@ -26,9 +26,11 @@ state_dir() {
 explain() {
     local log=$1
     if grep -qi 'no space left on device\|not enough free disk space\|not have enough free space' "$log"; then
-        say "the disk is full ($(df -h --output=avail / | tail -n 1 | tr -d ' ') free on /): make room and run this again"
+        say "a disk is full ('df -h' shows which): make room and run this again"
     elif grep -qi 'temporary failure resolving\|could not resolve\|could not connect\|unable to connect\|network is unreachable\|connection timed out\|failed to fetch\|EAI_AGAIN\|ECONNREFUSED\|ENOTFOUND' "$log"; then
         say "the package server cannot be reached: check the network, the proxy settings and the package sources, then run this again"
+    elif grep -qi 'self-signed certificate\|SELF_SIGNED_CERT\|certificate verif\|unable to get local issuer' "$log"; then
+        say "the certificate of the package server is not trusted here: a proxy's own authority has to be made known (for npm by NODE_EXTRA_CA_CERTS)"
     elif grep -qi 'unable to locate package\|has no installation candidate' "$log"; then
         say "the package sources of this machine do not have it: 'apt-get update' and the sources in /etc/apt tell why"
     elif grep -qi 'could not get lock\|unable to acquire the dpkg' "$log"; then
@@ -75,5 +77,8 @@ engine_answers() {
     fi
 }
 
-# Is process $1 alive and really the program $2? A number left in a file may belong to another process by now.
-runs() { [ -n "$1" ] && [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ]; }
+# Is process $1 alive and really the program $2? A number left in a file may belong to another process by now,
+# and a dead one that nobody has collected yet still has a name but no command line.
+runs() {
+    [ -n "$1" ] && [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ] && [ -n "$(tr -d '\0' 2>/dev/null <"/proc/$1/cmdline")" ]
+}
