@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod monitor;
 pub mod operations;
 pub mod poke;
 pub mod postgres;

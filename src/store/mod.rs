@@ -12,6 +12,8 @@ mod codec;
 pub mod drafts;
 pub mod hosts;
 pub mod operations;
+pub mod progress;
+pub mod routes;
 pub mod servers;
 mod tx;
 

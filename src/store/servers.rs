@@ -230,19 +230,27 @@ impl Store {
         Ok(row.and_then(|(at,)| at).map(time))
     }
 
-    /// Keeps what was seen of a member.
-    pub async fn observe_member(&self, member: &MemberId, now: DateTime<Utc>, facts: &MemberFacts) -> Result<(), StoreError> {
+    /// Keeps what was seen of members, all in one transaction: a tick costs one sync of the disk.
+    pub async fn observe_members(&self, now: DateTime<Utc>, seen: &[(MemberId, MemberFacts)]) -> Result<(), StoreError> {
         let mut tx = self.begin_write(now).await?;
-        sqlx::query(
-            "INSERT INTO member_observations (member_id, observed_at, facts) SELECT id, $2, $3 FROM members WHERE id = $1
-             ON CONFLICT (member_id) DO UPDATE SET observed_at = excluded.observed_at, facts = excluded.facts",
-        )
-        .bind(member.as_str())
-        .bind(micros(now))
-        .bind(json(facts))
-        .execute(&mut *tx.tx)
-        .await?;
+        for (member, facts) in seen {
+            sqlx::query(
+                "INSERT INTO member_observations (member_id, observed_at, facts) SELECT id, $2, $3 FROM members WHERE id = $1
+                 ON CONFLICT (member_id) DO UPDATE SET observed_at = excluded.observed_at, facts = excluded.facts",
+            )
+            .bind(member.as_str())
+            .bind(micros(now))
+            .bind(json(facts))
+            .execute(&mut *tx.tx)
+            .await?;
+        }
         tx.commit(super::Record::Nothing("an observation is no change that anybody asked for")).await
+    }
+
+    /// Ids of every server on record.
+    pub async fn server_ids(&self) -> Result<std::collections::HashSet<String>, StoreError> {
+        let rows: Vec<(String,)> = sqlx::query_as("SELECT id FROM servers").fetch_all(self.read()).await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 }
 
