@@ -15,6 +15,8 @@ pub mod operations;
 pub mod progress;
 pub mod routes;
 pub mod servers;
+#[cfg(feature = "test-util")]
+pub mod testing;
 mod tx;
 
 pub use tx::{Record, WriteTx};

@@ -1,0 +1,4 @@
+//! Sweeps: each walks over everything of a sort and fails when something new is not covered.
+
+mod layers;
+mod migrations;
