@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod gateway;
 pub mod operations;
 pub mod poke;
 pub mod postgres;

@@ -10,6 +10,7 @@
 pub mod activity;
 mod codec;
 pub mod operations;
+pub mod routes;
 mod tx;
 
 pub use tx::{Record, WriteTx};
