@@ -104,8 +104,7 @@ impl Default for HelloReader {
 impl HelloReader {
     /// Takes the next bytes and says how far it is. After any answer but [`Hello::More`] bytes are not looked at.
     pub fn push(&mut self, bytes: &[u8]) -> &Hello {
-        // One byte at a time costs too much and all at once would depend on the cut: records are
-        // fed by the reader itself, and it is asked after each feeding.
+        // Bytes above the limit are never fed, so that the answer does not depend on where they were cut.
         let mut rest = &bytes[..bytes.len().min(HELLO_BYTES_MAX - self.taken)];
         while self.answer == Hello::More && !rest.is_empty() {
             let before = rest.len();
@@ -129,6 +128,144 @@ impl HelloReader {
                 name: accepted.client_hello().server_name().map(str::to_ascii_lowercase),
             },
             Err(_) => Hello::Malformed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn message(code: u32, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(8 + body.len()).unwrap();
+        [&length.to_be_bytes()[..], &code.to_be_bytes(), body].concat()
+    }
+
+    /// A ClientHello as rustls sends it, with a name or, given an address, without.
+    fn hello(name: &str) -> Vec<u8> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let name = rustls::pki_types::ServerName::try_from(name.to_owned()).unwrap();
+        let mut bytes = vec![];
+        rustls::ClientConnection::new(Arc::new(config), name)
+            .unwrap()
+            .write_tls(&mut bytes)
+            .unwrap();
+        bytes
+    }
+
+    /// The same handshake message cut into TLS records of `size` bytes.
+    fn fragmented(hello: &[u8], size: usize) -> Vec<u8> {
+        let record = |piece: &[u8]| {
+            let length = u16::try_from(piece.len()).unwrap().to_be_bytes();
+            [&[0x16, 3, 1][..], &length, piece].concat()
+        };
+        hello[5..].chunks(size).flat_map(record).collect()
+    }
+
+    fn read_cut(bytes: &[u8], cuts: &[usize]) -> Hello {
+        let mut reader = HelloReader::default();
+        let mut at = 0;
+        for cut in cuts.iter().copied().chain([bytes.len()]) {
+            let end = cut.clamp(at, bytes.len());
+            reader.push(&bytes[at..end]);
+            at = end;
+        }
+        reader.push(&[]).clone()
+    }
+
+    #[test]
+    fn first_messages() {
+        let cancel = message(CANCEL_CODE, &[0; 8]);
+        let long_cancel = message(CANCEL_CODE, &[0; 260]);
+        for (bytes, first, length) in [
+            (SSL_REQUEST.to_vec(), First::SslRequest, 8),
+            (message(GSSENC_CODE, &[]), First::GssencRequest, 8),
+            (cancel, First::CancelRequest, 16),
+            (long_cancel, First::CancelRequest, 268),
+            (message(0x0003_0000, b"user\0x\0\0"), First::Startup, 16),
+            (message(0x0003_0002, b"user\0x\0\0"), First::Startup, 16),
+            (vec![0x16], First::DirectTls, 0),
+        ] {
+            assert_eq!(parse_first(&bytes), Parsed::Message(first, length));
+        }
+        for bad in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            &[0, 0, 0, 7],
+            &[0, 0, 0, 0],
+            &[0xff; 8],
+            &message(0x0002_0000, &[0; 30]),
+            &message(CANCEL_CODE, &[0; 300]),
+            &message(CANCEL_CODE, &[]),
+            &message(SSL_CODE, &[0]),
+        ] {
+            assert_eq!(parse_first(bad), Parsed::Malformed, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_from_whole_and_fragmented_hellos() {
+        let bytes = hello("Demo.Example.Test");
+        let name = Hello::Complete { name: Some("demo.example.test".into()) };
+        assert_eq!(read_cut(&bytes, &[]), name);
+        assert_eq!(read_cut(&fragmented(&bytes, 1), &[]), name);
+        assert_eq!(read_cut(&hello("192.0.2.1"), &[]), Hello::Complete { name: None });
+        assert_eq!(read_cut(&bytes[..60], &[]), Hello::More);
+        assert_eq!(read_cut(b"GET / HTTP/1.1\r\n\r\n", &[]), Hello::Malformed);
+    }
+
+    #[test]
+    fn a_hello_without_end_is_too_long() {
+        // A handshake message of 60,000 bytes in records of 1,000.
+        let head = [1, 0, 0xea, 0x60, 3, 3];
+        let body: Vec<u8> = head.into_iter().chain(std::iter::repeat_n(7, 60_000)).collect();
+        let bytes = fragmented(&[&[0; 5][..], &body].concat(), 1000);
+        assert_eq!(read_cut(&bytes, &[]), Hello::TooLong);
+        let cuts: Vec<usize> = (0..bytes.len()).step_by(700).collect();
+        assert_eq!(read_cut(&bytes, &cuts), Hello::TooLong);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = parse_first(&bytes);
+            let _ = read_cut(&bytes, &[]);
+            let tls = [&[0x16, 3, 1][..], &bytes].concat();
+            let _ = read_cut(&tls, &[]);
+        }
+
+        #[test]
+        fn a_first_message_is_the_same_at_any_length(code in prop::sample::select(vec![SSL_CODE, CANCEL_CODE, GSSENC_CODE, 0x0003_0000, 7]),
+                                                     body in prop::collection::vec(any::<u8>(), 0..64)) {
+            let bytes = message(code, &body);
+            let whole = parse_first(&bytes);
+            for end in 0..bytes.len() {
+                match parse_first(&bytes[..end]) {
+                    Parsed::More(wanted) => prop_assert!(wanted > end),
+                    early => prop_assert_eq!(early, whole),
+                }
+            }
+        }
+
+        #[test]
+        fn a_hello_is_the_same_however_it_is_cut(size in 1usize..600, cuts in prop::collection::vec(0usize..900, 0..20),
+                                                 flip in prop::option::of((0usize..300, any::<u8>())),
+                                                 after in prop::collection::vec(any::<u8>(), 0..50)) {
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            let mut bytes = fragmented(&hello("demo.example.test"), size);
+            if let Some((at, value)) = flip {
+                let at = at % bytes.len();
+                bytes[at] = value;
+            }
+            bytes.extend(after);
+            prop_assert_eq!(read_cut(&bytes, &cuts), read_cut(&bytes, &[]));
         }
     }
 }

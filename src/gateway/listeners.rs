@@ -49,18 +49,27 @@ impl Listeners {
             let what = format!("shared port {}", self.shared_port);
             wanted.insert(self.shared_port, (Door::Shared, what));
         }
+        self.close_all_but(&wanted).await;
+        self.troubles.retain(|port, _| wanted.contains_key(port));
+        for (port, (door, what)) in wanted {
+            if !self.open.contains_key(&port) {
+                self.open_port(port, door, &what).await;
+            }
+        }
+    }
+
+    /// Closes every port.
+    pub async fn close(&mut self) {
+        self.close_all_but(&BTreeMap::new()).await;
+    }
+
+    async fn close_all_but(&mut self, wanted: &BTreeMap<u16, (Door, String)>) {
         let closed: Vec<u16> =
             self.open.keys().filter(|port| !wanted.contains_key(port)).copied().collect();
         for listener in closed.into_iter().filter_map(|port| self.open.remove(&port)) {
             listener.abort();
             // The socket is closed when the task is gone, and its port may be wanted again at once.
             let _ = listener.await;
-        }
-        self.troubles.retain(|port, _| wanted.contains_key(port));
-        for (port, (door, what)) in wanted {
-            if !self.open.contains_key(&port) {
-                self.open_port(port, door, &what).await;
-            }
         }
     }
 

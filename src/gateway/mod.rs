@@ -183,7 +183,16 @@ impl Follower {
         }
     }
 
-    async fn leave(self) {
+    /// Closes everything, and only then takes the gateway off the list: whoever reads the list may
+    /// trust that a gateway that is not on it forwards nothing.
+    async fn leave(mut self) {
+        self.listeners.close().await;
+        let cut = self.registry.apply(Table::default());
+        if !self.registry.wait_gone(&cut, CUT_MAX).await {
+            return tracing::error!(
+                "cut connections are not closed yet; the gateway stays on the list"
+            );
+        }
         let now = self.clock.now();
         if let Err(error) = self.store.forget_gateway(now, &self.id).await {
             tracing::debug!(%error, "the gateway could not take itself off the list");

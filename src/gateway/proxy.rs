@@ -41,6 +41,9 @@ pub enum Door {
     Shared,
 }
 
+/// Bytes to make room for before each read of an opening.
+const HEAR_BYTES: usize = 2048;
+
 /// Why an opening did not lead to a connection.
 enum Ended {
     Refused(Reason),
@@ -162,6 +165,7 @@ impl Talk {
     }
 
     async fn hear(&mut self) -> Result<(), Ended> {
+        self.heard.reserve(HEAR_BYTES);
         match self.stream.read_buf(&mut self.heard).await? {
             0 => Err(Ended::Gone),
             _ => Ok(()),
