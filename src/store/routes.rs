@@ -373,3 +373,6 @@ impl WriteTx {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
