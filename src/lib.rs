@@ -5,11 +5,8 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod engine;
-<<<<<<< HEAD
 pub mod monitor;
-=======
 pub mod gateway;
->>>>>>> gateway
 pub mod operations;
 pub mod poke;
 pub mod postgres;
