@@ -33,7 +33,10 @@ pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn logged(task: &'static str, tick: impl Future<Output = Result<(), crate::store::StoreError>>) {
+async fn logged(
+    task: &'static str,
+    tick: impl Future<Output = Result<(), crate::store::StoreError>>,
+) {
     if let Err(error) = tick.await {
         tracing::warn!(task, error = %chain(&error), "a tick failed; the next one tries again");
     }

@@ -32,28 +32,52 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     let looks = hosts.iter().filter_map(|host| Some((host, services.engines.get(&host.id)?)));
     for (host, engine) in looks {
         match look_at_host(engine, &known).await {
-            Ok((facts, orphans)) => services.store.observe_host(&host.id, services.clock.now(), &facts, &orphans).await?,
+            Ok((facts, orphans)) => {
+                services
+                    .store
+                    .observe_host(&host.id, services.clock.now(), &facts, &orphans)
+                    .await?
+            }
             Err(error) => {
                 silent.insert(host.id.clone());
-                services.store.observe_host_silent(&host.id, services.clock.now(), &error.to_string()).await?;
+                services
+                    .store
+                    .observe_host_silent(&host.id, services.clock.now(), &error.to_string())
+                    .await?;
             }
         }
     }
-    let members: Vec<_> = services.store.members_all().await?.into_iter().filter(|(member, _, _)| !silent.contains(&member.host_id)).collect();
+    let members: Vec<_> = services
+        .store
+        .members_all()
+        .await?
+        .into_iter()
+        .filter(|(member, _, _)| !silent.contains(&member.host_id))
+        .collect();
     let seen: Vec<(Member, MemberFacts)> = futures_util::stream::iter(members)
         .map(|(member, _, settled)| look_at_member(services, member, settled))
         .buffer_unordered(LOOKS_AT_ONCE)
         .filter_map(|look| async { look })
         .collect()
         .await;
-    let rows: Vec<(MemberId, MemberFacts)> = seen.iter().map(|(member, facts)| (member.id.clone(), facts.clone())).collect();
+    let rows: Vec<(MemberId, MemberFacts)> =
+        seen.iter().map(|(member, facts)| (member.id.clone(), facts.clone())).collect();
     services.store.observe_members(services.clock.now(), &rows).await?;
     follow_addresses(services, &seen).await
 }
 
-async fn look_at_host(engine: &Arc<dyn Engine>, known: &HashSet<String>) -> Result<(crate::domain::host::EngineFacts, Vec<Orphan>), EngineError> {
+async fn look_at_host(
+    engine: &Arc<dyn Engine>,
+    known: &HashSet<String>,
+) -> Result<(crate::domain::host::EngineFacts, Vec<Orphan>), EngineError> {
     let facts = engine.facts().await?;
-    let orphans = engine.owned().await?.into_iter().filter(|object| !is_explained(object, known)).map(orphan).collect();
+    let orphans = engine
+        .owned()
+        .await?
+        .into_iter()
+        .filter(|object| !is_explained(object, known))
+        .map(orphan)
+        .collect();
     Ok((facts, orphans))
 }
 
@@ -68,7 +92,11 @@ fn orphan(object: OwnedObject) -> Orphan {
     Orphan { kind: object.kind.into(), name: object.name, server }
 }
 
-async fn look_at_member(services: &Arc<Services>, member: Member, settled: SettledState) -> Option<(Member, MemberFacts)> {
+async fn look_at_member(
+    services: &Arc<Services>,
+    member: Member,
+    settled: SettledState,
+) -> Option<(Member, MemberFacts)> {
     let engine = services.engines.get(&member.host_id)?;
     let container = engine.container(&member.container()).await.ok()?;
     let mut facts = container.as_ref().map_or_else(missing, container_facts);
@@ -80,10 +108,22 @@ async fn look_at_member(services: &Arc<Services>, member: Member, settled: Settl
     Some((member, facts))
 }
 
-async fn ask(services: &Arc<Services>, member: &Member, facts: &MemberFacts) -> (bool, Option<String>) {
-    let address = facts.address.as_deref().and_then(|text| text.parse().ok()).map(|ip| SocketAddr::new(ip, access::POSTGRES_PORT));
-    let Some(address) = address else { return (false, Some("the container has no address".into())) };
-    let Ok(Some(server)) = services.store.server(&member.server_id).await else { return (false, Some("the server is not on record".into())) };
+async fn ask(
+    services: &Arc<Services>,
+    member: &Member,
+    facts: &MemberFacts,
+) -> (bool, Option<String>) {
+    let address = facts
+        .address
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .map(|ip| SocketAddr::new(ip, access::POSTGRES_PORT));
+    let Some(address) = address else {
+        return (false, Some("the container has no address".into()));
+    };
+    let Ok(Some(server)) = services.store.server(&member.server_id).await else {
+        return (false, Some("the server is not on record".into()));
+    };
     let target = match access::target(services, &server, address).await {
         Ok(target) => target,
         Err(error) => return (false, Some(error.to_string())),
@@ -125,15 +165,21 @@ fn container_facts(container: &ContainerFacts) -> MemberFacts {
 }
 
 /// Routes whose member is seen elsewhere and on which nothing is under way.
-async fn follow_addresses(services: &Arc<Services>, seen: &[(Member, MemberFacts)]) -> Result<(), StoreError> {
+async fn follow_addresses(
+    services: &Arc<Services>,
+    seen: &[(Member, MemberFacts)],
+) -> Result<(), StoreError> {
     let snapshot = services.store.route_snapshot(&services.settings.endpoint_domain).await?;
-    let routes: HashMap<&str, &Route> = snapshot.routes.iter().map(|route| (route.server_id.as_str(), route)).collect();
+    let routes: HashMap<&str, &Route> =
+        snapshot.routes.iter().map(|route| (route.server_id.as_str(), route)).collect();
     for (member, facts) in seen {
         let Some(route) = routes.get(member.server_id.as_str()) else { continue };
         let Some(address) = moved_to(route, facts) else { continue };
         let mut tx = services.store.begin_write(services.clock.now()).await?;
         let server = tx.lock_server(&member.server_id).await?;
-        if server.is_some_and(|server| server.settled == SettledState::Ready && server.active.is_none_or(keeps_address)) {
+        if server.is_some_and(|server| {
+            server.settled == SettledState::Ready && server.active.is_none_or(keeps_address)
+        }) {
             tx.set_route(&member.server_id, Some(address), route.state).await?;
             tx.commit(Record::Nothing("the engine gave the container another address")).await?;
             tracing::info!(server.id = %member.server_id, %address, "the route follows the container");
@@ -151,7 +197,8 @@ fn keeps_address(kind: OperationKind) -> bool {
 }
 
 fn moved_to(route: &Route, facts: &MemberFacts) -> Option<SocketAddr> {
-    let ip = facts.address.as_deref().filter(|_| facts.container_state == "running")?.parse().ok()?;
+    let ip =
+        facts.address.as_deref().filter(|_| facts.container_state == "running")?.parse().ok()?;
     let address = SocketAddr::new(ip, access::POSTGRES_PORT);
     (route.target != Some(address) && route.state != RouteState::Held).then_some(address)
 }
@@ -166,7 +213,10 @@ mod tests {
         let object = |server: Option<&str>| OwnedObject {
             kind: "volume",
             name: "v".into(),
-            labels: server.map(|id| (label::SERVER.to_owned(), id.to_owned())).into_iter().collect(),
+            labels: server
+                .map(|id| (label::SERVER.to_owned(), id.to_owned()))
+                .into_iter()
+                .collect(),
         };
         assert!(is_explained(&object(Some("s1")), &known));
         assert!(is_explained(&object(None), &known));

@@ -15,13 +15,16 @@ use std::sync::Arc;
 /// When the store does not answer.
 pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     let now = services.clock.now();
-    let due = services.store.expiring_secrets(secret::SERVER_CERTIFICATE, now + RENEW_BEFORE).await?;
+    let due =
+        services.store.expiring_secrets(secret::SERVER_CERTIFICATE, now + RENEW_BEFORE).await?;
     let door = Door { store: &services.store, clock: &*services.clock, poke: &services.poke };
     for server in due {
         match door.submit(OperationKind::RenewCertificate, &server, &Actor::system(), None).await {
             Ok(_) => {}
             // Something else is under way; the next tick asks again, thirty days are left.
-            Err(SubmitError::Refused(why)) => tracing::info!(server.id = %server, %why, "a certificate is renewed later"),
+            Err(SubmitError::Refused(why)) => {
+                tracing::info!(server.id = %server, %why, "a certificate is renewed later")
+            }
             Err(SubmitError::Store(error)) => return Err(error),
         }
     }

@@ -31,17 +31,31 @@ pub fn sealed_place(server: &ServerId, name: &str) -> String {
 }
 
 /// Opens a secret of a server.
-pub async fn open_secret(services: &Services, server: &ServerId, name: &str) -> Result<Option<Secret>, StepError> {
+pub async fn open_secret(
+    services: &Services,
+    server: &ServerId,
+    name: &str,
+) -> Result<Option<Secret>, StepError> {
     let Some(sealed) = services.store.server_secret(server, name).await? else { return Ok(None) };
     let plain = services.sealer.open(&sealed_place(server, name), &sealed)?;
-    let text = String::from_utf8(plain.to_vec()).map_err(|_| crate::secrets::SecretError::Sealed)?;
+    let text =
+        String::from_utf8(plain.to_vec()).map_err(|_| crate::secrets::SecretError::Sealed)?;
     Ok(Some(Secret::new(text)))
 }
 
 /// Opens a secret that an earlier step must have kept.
-pub async fn need_secret(services: &Services, server: &ServerId, name: &str) -> Result<Secret, StepError> {
+pub async fn need_secret(
+    services: &Services,
+    server: &ServerId,
+    name: &str,
+) -> Result<Secret, StepError> {
     let found = open_secret(services, server, name).await?;
-    found.ok_or_else(|| StepError::permanent(format!("The secret {name} of the server is missing."), "Delete the server and create it again."))
+    found.ok_or_else(|| {
+        StepError::permanent(
+            format!("The secret {name} of the server is missing."),
+            "Delete the server and create it again.",
+        )
+    })
 }
 
 /// Seals and keeps a secret.
@@ -58,14 +72,23 @@ pub async fn keep_secret(
 }
 
 /// Where a running member listens; `None` while its container has no address.
-pub async fn address_of(engine: &Arc<dyn Engine>, member: &Member) -> Result<Option<SocketAddr>, EngineError> {
+pub async fn address_of(
+    engine: &Arc<dyn Engine>,
+    member: &Member,
+) -> Result<Option<SocketAddr>, EngineError> {
     let facts = engine.container(&member.container()).await?;
     let address = facts.filter(|facts| facts.state == "running").and_then(|facts| facts.address);
-    Ok(address.and_then(|text| text.parse::<IpAddr>().ok()).map(|ip| SocketAddr::new(ip, POSTGRES_PORT)))
+    Ok(address
+        .and_then(|text| text.parse::<IpAddr>().ok())
+        .map(|ip| SocketAddr::new(ip, POSTGRES_PORT)))
 }
 
 /// What a connection of the portal to a member needs.
-pub async fn target(services: &Services, server: &Server, address: SocketAddr) -> Result<Target, StepError> {
+pub async fn target(
+    services: &Services,
+    server: &Server,
+    address: SocketAddr,
+) -> Result<Target, StepError> {
     let certificate = need_secret(services, &server.id, secret::CONTROL_CERTIFICATE).await?;
     Ok(Target {
         address,

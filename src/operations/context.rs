@@ -100,12 +100,15 @@ impl StepContext {
 
     /// Commits what a step wrote; the activity line belongs to the operation as a whole.
     pub async fn commit(&self, tx: WriteTx) -> Result<(), StepError> {
-        Ok(tx.commit(Record::Nothing("a step of an operation, which has a line of its own")).await?)
+        Ok(tx
+            .commit(Record::Nothing("a step of an operation, which has a line of its own"))
+            .await?)
     }
 
     /// Writes lines into the operation's log that are not there yet: `lines` is everything since the step began.
     pub async fn log_new(&self, lines: &[String]) {
-        let known = self.services.store.count_log_lines(&self.operation.id, self.step).await.unwrap_or(0);
+        let known =
+            self.services.store.count_log_lines(&self.operation.id, self.step).await.unwrap_or(0);
         for line in lines.iter().skip(known) {
             self.log(line.clone()).await;
         }

@@ -123,10 +123,29 @@ fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
         tx.lock_placement().await?;
         let loads = tx.host_loads().await?;
         let policy = &ctx.services.settings.overcommit;
-        let host_id = placement::choose_host(&loads, &spec.region, &spec.zone, spec.sku(), spec.storage(), policy)
-            .map_err(|why| StepError::permanent(format!("No host can take this server: {why}"), "Choose a smaller size or another zone, or free a host, then retry."))?;
+        let host_id = placement::choose_host(
+            &loads,
+            &spec.region,
+            &spec.zone,
+            spec.sku(),
+            spec.storage(),
+            policy,
+        )
+        .map_err(|why| {
+            StepError::permanent(
+                format!("No host can take this server: {why}"),
+                "Choose a smaller size or another zone, or free a host, then retry.",
+            )
+        })?;
         let id: MemberId = new_id(MemberId::parse);
-        let member = Member { id, server_id: ctx.server.id.clone(), host_id, generation: 1, image: String::new(), postgres_version: String::new() };
+        let member = Member {
+            id,
+            server_id: ctx.server.id.clone(),
+            host_id,
+            generation: 1,
+            image: String::new(),
+            postgres_version: String::new(),
+        };
         tx.insert_member(&member).await?;
         ctx.commit(tx).await?;
         Ok(Outcome::Done(json!({ "member": member.id, "host": member.host_id })))
@@ -177,17 +196,43 @@ fn issue_certificate(ctx: &StepContext) -> StepResult<'_> {
         }
         let now = services.clock.now();
         let names = member::certificate_names(&services.settings, ctx.server.spec.name.as_str());
-        let issued = services
-            .authority
-            .issue(&names, CONTROL_ROLE, now)
-            .map_err(|error| StepError::permanent(error.to_string(), "Check the endpoint host and domain in the configuration, then retry."))?;
+        let issued = services.authority.issue(&names, CONTROL_ROLE, now).map_err(|error| {
+            StepError::permanent(
+                error.to_string(),
+                "Check the endpoint host and domain in the configuration, then retry.",
+            )
+        })?;
         let mut tx = ctx.begin_write().await?;
         let expires = Some(issued.server.expires_at);
         let public = |text: &str| crate::secrets::Secret::new(text);
-        keep_secret(services, &mut tx, id, secret::SERVER_CERTIFICATE, &public(&issued.server.certificate), expires).await?;
+        keep_secret(
+            services,
+            &mut tx,
+            id,
+            secret::SERVER_CERTIFICATE,
+            &public(&issued.server.certificate),
+            expires,
+        )
+        .await?;
         keep_secret(services, &mut tx, id, secret::SERVER_KEY, &issued.server.key, expires).await?;
-        keep_secret(services, &mut tx, id, secret::CLIENT_AUTHORITY, &public(&issued.client_authority), None).await?;
-        keep_secret(services, &mut tx, id, secret::CONTROL_CERTIFICATE, &public(&issued.control.certificate), None).await?;
+        keep_secret(
+            services,
+            &mut tx,
+            id,
+            secret::CLIENT_AUTHORITY,
+            &public(&issued.client_authority),
+            None,
+        )
+        .await?;
+        keep_secret(
+            services,
+            &mut tx,
+            id,
+            secret::CONTROL_CERTIFICATE,
+            &public(&issued.control.certificate),
+            None,
+        )
+        .await?;
         keep_secret(services, &mut tx, id, secret::CONTROL_KEY, &issued.control.key, None).await?;
         ctx.commit(tx).await?;
         ctx.log(format!("Names in the certificate: {}", names.join(", "))).await;
@@ -299,7 +344,10 @@ fn create_admin_role(ctx: &StepContext) -> StepResult<'_> {
         };
         let target = access::target(&ctx.services, &ctx.server, address).await?;
         let verifier = need_secret(&ctx.services, &ctx.server.id, secret::ADMIN_VERIFIER).await?;
-        ctx.services.postgres.ensure_admin(&target, &ctx.server.spec.admin_login, &verifier).await?;
+        ctx.services
+            .postgres
+            .ensure_admin(&target, &ctx.server.spec.admin_login, &verifier)
+            .await?;
         ctx.log(format!("Administrator {}", ctx.server.spec.admin_login.as_str())).await;
         Ok(Outcome::done())
     })

@@ -30,6 +30,8 @@ pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
         (OperationKind::Create, true) => Settlement::Server(SettledState::Ready),
         (OperationKind::Create, false) => Settlement::Server(SettledState::Failed),
         (OperationKind::Delete, true) => Settlement::Gone,
-        (OperationKind::Delete | OperationKind::Restart | OperationKind::RenewCertificate, _) => Settlement::Unchanged,
+        (OperationKind::Delete | OperationKind::Restart | OperationKind::RenewCertificate, _) => {
+            Settlement::Unchanged
+        }
     }
 }

@@ -55,15 +55,23 @@ pub async fn files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
     let secrets = conf::TlsFiles {
         certificate: need_secret(&ctx.services, &ctx.server.id, secret::SERVER_CERTIFICATE).await?,
         key: need_secret(&ctx.services, &ctx.server.id, secret::SERVER_KEY).await?,
-        client_authority: need_secret(&ctx.services, &ctx.server.id, secret::CLIENT_AUTHORITY).await?,
+        client_authority: need_secret(&ctx.services, &ctx.server.id, secret::CLIENT_AUTHORITY)
+            .await?,
     };
     let files = conf::files(&ctx.server.spec, &secrets);
-    Ok(files.into_iter().map(|file| FileSpec { path: file.path, mode: file.mode, content: file.content }).collect())
+    Ok(files
+        .into_iter()
+        .map(|file| FileSpec { path: file.path, mode: file.mode, content: file.content })
+        .collect())
 }
 
 /// The refusal of a step whose `initdb` ended badly, with its last line.
 pub fn init_failed(code: i64, lines: &[String]) -> StepError {
-    let last = lines.iter().rev().find(|line| !line.trim().is_empty()).map_or("it wrote nothing", String::as_str);
+    let last = lines
+        .iter()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .map_or("it wrote nothing", String::as_str);
     StepError::permanent(
         format!("initdb ended with code {code}: {last}"),
         "The log below has all it wrote. Mend what it names (often the host's disk), then retry.",
@@ -75,13 +83,19 @@ pub async fn wait_accepting(ctx: &StepContext) -> Result<Outcome, StepError> {
     let member = ctx.member()?;
     let engine = ctx.engine(member)?;
     let Some(facts) = engine.container(&member.container()).await? else {
-        return Err(StepError::permanent("The container is gone.", "Somebody removed it on the host. Retry."));
+        return Err(StepError::permanent(
+            "The container is gone.",
+            "Somebody removed it on the host. Retry.",
+        ));
     };
     if facts.state == "exited" && facts.restarts > 3 {
         let lines = engine.tail(&member.container(), 40).await?;
         ctx.log_new(&lines).await;
         let last = lines.last().cloned().unwrap_or_default();
-        return Err(StepError::permanent(format!("PostgreSQL ends right after its start: {last}"), "The log below has its last lines."));
+        return Err(StepError::permanent(
+            format!("PostgreSQL ends right after its start: {last}"),
+            "The log below has its last lines.",
+        ));
     }
     let Some(address) = access::address_of(engine, member).await? else {
         return Ok(Outcome::Wait(Duration::from_millis(200), "the container is starting".into()));
@@ -94,7 +108,9 @@ pub async fn wait_accepting(ctx: &StepContext) -> Result<Outcome, StepError> {
             ctx.commit(tx).await?;
             Ok(Outcome::Done(json!({ "version": probe.version })))
         }
-        Err(crate::postgres::PostgresError::Silent(why)) => Ok(Outcome::Wait(Duration::from_millis(100), why)),
+        Err(crate::postgres::PostgresError::Silent(why)) => {
+            Ok(Outcome::Wait(Duration::from_millis(100), why))
+        }
         Err(refused) => Err(refused.into()),
     }
 }
@@ -114,7 +130,11 @@ pub async fn open_route(ctx: &StepContext) -> Result<Outcome, StepError> {
 }
 
 /// Writes the route and wakes the gateway of this process.
-pub async fn set_route(ctx: &StepContext, target: Option<std::net::SocketAddr>, state: RouteState) -> Result<(), StepError> {
+pub async fn set_route(
+    ctx: &StepContext,
+    target: Option<std::net::SocketAddr>,
+    state: RouteState,
+) -> Result<(), StepError> {
     let mut tx = ctx.begin_write().await?;
     tx.set_route(&ctx.server.id, target, state).await?;
     ctx.commit(tx).await?;

@@ -45,15 +45,35 @@ fn issue_new_certificate(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let services = &ctx.services;
         let names = member::certificate_names(&services.settings, ctx.server.spec.name.as_str());
-        let issued = services
-            .authority
-            .issue(&names, CONTROL_ROLE, services.clock.now())
-            .map_err(|error| StepError::permanent(error.to_string(), "Check the endpoint host and domain in the configuration, then retry."))?;
+        let issued = services.authority.issue(&names, CONTROL_ROLE, services.clock.now()).map_err(
+            |error| {
+                StepError::permanent(
+                    error.to_string(),
+                    "Check the endpoint host and domain in the configuration, then retry.",
+                )
+            },
+        )?;
         let expires = Some(issued.server.expires_at);
         let mut tx = ctx.begin_write().await?;
         let certificate = Secret::new(issued.server.certificate);
-        keep_secret(services, &mut tx, &ctx.server.id, secret::SERVER_CERTIFICATE, &certificate, expires).await?;
-        keep_secret(services, &mut tx, &ctx.server.id, secret::SERVER_KEY, &issued.server.key, expires).await?;
+        keep_secret(
+            services,
+            &mut tx,
+            &ctx.server.id,
+            secret::SERVER_CERTIFICATE,
+            &certificate,
+            expires,
+        )
+        .await?;
+        keep_secret(
+            services,
+            &mut tx,
+            &ctx.server.id,
+            secret::SERVER_KEY,
+            &issued.server.key,
+            expires,
+        )
+        .await?;
         ctx.commit(tx).await?;
         Ok(Outcome::Done(json!({ "expires_at": issued.server.expires_at })))
     })

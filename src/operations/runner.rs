@@ -12,7 +12,9 @@ use super::context::{Services, StepContext};
 use super::kinds::{self, Settlement};
 use super::step::{Outcome, Step, StepError, Undo};
 use crate::domain::activity::ActivityOutcome;
-use crate::domain::operation::{Lease, Operation, OperationKind, OperationStatus, StepRecord, StepStatus};
+use crate::domain::operation::{
+    Lease, Operation, OperationKind, OperationStatus, StepRecord, StepStatus,
+};
 use crate::store::progress::{OperationChange, StepChange};
 use crate::store::{Record, StoreError};
 use chrono::{DateTime, Duration, Utc};
@@ -132,7 +134,10 @@ impl Runner {
     async fn rest(&self, stop: &mut tokio::sync::watch::Receiver<bool>) {
         let now = self.services.clock.now();
         let due = self.services.store.next_operation_due().await.ok().flatten();
-        let nap = due.and_then(|due| (due - now).to_std().ok()).unwrap_or(POLL).clamp(std::time::Duration::from_millis(5), POLL);
+        let nap = due
+            .and_then(|due| (due - now).to_std().ok())
+            .unwrap_or(POLL)
+            .clamp(std::time::Duration::from_millis(5), POLL);
         tokio::select! {
             () = tokio::time::sleep(nap) => {}
             () = self.services.poke.wait_runner() => {}
@@ -167,16 +172,32 @@ impl Runner {
             Err(RunError::Store(StoreError::Stale)) => {
                 tracing::warn!(operation.id = %lease.operation_id, "the lease was lost; another runner goes on");
             }
-            Err(error) => tracing::error!(operation.id = %lease.operation_id, error = %chain(&error), "an operation stopped; it goes on when its lease ends"),
+            Err(error) => {
+                tracing::error!(operation.id = %lease.operation_id, error = %chain(&error), "an operation stopped; it goes on when its lease ends")
+            }
         }
     }
 
-    async fn drive(&self, lease: &Lease, stop: &tokio::sync::watch::Receiver<bool>) -> Result<(), RunError> {
+    async fn drive(
+        &self,
+        lease: &Lease,
+        stop: &tokio::sync::watch::Receiver<bool>,
+    ) -> Result<(), RunError> {
         loop {
-            let Some(operation) = self.services.store.operation(&lease.operation_id).await? else { return Ok(()) };
+            let Some(operation) = self.services.store.operation(&lease.operation_id).await? else {
+                return Ok(());
+            };
             let more = match operation.status {
-                OperationStatus::Running if operation.cancel_requested && !self.is_past_return(&operation).await? => {
-                    self.start_undo(lease, &operation, "It was cancelled.", "Nothing is left of it. Submit it again if you want it after all.").await?
+                OperationStatus::Running
+                    if operation.cancel_requested && !self.is_past_return(&operation).await? =>
+                {
+                    self.start_undo(
+                        lease,
+                        &operation,
+                        "It was cancelled.",
+                        "Nothing is left of it. Submit it again if you want it after all.",
+                    )
+                    .await?
                 }
                 OperationStatus::Running => self.step_forward(lease, &operation).await?,
                 OperationStatus::Undoing => self.step_back(lease, &operation).await?,
@@ -196,7 +217,11 @@ impl Runner {
     async fn release(&self, lease: &Lease) -> Result<(), RunError> {
         let mut tx = self.services.store.begin_write(self.services.clock.now()).await?;
         tx.guard(lease, None).await?;
-        tx.change_operation(&lease.operation_id, &OperationChange { release: true, ..Default::default() }).await?;
+        tx.change_operation(
+            &lease.operation_id,
+            &OperationChange { release: true, ..Default::default() },
+        )
+        .await?;
         tx.commit(Record::Nothing("the process stops; the operation goes on elsewhere")).await?;
         Ok(())
     }
@@ -213,9 +238,23 @@ impl Runner {
         self.crash_at(step, CrashPoint::Acted)?;
         let more = match verdict {
             Verdict::Done(output) => self.finish_step(lease, operation, output).await?,
-            Verdict::Wait(after, why) => self.wait_step(lease, operation, after, &why, StepStatus::Waiting, 0).await?,
-            Verdict::Again(why) => self.wait_step(lease, operation, backoff(operation.attempt), &why, StepStatus::Waiting, operation.attempt + 1).await?,
-            Verdict::Fail { what, advice } => self.fail_step(lease, operation, step, &what, &advice).await?,
+            Verdict::Wait(after, why) => {
+                self.wait_step(lease, operation, after, &why, StepStatus::Waiting, 0).await?
+            }
+            Verdict::Again(why) => {
+                self.wait_step(
+                    lease,
+                    operation,
+                    backoff(operation.attempt),
+                    &why,
+                    StepStatus::Waiting,
+                    operation.attempt + 1,
+                )
+                .await?
+            }
+            Verdict::Fail { what, advice } => {
+                self.fail_step(lease, operation, step, &what, &advice).await?
+            }
             Verdict::Lost => return Err(StoreError::Stale.into()),
         };
         self.crash_at(step, CrashPoint::Recorded)?;
@@ -226,40 +265,88 @@ impl Runner {
         if (self.crash)(step.name, point) { Err(RunError::Crashed) } else { Ok(()) }
     }
 
-    async fn begin_step(&self, lease: &Lease, operation: &Operation, step: &Step, status: StepStatus) -> Result<StepRecord, RunError> {
+    async fn begin_step(
+        &self,
+        lease: &Lease,
+        operation: &Operation,
+        step: &Step,
+        status: StepStatus,
+    ) -> Result<StepRecord, RunError> {
         let now = self.services.clock.now();
         let mut tx = self.services.store.begin_write(now).await?;
         tx.guard(lease, Some(now + LEASE)).await?;
         // The time of the next try is booked before the step runs: a step that kills its process does not spin.
         let next_try = now + backoff(operation.attempt);
-        tx.change_operation(&operation.id, &OperationChange { run_at: Some(next_try), ..Default::default() }).await?;
-        tx.change_step(&operation.id, operation.cursor, &StepChange { status: Some(status), begins: true, ..Default::default() }).await?;
-        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end")).await?;
+        tx.change_operation(
+            &operation.id,
+            &OperationChange { run_at: Some(next_try), ..Default::default() },
+        )
+        .await?;
+        tx.change_step(
+            &operation.id,
+            operation.cursor,
+            &StepChange { status: Some(status), begins: true, ..Default::default() },
+        )
+        .await?;
+        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end"))
+            .await?;
         self.services.poke.progress();
         let steps = self.services.store.operation_steps(&operation.id).await?;
-        let found = steps.into_iter().find(|record| record.ordinal == operation.cursor && record.name == step.name);
-        found.ok_or_else(|| StoreError::Value(format!("operation {} has no step {}: it was submitted by another version", operation.id, step.name)).into())
+        let found = steps
+            .into_iter()
+            .find(|record| record.ordinal == operation.cursor && record.name == step.name);
+        found.ok_or_else(|| {
+            StoreError::Value(format!(
+                "operation {} has no step {}: it was submitted by another version",
+                operation.id, step.name
+            ))
+            .into()
+        })
     }
 
-    async fn call(&self, lease: &Lease, operation: &Operation, step: &Step, function: super::step::StepFn, record: &StepRecord) -> Result<Verdict, RunError> {
+    async fn call(
+        &self,
+        lease: &Lease,
+        operation: &Operation,
+        step: &Step,
+        function: super::step::StepFn,
+        record: &StepRecord,
+    ) -> Result<Verdict, RunError> {
         let Some(context) = self.context(lease, operation, step.name).await? else {
-            return Ok(Verdict::Fail { what: "The server is no longer on record.".into(), advice: "Nothing is left to do.".into() });
+            return Ok(Verdict::Fail {
+                what: "The server is no longer on record.".into(),
+                advice: "Nothing is left to do.".into(),
+            });
         };
         let now = self.services.clock.now();
-        let late = record.started_at.is_some_and(|begun| now - begun > Duration::from_std(step.deadline).unwrap_or(Duration::MAX));
+        let late = record.started_at.is_some_and(|begun| {
+            now - begun > Duration::from_std(step.deadline).unwrap_or(Duration::MAX)
+        });
         let result = tokio::time::timeout(CALL_MAX, function(&context)).await;
         Ok(match result {
             Ok(Ok(Outcome::Done(output))) => Verdict::Done(output),
             Ok(Ok(Outcome::Wait(_, why))) if late => too_late(step, &why),
-            Ok(Ok(Outcome::Wait(after, why))) => Verdict::Wait(Duration::from_std(after).unwrap_or(Duration::seconds(1)), why),
+            Ok(Ok(Outcome::Wait(after, why))) => {
+                Verdict::Wait(Duration::from_std(after).unwrap_or(Duration::seconds(1)), why)
+            }
             Ok(Err(StepError::Permanent { what, advice })) => Verdict::Fail { what, advice },
             Ok(Err(StepError::LeaseLost)) => Verdict::Lost,
             Ok(Err(StepError::Transient(why))) => again_or_fail(step, operation, late, why),
-            Err(_) => again_or_fail(step, operation, late, format!("It did not return within {} s.", CALL_MAX.as_secs())),
+            Err(_) => again_or_fail(
+                step,
+                operation,
+                late,
+                format!("It did not return within {} s.", CALL_MAX.as_secs()),
+            ),
         })
     }
 
-    async fn context(&self, lease: &Lease, operation: &Operation, step: &'static str) -> Result<Option<StepContext>, RunError> {
+    async fn context(
+        &self,
+        lease: &Lease,
+        operation: &Operation,
+        step: &'static str,
+    ) -> Result<Option<StepContext>, RunError> {
         let store = &self.services.store;
         let Some(server) = store.server(&operation.server_id).await? else { return Ok(None) };
         let members = store.members(&server.id).await?;
@@ -270,18 +357,42 @@ impl Runner {
             .filter(|record| !record.output.is_null())
             .map(|record| (record.name, record.output))
             .collect();
-        Ok(Some(StepContext { services: self.services.clone(), operation: operation.clone(), server, members, outputs, lease: lease.clone(), step }))
+        Ok(Some(StepContext {
+            services: self.services.clone(),
+            operation: operation.clone(),
+            server,
+            members,
+            outputs,
+            lease: lease.clone(),
+            step,
+        }))
     }
 
-    async fn finish_step(&self, lease: &Lease, operation: &Operation, output: serde_json::Value) -> Result<bool, RunError> {
+    async fn finish_step(
+        &self,
+        lease: &Lease,
+        operation: &Operation,
+        output: serde_json::Value,
+    ) -> Result<bool, RunError> {
         let now = self.services.clock.now();
         let mut tx = self.services.store.begin_write(now).await?;
         tx.guard(lease, Some(now + LEASE)).await?;
-        let done = StepChange { status: Some(StepStatus::Done), output: Some(&output), ends: true, ..Default::default() };
+        let done = StepChange {
+            status: Some(StepStatus::Done),
+            output: Some(&output),
+            ends: true,
+            ..Default::default()
+        };
         tx.change_step(&operation.id, operation.cursor, &done).await?;
-        let next = OperationChange { cursor: Some(operation.cursor + 1), attempt: Some(0), run_at: Some(now), ..Default::default() };
+        let next = OperationChange {
+            cursor: Some(operation.cursor + 1),
+            attempt: Some(0),
+            run_at: Some(now),
+            ..Default::default()
+        };
         tx.change_operation(&operation.id, &next).await?;
-        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end")).await?;
+        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end"))
+            .await?;
         Ok(true)
     }
 
@@ -297,21 +408,49 @@ impl Runner {
         let now = self.services.clock.now();
         let mut tx = self.services.store.begin_write(now).await?;
         tx.guard(lease, None).await?;
-        tx.change_step(&operation.id, operation.cursor, &StepChange { status: Some(status), note: Some(why), ..Default::default() }).await?;
-        let later = OperationChange { attempt: Some(attempt), run_at: Some(now + after), release: true, ..Default::default() };
+        tx.change_step(
+            &operation.id,
+            operation.cursor,
+            &StepChange { status: Some(status), note: Some(why), ..Default::default() },
+        )
+        .await?;
+        let later = OperationChange {
+            attempt: Some(attempt),
+            run_at: Some(now + after),
+            release: true,
+            ..Default::default()
+        };
         tx.change_operation(&operation.id, &later).await?;
-        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end")).await?;
+        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end"))
+            .await?;
         Ok(false)
     }
 
-    async fn fail_step(&self, lease: &Lease, operation: &Operation, step: &Step, what: &str, advice: &str) -> Result<bool, RunError> {
+    async fn fail_step(
+        &self,
+        lease: &Lease,
+        operation: &Operation,
+        step: &Step,
+        what: &str,
+        advice: &str,
+    ) -> Result<bool, RunError> {
         let now = self.services.clock.now();
         let past_return = self.is_past_return(operation).await?;
-        let status = if past_return { OperationStatus::NeedsAttention } else { OperationStatus::Undoing };
+        let status =
+            if past_return { OperationStatus::NeedsAttention } else { OperationStatus::Undoing };
         let mut tx = self.services.store.begin_write(now).await?;
         tx.guard(lease, Some(now + LEASE)).await?;
-        tx.change_step(&operation.id, operation.cursor, &StepChange { status: Some(StepStatus::Failed), note: Some(what), ends: true, ..Default::default() })
-            .await?;
+        tx.change_step(
+            &operation.id,
+            operation.cursor,
+            &StepChange {
+                status: Some(StepStatus::Failed),
+                note: Some(what),
+                ends: true,
+                ..Default::default()
+            },
+        )
+        .await?;
         let failed = OperationChange {
             status: Some(status),
             attempt: Some(0),
@@ -323,12 +462,19 @@ impl Runner {
             ..Default::default()
         };
         tx.change_operation(&operation.id, &failed).await?;
-        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end")).await?;
+        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end"))
+            .await?;
         tracing::warn!(operation.id = %operation.id, step = step.name, reason = what, "a step failed for good");
         Ok(!past_return)
     }
 
-    async fn start_undo(&self, lease: &Lease, operation: &Operation, what: &str, advice: &str) -> Result<bool, RunError> {
+    async fn start_undo(
+        &self,
+        lease: &Lease,
+        operation: &Operation,
+        what: &str,
+        advice: &str,
+    ) -> Result<bool, RunError> {
         let now = self.services.clock.now();
         let mut tx = self.services.store.begin_write(now).await?;
         tx.guard(lease, Some(now + LEASE)).await?;
@@ -355,11 +501,17 @@ impl Runner {
     async fn step_back(&self, lease: &Lease, operation: &Operation) -> Result<bool, RunError> {
         let steps = kinds::steps(operation.kind);
         let Some(step) = usize::try_from(operation.cursor).ok().and_then(|at| steps.get(at)) else {
-            let status = if operation.cancel_requested { OperationStatus::Cancelled } else { OperationStatus::Failed };
+            let status = if operation.cancel_requested {
+                OperationStatus::Cancelled
+            } else {
+                OperationStatus::Failed
+            };
             return self.settle(lease, operation, status).await.map(|()| false);
         };
         let begun = self.services.store.operation_steps(&operation.id).await?;
-        let begun = begun.iter().any(|record| record.ordinal == operation.cursor && record.started_at.is_some());
+        let begun = begun
+            .iter()
+            .any(|record| record.ordinal == operation.cursor && record.started_at.is_some());
         let Undo::Run(undo) = step.undo else {
             return self.undone(lease, operation, None).await;
         };
@@ -373,35 +525,87 @@ impl Runner {
         self.crash_at(step, CrashPoint::Acted)?;
         let more = match verdict {
             Verdict::Done(_) => self.undone(lease, operation, Some(StepStatus::Undone)).await?,
-            Verdict::Wait(after, why) => self.wait_step(lease, operation, after, &why, StepStatus::Undoing, operation.attempt).await?,
-            Verdict::Again(why) | Verdict::Fail { what: why, .. } if operation.attempt + 1 < UNDO_ATTEMPTS_MAX => {
-                self.wait_step(lease, operation, backoff(operation.attempt), &why, StepStatus::Undoing, operation.attempt + 1).await?
+            Verdict::Wait(after, why) => {
+                self.wait_step(
+                    lease,
+                    operation,
+                    after,
+                    &why,
+                    StepStatus::Undoing,
+                    operation.attempt,
+                )
+                .await?
             }
-            Verdict::Again(why) | Verdict::Fail { what: why, .. } => self.park(lease, operation, &why).await?,
+            Verdict::Again(why) | Verdict::Fail { what: why, .. }
+                if operation.attempt + 1 < UNDO_ATTEMPTS_MAX =>
+            {
+                self.wait_step(
+                    lease,
+                    operation,
+                    backoff(operation.attempt),
+                    &why,
+                    StepStatus::Undoing,
+                    operation.attempt + 1,
+                )
+                .await?
+            }
+            Verdict::Again(why) | Verdict::Fail { what: why, .. } => {
+                self.park(lease, operation, &why).await?
+            }
             Verdict::Lost => return Err(StoreError::Stale.into()),
         };
         self.crash_at(step, CrashPoint::Recorded)?;
         Ok(more)
     }
 
-    async fn undone(&self, lease: &Lease, operation: &Operation, status: Option<StepStatus>) -> Result<bool, RunError> {
+    async fn undone(
+        &self,
+        lease: &Lease,
+        operation: &Operation,
+        status: Option<StepStatus>,
+    ) -> Result<bool, RunError> {
         let now = self.services.clock.now();
         let mut tx = self.services.store.begin_write(now).await?;
         tx.guard(lease, Some(now + LEASE)).await?;
         if let Some(status) = status {
-            tx.change_step(&operation.id, operation.cursor, &StepChange { status: Some(status), ends: true, ..Default::default() }).await?;
+            tx.change_step(
+                &operation.id,
+                operation.cursor,
+                &StepChange { status: Some(status), ends: true, ..Default::default() },
+            )
+            .await?;
         }
-        let back = OperationChange { cursor: Some(operation.cursor - 1), attempt: Some(0), run_at: Some(now), ..Default::default() };
+        let back = OperationChange {
+            cursor: Some(operation.cursor - 1),
+            attempt: Some(0),
+            run_at: Some(now),
+            ..Default::default()
+        };
         tx.change_operation(&operation.id, &back).await?;
-        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end")).await?;
+        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end"))
+            .await?;
         Ok(true)
     }
 
-    async fn park(&self, lease: &Lease, operation: &Operation, why: &str) -> Result<bool, RunError> {
+    async fn park(
+        &self,
+        lease: &Lease,
+        operation: &Operation,
+        why: &str,
+    ) -> Result<bool, RunError> {
         let mut tx = self.services.store.begin_write(self.services.clock.now()).await?;
         tx.guard(lease, None).await?;
-        tx.change_step(&operation.id, operation.cursor, &StepChange { note: Some(why), ..Default::default() }).await?;
-        let parked = OperationChange { status: Some(OperationStatus::NeedsAttention), release: true, ..Default::default() };
+        tx.change_step(
+            &operation.id,
+            operation.cursor,
+            &StepChange { note: Some(why), ..Default::default() },
+        )
+        .await?;
+        let parked = OperationChange {
+            status: Some(OperationStatus::NeedsAttention),
+            release: true,
+            ..Default::default()
+        };
         tx.change_operation(&operation.id, &parked).await?;
         tx.commit(Record::Nothing("the operation's own line is written when it ends")).await?;
         tracing::error!(operation.id = %operation.id, reason = why, "an undo is stuck and needs attention");
@@ -409,12 +613,21 @@ impl Runner {
     }
 
     /// Ends the operation and writes in the same transaction what becomes of the server.
-    async fn settle(&self, lease: &Lease, operation: &Operation, status: OperationStatus) -> Result<(), RunError> {
+    async fn settle(
+        &self,
+        lease: &Lease,
+        operation: &Operation,
+        status: OperationStatus,
+    ) -> Result<(), RunError> {
         let mut tx = self.services.store.begin_write(self.services.clock.now()).await?;
         tx.guard(lease, None).await?;
         let outcome = settle_server(&mut tx, operation, status).await?;
         tx.skip_pending_steps(&operation.id).await?;
-        tx.change_operation(&operation.id, &OperationChange { status: Some(status), ..Default::default() }).await?;
+        tx.change_operation(
+            &operation.id,
+            &OperationChange { status: Some(status), ..Default::default() },
+        )
+        .await?;
         tx.end_activity(&operation.id, outcome, operation.error.as_deref().unwrap_or("")).await?;
         tx.commit(Record::Nothing("the line of the request was completed above")).await?;
         self.services.poke.monitor();
@@ -464,13 +677,18 @@ fn again_or_fail(step: &Step, operation: &Operation, late: bool, why: String) ->
     if operation.attempt + 1 < ATTEMPTS_MAX {
         return Verdict::Again(why);
     }
-    let advice = "It was tried several times. Look at the Hosts page, mend what it shows, then retry.".into();
+    let advice =
+        "It was tried several times. Look at the Hosts page, mend what it shows, then retry."
+            .into();
     Verdict::Fail { what: format!("{why} ({} tries)", operation.attempt + 1), advice }
 }
 
 fn too_late(step: &Step, why: &str) -> Verdict {
     let seconds = step.deadline.as_secs();
-    Verdict::Fail { what: format!("It took longer than {seconds} s: {why}"), advice: "Look at the log below and at the Hosts page, then retry.".into() }
+    Verdict::Fail {
+        what: format!("It took longer than {seconds} s: {why}"),
+        advice: "Look at the log below and at the Hosts page, then retry.".into(),
+    }
 }
 
 /// An error with its causes, for one log line.

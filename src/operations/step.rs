@@ -85,7 +85,9 @@ impl From<crate::engine::EngineError> for StepError {
         use crate::engine::EngineError;
         let advice = match &error {
             EngineError::Silent(_) => return StepError::Transient(error.to_string()),
-            EngineError::Foreign(_) => "Somebody else's object has the name. Rename or remove it on the host, then retry.",
+            EngineError::Foreign(_) => {
+                "Somebody else's object has the name. Rename or remove it on the host, then retry."
+            }
             EngineError::Missing(_) => "It was removed on the host while the operation ran. Retry.",
             EngineError::Refused(_) => "Mend on the host what the engine names, then retry.",
             EngineError::NoSpace(_) => "Free disk space on the host, then retry.",
@@ -99,13 +101,19 @@ impl From<crate::postgres::PostgresError> for StepError {
         use crate::postgres::PostgresError;
         match &error {
             PostgresError::Silent(_) => StepError::Transient(error.to_string()),
-            PostgresError::Refused(_) => StepError::permanent(error.to_string(), "Retry. If it fails again, the log below says more."),
+            PostgresError::Refused(_) => StepError::permanent(
+                error.to_string(),
+                "Retry. If it fails again, the log below says more.",
+            ),
         }
     }
 }
 
 impl From<crate::secrets::SecretError> for StepError {
     fn from(error: crate::secrets::SecretError) -> Self {
-        StepError::permanent(error.to_string(), "Start the portal with the master key that this store was made with, then retry.")
+        StepError::permanent(
+            error.to_string(),
+            "Start the portal with the master key that this store was made with, then retry.",
+        )
     }
 }

@@ -54,14 +54,22 @@ impl Door<'_> {
     ///
     /// # Errors
     /// A refusal when the name is taken or no port is left; then nothing was written.
-    pub async fn create(&self, sealer: &Sealer, new: &NewServer<'_>, actor: &Actor) -> Result<OperationId, SubmitError> {
+    pub async fn create(
+        &self,
+        sealer: &Sealer,
+        new: &NewServer<'_>,
+        actor: &Actor,
+    ) -> Result<OperationId, SubmitError> {
         if let Some(earlier) = self.earlier(new.idempotency_key).await? {
             return Ok(earlier);
         }
         let server_id: ServerId = new_id(ServerId::parse);
         let operation_id: OperationId = new_id(OperationId::parse);
         let sealed = sealer
-            .seal(&sealed_place(&server_id, secret::ADMIN_VERIFIER), new.admin_verifier.reveal().as_bytes())
+            .seal(
+                &sealed_place(&server_id, secret::ADMIN_VERIFIER),
+                new.admin_verifier.reveal().as_bytes(),
+            )
             .map_err(|error| Refusal::whole(error.to_string()))?;
         let mut tx = self.store.begin_write(self.clock.now()).await?;
         if tx.name_taken(&new.spec.name).await? {
@@ -80,14 +88,28 @@ impl Door<'_> {
                 return Err(StoreError::Stale);
             }
             let name = new.spec.name.as_str();
-            tx.insert_operation(&operation(OperationKind::Create, &operation_id, (&server_id, name), actor, new.idempotency_key, None)).await
+            tx.insert_operation(&operation(
+                OperationKind::Create,
+                &operation_id,
+                (&server_id, name),
+                actor,
+                new.idempotency_key,
+                None,
+            ))
+            .await
         }
         .await;
         if let Err(error) = written {
             drop(tx);
             return self.explain(error, new.idempotency_key, || name_taken(&new.spec.name)).await;
         }
-        tx.commit(line(OperationKind::Create, (&server_id, new.spec.name.as_str()), &operation_id, actor)).await?;
+        tx.commit(line(
+            OperationKind::Create,
+            (&server_id, new.spec.name.as_str()),
+            &operation_id,
+            actor,
+        ))
+        .await?;
         self.poke.runner();
         Ok(operation_id)
     }
@@ -96,7 +118,13 @@ impl Door<'_> {
     ///
     /// # Errors
     /// A refusal when its state does not allow it or something else is under way; then nothing was written.
-    pub async fn submit(&self, kind: OperationKind, server: &ServerId, actor: &Actor, key: Option<&str>) -> Result<OperationId, SubmitError> {
+    pub async fn submit(
+        &self,
+        kind: OperationKind,
+        server: &ServerId,
+        actor: &Actor,
+        key: Option<&str>,
+    ) -> Result<OperationId, SubmitError> {
         self.submit_again(kind, server, actor, key, None).await
     }
 
@@ -112,13 +140,25 @@ impl Door<'_> {
             return Ok(earlier);
         }
         let mut tx = self.store.begin_write(self.clock.now()).await?;
-        let server = tx.lock_server(server_id).await?.ok_or_else(|| Refusal::whole("The server no longer exists."))?;
+        let server = tx
+            .lock_server(server_id)
+            .await?
+            .ok_or_else(|| Refusal::whole("The server no longer exists."))?;
         kind.check_legal(server.settled, server.active)?;
         let id: OperationId = new_id(OperationId::parse);
         let name = server.spec.name.as_str();
-        if let Err(error) = tx.insert_operation(&operation(kind, &id, (server_id, name), actor, key, retry_of)).await {
+        if let Err(error) = tx
+            .insert_operation(&operation(kind, &id, (server_id, name), actor, key, retry_of))
+            .await
+        {
             drop(tx);
-            return self.explain(error, key, || Refusal::whole("Another change of this server is under way. Wait until it has ended.")).await;
+            return self
+                .explain(error, key, || {
+                    Refusal::whole(
+                        "Another change of this server is under way. Wait until it has ended.",
+                    )
+                })
+                .await;
         }
         tx.commit(line(kind, (server_id, name), &id, actor)).await?;
         self.poke.runner();
@@ -129,20 +169,40 @@ impl Door<'_> {
     ///
     /// # Errors
     /// A refusal when it has not ended, or when the server's state no longer allows it.
-    pub async fn retry(&self, operation: &Operation, actor: &Actor, key: Option<&str>) -> Result<OperationId, SubmitError> {
+    pub async fn retry(
+        &self,
+        operation: &Operation,
+        actor: &Actor,
+        key: Option<&str>,
+    ) -> Result<OperationId, SubmitError> {
         match operation.status {
             OperationStatus::NeedsAttention => self.resume(operation, actor).await,
             OperationStatus::Failed | OperationStatus::Cancelled => {
-                self.submit_again(operation.kind, &operation.server_id, actor, key, Some(&operation.id)).await
+                self.submit_again(
+                    operation.kind,
+                    &operation.server_id,
+                    actor,
+                    key,
+                    Some(&operation.id),
+                )
+                .await
             }
             _ => Err(Refusal::whole("Only an operation that failed can be tried again.").into()),
         }
     }
 
-    async fn resume(&self, operation: &Operation, actor: &Actor) -> Result<OperationId, SubmitError> {
+    async fn resume(
+        &self,
+        operation: &Operation,
+        actor: &Actor,
+    ) -> Result<OperationId, SubmitError> {
         let now = self.clock.now();
         let record = about(operation, actor, "operation.retry", ActivityOutcome::Succeeded);
-        if !self.store.resume_operation(&operation.id, now, new_deadline(operation.kind, now), record).await? {
+        if !self
+            .store
+            .resume_operation(&operation.id, now, new_deadline(operation.kind, now), record)
+            .await?
+        {
             return Err(Refusal::whole("The operation goes on already.").into());
         }
         self.poke.runner();
@@ -156,7 +216,9 @@ impl Door<'_> {
     pub async fn cancel(&self, operation: &Operation, actor: &Actor) -> Result<(), SubmitError> {
         let record = about(operation, actor, "operation.cancel", ActivityOutcome::Succeeded);
         if !self.store.request_cancel(&operation.id, self.clock.now(), record).await? {
-            return Err(Refusal::whole("The operation has ended or is being undone already.").into());
+            return Err(
+                Refusal::whole("The operation has ended or is being undone already.").into()
+            );
         }
         self.poke.runner();
         Ok(())
@@ -169,11 +231,17 @@ impl Door<'_> {
     pub async fn abandon(&self, operation: &Operation, actor: &Actor) -> Result<(), SubmitError> {
         let mut tx = self.store.begin_write(self.clock.now()).await?;
         if !tx.claim_parked(&operation.id).await? {
-            return Err(Refusal::whole("Only an operation that needs attention can be abandoned.").into());
+            return Err(
+                Refusal::whole("Only an operation that needs attention can be abandoned.").into()
+            );
         }
         settle_server(&mut tx, operation, OperationStatus::Failed).await?;
         tx.skip_pending_steps(&operation.id).await?;
-        tx.change_operation(&operation.id, &OperationChange { status: Some(OperationStatus::Failed), ..Default::default() }).await?;
+        tx.change_operation(
+            &operation.id,
+            &OperationChange { status: Some(OperationStatus::Failed), ..Default::default() },
+        )
+        .await?;
         tx.end_activity(&operation.id, ActivityOutcome::Failed, "abandoned").await?;
         tx.commit(about(operation, actor, "operation.abandon", ActivityOutcome::Succeeded)).await?;
         Ok(())
@@ -185,7 +253,12 @@ impl Door<'_> {
     }
 
     /// A failed write: the same request come twice, the other of two that met, or the database's fault.
-    async fn explain(&self, error: StoreError, key: Option<&str>, refusal: impl Fn() -> Refusal) -> Result<OperationId, SubmitError> {
+    async fn explain(
+        &self,
+        error: StoreError,
+        key: Option<&str>,
+        refusal: impl Fn() -> Refusal,
+    ) -> Result<OperationId, SubmitError> {
         if !error.is_unique_violation() && !matches!(error, StoreError::Stale) {
             return Err(error.into());
         }
@@ -201,7 +274,9 @@ fn name_taken(name: &crate::domain::names::ServerName) -> Refusal {
 }
 
 fn no_port() -> Refusal {
-    Refusal::whole("Every port of the gateway is in use. Widen the range in the configuration or delete a server.")
+    Refusal::whole(
+        "Every port of the gateway is in use. Widen the range in the configuration or delete a server.",
+    )
 }
 
 fn operation<'a>(
@@ -226,7 +301,12 @@ fn operation<'a>(
     }
 }
 
-fn line(kind: OperationKind, (server_id, server_name): (&ServerId, &str), operation: &OperationId, actor: &Actor) -> Record {
+fn line(
+    kind: OperationKind,
+    (server_id, server_name): (&ServerId, &str),
+    operation: &OperationId,
+    actor: &Actor,
+) -> Record {
     Record::activity(NewActivity {
         actor: actor.clone(),
         action: kind.action(),
@@ -238,7 +318,12 @@ fn line(kind: OperationKind, (server_id, server_name): (&ServerId, &str), operat
     })
 }
 
-fn about(operation: &Operation, actor: &Actor, action: &'static str, outcome: ActivityOutcome) -> Record {
+fn about(
+    operation: &Operation,
+    actor: &Actor,
+    action: &'static str,
+    outcome: ActivityOutcome,
+) -> Record {
     Record::activity(NewActivity {
         actor: actor.clone(),
         action,
@@ -249,4 +334,3 @@ fn about(operation: &Operation, actor: &Actor, action: &'static str, outcome: Ac
         detail: operation.kind.label().to_owned(),
     })
 }
-

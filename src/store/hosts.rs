@@ -42,7 +42,8 @@ struct ObservationRow {
 
 impl ObservationRow {
     fn into_observation(self) -> Result<HostObservation, StoreError> {
-        let facts: Option<EngineFacts> = self.facts.as_deref().map(|text| from_json(text, "engine facts")).transpose()?;
+        let facts: Option<EngineFacts> =
+            self.facts.as_deref().map(|text| from_json(text, "engine facts")).transpose()?;
         Ok(HostObservation {
             host_id: parsed(&self.host_id, HostId::parse, "host id")?,
             observed_at: time(self.observed_at),
@@ -56,7 +57,11 @@ impl ObservationRow {
 impl Store {
     /// Makes the hosts of the configuration known, by name; gives them with their ids.
     /// A host that left the configuration stays on record: servers may be on it.
-    pub async fn register_hosts(&self, now: DateTime<Utc>, wanted: &[(String, String, Vec<crate::domain::host::Place>)]) -> Result<Vec<Host>, StoreError> {
+    pub async fn register_hosts(
+        &self,
+        now: DateTime<Utc>,
+        wanted: &[(String, String, Vec<crate::domain::host::Place>)],
+    ) -> Result<Vec<Host>, StoreError> {
         let mut tx = self.begin_write(now).await?;
         for (name, address, places) in wanted {
             let id: HostId = new_id(HostId::parse);
@@ -72,12 +77,16 @@ impl Store {
             .execute(&mut *tx.tx)
             .await?;
         }
-        tx.commit(Record::Nothing("the configuration file is the record of what hosts there are")).await?;
+        tx.commit(Record::Nothing("the configuration file is the record of what hosts there are"))
+            .await?;
         self.hosts().await
     }
 
     pub async fn hosts(&self) -> Result<Vec<Host>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as("SELECT id, name, address, places FROM hosts ORDER BY name").fetch_all(self.read()).await?;
+        let rows: Vec<Row> =
+            sqlx::query_as("SELECT id, name, address, places FROM hosts ORDER BY name")
+                .fetch_all(self.read())
+                .await?;
         rows.into_iter().map(Row::into_host).collect()
     }
 
@@ -87,7 +96,13 @@ impl Store {
     }
 
     /// Keeps what an engine answered.
-    pub async fn observe_host(&self, host: &HostId, now: DateTime<Utc>, facts: &EngineFacts, orphans: &[Orphan]) -> Result<(), StoreError> {
+    pub async fn observe_host(
+        &self,
+        host: &HostId,
+        now: DateTime<Utc>,
+        facts: &EngineFacts,
+        orphans: &[Orphan],
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin_write(now).await?;
         sqlx::query(
             "INSERT INTO host_observations (host_id, observed_at, facts_at, facts, error, orphans) VALUES ($1, $2, $2, $3, NULL, $4)
@@ -104,7 +119,12 @@ impl Store {
     }
 
     /// Keeps that an engine did not answer; facts of the last answer stay.
-    pub async fn observe_host_silent(&self, host: &HostId, now: DateTime<Utc>, error: &str) -> Result<(), StoreError> {
+    pub async fn observe_host_silent(
+        &self,
+        host: &HostId,
+        now: DateTime<Utc>,
+        error: &str,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin_write(now).await?;
         sqlx::query(
             "INSERT INTO host_observations (host_id, observed_at, error) VALUES ($1, $2, $3)
@@ -133,21 +153,34 @@ impl WriteTx {
 }
 
 async fn observations(connection: &mut AnyConnection) -> Result<Vec<HostObservation>, StoreError> {
-    let rows: Vec<ObservationRow> =
-        sqlx::query_as("SELECT host_id, observed_at, facts_at, facts, error, orphans FROM host_observations").fetch_all(connection).await?;
+    let rows: Vec<ObservationRow> = sqlx::query_as(
+        "SELECT host_id, observed_at, facts_at, facts, error, orphans FROM host_observations",
+    )
+    .fetch_all(connection)
+    .await?;
     rows.into_iter().map(ObservationRow::into_observation).collect()
 }
 
 async fn loads(connection: &mut AnyConnection) -> Result<Vec<HostLoad>, StoreError> {
-    let hosts: Vec<Row> = sqlx::query_as("SELECT id, name, address, places FROM hosts ORDER BY name").fetch_all(&mut *connection).await?;
+    let hosts: Vec<Row> =
+        sqlx::query_as("SELECT id, name, address, places FROM hosts ORDER BY name")
+            .fetch_all(&mut *connection)
+            .await?;
     let promises = promises(connection).await?;
-    let mut seen: HashMap<HostId, HostObservation> =
-        observations(connection).await?.into_iter().map(|observation| (observation.host_id.clone(), observation)).collect();
+    let mut seen: HashMap<HostId, HostObservation> = observations(connection)
+        .await?
+        .into_iter()
+        .map(|observation| (observation.host_id.clone(), observation))
+        .collect();
     hosts
         .into_iter()
         .map(|row| {
             let host = row.into_host()?;
-            let facts = seen.remove(&host.id).filter(|seen| seen.error.is_none()).and_then(|seen| seen.facts).map(|(_, facts)| facts);
+            let facts = seen
+                .remove(&host.id)
+                .filter(|seen| seen.error.is_none())
+                .and_then(|seen| seen.facts)
+                .map(|(_, facts)| facts);
             let promised = promises.get(&host.id).copied().unwrap_or_default();
             Ok(HostLoad { host, facts, promised })
         })

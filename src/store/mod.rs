@@ -12,15 +12,11 @@ mod codec;
 pub mod drafts;
 pub mod hosts;
 pub mod operations;
-<<<<<<< HEAD
 pub mod progress;
 pub mod routes;
 pub mod servers;
 #[cfg(feature = "test-util")]
 pub mod testing;
-=======
-pub mod routes;
->>>>>>> gateway
 mod tx;
 
 pub use tx::{Record, WriteTx};

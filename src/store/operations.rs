@@ -6,7 +6,9 @@
 use super::codec::{from_json, micros, parsed, time, time_option};
 use super::{Record, Store, StoreError};
 use crate::domain::ids::{OperationId, ServerId};
-use crate::domain::operation::{Lease, LogLine, Operation, OperationKind, OperationStatus, StepRecord, StepStatus};
+use crate::domain::operation::{
+    Lease, LogLine, Operation, OperationKind, OperationStatus, StepRecord, StepStatus,
+};
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
@@ -130,22 +132,32 @@ pub const OPERATION_PAGE: i64 = 50;
 
 impl Store {
     pub async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, StoreError> {
-        let row: Option<Row> = sqlx::query_as(select!("WHERE id = $1")).bind(id.as_str()).fetch_optional(self.read()).await?;
+        let row: Option<Row> = sqlx::query_as(select!("WHERE id = $1"))
+            .bind(id.as_str())
+            .fetch_optional(self.read())
+            .await?;
         row.map(Row::into_operation).transpose()
     }
 
     /// The operation that an earlier submit with the same key made.
     pub async fn operation_by_key(&self, key: &str) -> Result<Option<Operation>, StoreError> {
-        let row: Option<Row> = sqlx::query_as(select!("WHERE idempotency_key = $1")).bind(key).fetch_optional(self.read()).await?;
+        let row: Option<Row> = sqlx::query_as(select!("WHERE idempotency_key = $1"))
+            .bind(key)
+            .fetch_optional(self.read())
+            .await?;
         row.map(Row::into_operation).transpose()
     }
 
     /// The operation that holds the change lane of a server.
-    pub async fn active_operation(&self, server: &ServerId) -> Result<Option<Operation>, StoreError> {
-        let row: Option<Row> = sqlx::query_as(select!("WHERE server_id = $1 AND lane = 'change' AND is_active = 1"))
-            .bind(server.as_str())
-            .fetch_optional(self.read())
-            .await?;
+    pub async fn active_operation(
+        &self,
+        server: &ServerId,
+    ) -> Result<Option<Operation>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as(select!("WHERE server_id = $1 AND lane = 'change' AND is_active = 1"))
+                .bind(server.as_str())
+                .fetch_optional(self.read())
+                .await?;
         row.map(Row::into_operation).transpose()
     }
 
@@ -176,18 +188,29 @@ impl Store {
     }
 
     /// The last `limit` lines of an operation's log, oldest first.
-    pub async fn operation_log(&self, id: &OperationId, limit: i64) -> Result<Vec<LogLine>, StoreError> {
+    pub async fn operation_log(
+        &self,
+        id: &OperationId,
+        limit: i64,
+    ) -> Result<Vec<LogLine>, StoreError> {
         let rows: Vec<(i64, i64, String, String)> =
             sqlx::query_as("SELECT seq, at, step, line FROM operation_log WHERE operation_id = $1 ORDER BY seq DESC LIMIT $2")
                 .bind(id.as_str())
                 .bind(limit)
                 .fetch_all(self.read())
                 .await?;
-        Ok(rows.into_iter().rev().map(|(seq, at, step, text)| LogLine { seq, at: time(at), step, text }).collect())
+        Ok(rows
+            .into_iter()
+            .rev()
+            .map(|(seq, at, step, text)| LogLine { seq, at: time(at), step, text })
+            .collect())
     }
 
     /// Median seconds that each step took in the last twenty successful operations of a kind.
-    pub async fn step_seconds(&self, kind: OperationKind) -> Result<std::collections::HashMap<String, f64>, StoreError> {
+    pub async fn step_seconds(
+        &self,
+        kind: OperationKind,
+    ) -> Result<std::collections::HashMap<String, f64>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(
             "SELECT t.name, t.ended_at - t.started_at FROM operation_steps t
              WHERE t.status = 'done' AND t.started_at IS NOT NULL AND t.ended_at IS NOT NULL AND t.operation_id IN
@@ -196,15 +219,24 @@ impl Store {
         .bind(kind.key())
         .fetch_all(self.read())
         .await?;
-        let mut by_name: std::collections::HashMap<String, Vec<i64>> = std::collections::HashMap::new();
+        let mut by_name: std::collections::HashMap<String, Vec<i64>> =
+            std::collections::HashMap::new();
         for (name, micros) in rows {
             by_name.entry(name).or_default().push(micros);
         }
-        Ok(by_name.into_iter().map(|(name, mut times)| (name, median_seconds(&mut times))).collect())
+        Ok(by_name
+            .into_iter()
+            .map(|(name, mut times)| (name, median_seconds(&mut times)))
+            .collect())
     }
 
     /// Takes the next due operation, if any: exactly one of all runners gets it.
-    pub async fn claim_operation(&self, owner: &str, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<Option<Lease>, StoreError> {
+    pub async fn claim_operation(
+        &self,
+        owner: &str,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<Lease>, StoreError> {
         let mut tx = self.begin_write(now).await?;
         let row: Option<(String, i64)> = sqlx::query_as(
             "UPDATE operations SET lease_owner = $1, lease_until = $3, fence = fence + 1, started_at = COALESCE(started_at, $2),
@@ -220,7 +252,14 @@ impl Store {
         .fetch_optional(&mut *tx.tx)
         .await?;
         tx.commit(Record::Nothing("a claim is no change that anybody asked for")).await?;
-        row.map(|(id, fence)| Ok(Lease { operation_id: parsed(&id, OperationId::parse, "operation id")?, owner: owner.into(), fence })).transpose()
+        row.map(|(id, fence)| {
+            Ok(Lease {
+                operation_id: parsed(&id, OperationId::parse, "operation id")?,
+                owner: owner.into(),
+                fence,
+            })
+        })
+        .transpose()
     }
 
     /// When the next operation is due that nobody holds.
@@ -256,14 +295,25 @@ impl Store {
     }
 
     /// Extends a lease. [`StoreError::Stale`] when it was lost.
-    pub async fn renew_lease(&self, lease: &Lease, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn renew_lease(
+        &self,
+        lease: &Lease,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin_write(now).await?;
         tx.guard(lease, Some(until)).await?;
         tx.commit(Record::Nothing("a longer lease is no change that anybody asked for")).await
     }
 
     /// Appends lines to an operation's log, if the lease still holds.
-    pub async fn append_operation_log(&self, lease: &Lease, now: DateTime<Utc>, step: &str, lines: &[String]) -> Result<(), StoreError> {
+    pub async fn append_operation_log(
+        &self,
+        lease: &Lease,
+        now: DateTime<Utc>,
+        step: &str,
+        lines: &[String],
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin_write(now).await?;
         tx.guard(lease, None).await?;
         for line in lines {
@@ -278,21 +328,29 @@ impl Store {
             .execute(&mut *tx.tx)
             .await?;
         }
-        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end")).await
+        tx.commit(Record::Nothing("progress of an operation; its own line is written at its end"))
+            .await
     }
 
     /// Lines that a step has written so far.
     pub async fn count_log_lines(&self, id: &OperationId, step: &str) -> Result<usize, StoreError> {
-        let row: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM operation_log WHERE operation_id = $1 AND step = $2")
-            .bind(id.as_str())
-            .bind(step)
-            .fetch_one(self.read())
-            .await?;
+        let row: (i64,) = sqlx::query_as(
+            "SELECT COUNT(*) FROM operation_log WHERE operation_id = $1 AND step = $2",
+        )
+        .bind(id.as_str())
+        .bind(step)
+        .fetch_one(self.read())
+        .await?;
         Ok(usize::try_from(row.0).unwrap_or(0))
     }
 
     /// Asks a running operation to stop at its next step. `false` when it has ended.
-    pub async fn request_cancel(&self, id: &OperationId, now: DateTime<Utc>, record: Record) -> Result<bool, StoreError> {
+    pub async fn request_cancel(
+        &self,
+        id: &OperationId,
+        now: DateTime<Utc>,
+        record: Record,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.begin_write(now).await?;
         let done = sqlx::query("UPDATE operations SET cancel_requested = 1, run_at = $2 WHERE id = $1 AND status IN ('queued', 'running')")
             .bind(id.as_str())
@@ -307,7 +365,13 @@ impl Store {
     }
 
     /// Lets a parked operation go on from where it stands. `false` when it is not parked.
-    pub async fn resume_operation(&self, id: &OperationId, now: DateTime<Utc>, deadline: DateTime<Utc>, record: Record) -> Result<bool, StoreError> {
+    pub async fn resume_operation(
+        &self,
+        id: &OperationId,
+        now: DateTime<Utc>,
+        deadline: DateTime<Utc>,
+        record: Record,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.begin_write(now).await?;
         let done = sqlx::query(
             "UPDATE operations SET status = CASE is_undoing WHEN 1 THEN 'undoing' ELSE 'running' END, run_at = $2, lease_until = 0, attempt = 0,

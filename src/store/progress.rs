@@ -68,7 +68,11 @@ impl WriteTx {
     }
 
     /// Locks the operation's row if the lease still holds, extending it when `until` is given.
-    pub async fn guard(&mut self, lease: &Lease, until: Option<DateTime<Utc>>) -> Result<(), StoreError> {
+    pub async fn guard(
+        &mut self,
+        lease: &Lease,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<(), StoreError> {
         let done = sqlx::query(
             "UPDATE operations SET lease_until = COALESCE($4, lease_until) WHERE id = $1 AND lease_owner = $2 AND fence = $3 AND is_active = 1",
         )
@@ -82,7 +86,11 @@ impl WriteTx {
     }
 
     /// Changes the operation's row; call [`WriteTx::guard`] first.
-    pub async fn change_operation(&mut self, id: &OperationId, change: &OperationChange<'_>) -> Result<(), StoreError> {
+    pub async fn change_operation(
+        &mut self,
+        id: &OperationId,
+        change: &OperationChange<'_>,
+    ) -> Result<(), StoreError> {
         let ends = change.status.is_some_and(|status| !status.is_active());
         let undoing = change.status == Some(OperationStatus::Undoing);
         sqlx::query(
@@ -110,7 +118,12 @@ impl WriteTx {
     }
 
     /// Changes one step's row; call [`WriteTx::guard`] first.
-    pub async fn change_step(&mut self, id: &OperationId, ordinal: i64, change: &StepChange<'_>) -> Result<(), StoreError> {
+    pub async fn change_step(
+        &mut self,
+        id: &OperationId,
+        ordinal: i64,
+        change: &StepChange<'_>,
+    ) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE operation_steps SET status = COALESCE($3, status), output = COALESCE($4, output), note = $5,
                attempts = attempts + $6, started_at = CASE WHEN $6 = 1 THEN COALESCE(started_at, $7) ELSE started_at END,
@@ -143,10 +156,12 @@ impl WriteTx {
 impl WriteTx {
     /// Locks a parked operation for a person's decision. `false` when it is not parked.
     pub async fn claim_parked(&mut self, id: &OperationId) -> Result<bool, StoreError> {
-        let done = sqlx::query("UPDATE operations SET lease_until = 0 WHERE id = $1 AND status = 'needs_attention'")
-            .bind(id.as_str())
-            .execute(&mut *self.tx)
-            .await?;
+        let done = sqlx::query(
+            "UPDATE operations SET lease_until = 0 WHERE id = $1 AND status = 'needs_attention'",
+        )
+        .bind(id.as_str())
+        .execute(&mut *self.tx)
+        .await?;
         Ok(done.rows_affected() == 1)
     }
 }

@@ -6,7 +6,9 @@ use crate::domain::ids::{HostId, MemberId, ServerId, UserId};
 use crate::domain::names::{AdminLogin, ServerName};
 use crate::domain::network::Access;
 use crate::domain::operation::OperationKind;
-use crate::domain::server::{Member, MemberFacts, MemberObservation, Server, ServerSpec, SettledState};
+use crate::domain::server::{
+    Member, MemberFacts, MemberObservation, Server, ServerSpec, SettledState,
+};
 use crate::domain::version::Major;
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -34,13 +36,15 @@ struct Row {
 impl Row {
     fn into_server(self) -> Result<Server, StoreError> {
         let spec = ServerSpec {
-            name: ServerName::parse(&self.name).map_err(|_| StoreError::Value(format!("server name {}", self.name)))?,
+            name: ServerName::parse(&self.name)
+                .map_err(|_| StoreError::Value(format!("server name {}", self.name)))?,
             region: self.region,
             zone: self.zone,
             major: parsed(&self.major, Major::parse, "major")?,
             sku: self.sku,
             storage_gib: u32::try_from(self.storage_gib).unwrap_or(0),
-            admin_login: AdminLogin::parse(&self.admin_login).map_err(|_| StoreError::Value("admin login".into()))?,
+            admin_login: AdminLogin::parse(&self.admin_login)
+                .map_err(|_| StoreError::Value("admin login".into()))?,
             access: parsed(&self.access, Access::parse, "access")?,
             tags: from_json(&self.tags, "tags")?,
         };
@@ -48,7 +52,11 @@ impl Row {
             id: parsed(&self.id, ServerId::parse, "server id")?,
             spec,
             settled: parsed(&self.settled, SettledState::parse, "settled state")?,
-            active: self.active.as_deref().map(|kind| parsed(kind, OperationKind::parse, "operation kind")).transpose()?,
+            active: self
+                .active
+                .as_deref()
+                .map(|kind| parsed(kind, OperationKind::parse, "operation kind"))
+                .transpose()?,
             port: u16::try_from(self.port).unwrap_or(0),
             created_at: time(self.created_at),
             created_by: self.created_by.as_deref().and_then(UserId::parse),
@@ -96,8 +104,19 @@ const COLUMNS_BY_ID: &str = "SELECT s.id, s.name, s.region, s.zone, s.major, s.s
 
 impl ServerFilter {
     fn binds(&self) -> [String; 4] {
-        let contains = |text: &str| if text.is_empty() { String::new() } else { format!("%{}%", escape_like(&text.to_lowercase())) };
-        [contains(self.name.trim()), self.state.clone(), self.region.clone(), tag_pattern(self.tag.trim())]
+        let contains = |text: &str| {
+            if text.is_empty() {
+                String::new()
+            } else {
+                format!("%{}%", escape_like(&text.to_lowercase()))
+            }
+        };
+        [
+            contains(self.name.trim()),
+            self.state.clone(),
+            self.region.clone(),
+            tag_pattern(self.tag.trim()),
+        ]
     }
 }
 
@@ -110,7 +129,9 @@ fn tag_pattern(typed: &str) -> String {
     if typed.is_empty() {
         return String::new();
     }
-    let (name, value) = typed.split_once('=').map_or((typed, None), |(name, value)| (name.trim(), Some(value.trim())));
+    let (name, value) = typed
+        .split_once('=')
+        .map_or((typed, None), |(name, value)| (name.trim(), Some(value.trim())));
     let name = escape_like(&json(&name));
     match value {
         Some(value) => format!("%{{\"name\":{name},\"value\":{}}}%", escape_like(&json(&value))),
@@ -141,18 +162,28 @@ impl Store {
     /// How many servers the filter finds, whatever the page.
     pub async fn count_servers(&self, filter: &ServerFilter) -> Result<i64, StoreError> {
         let [name, state, region, tag] = filter.binds();
-        let count: (i64,) = sqlx::query_as(filtered!("COUNT(*)", "")).bind(name).bind(state).bind(region).bind(tag).fetch_one(self.read()).await?;
+        let count: (i64,) = sqlx::query_as(filtered!("COUNT(*)", ""))
+            .bind(name)
+            .bind(state)
+            .bind(region)
+            .bind(tag)
+            .fetch_one(self.read())
+            .await?;
         Ok(count.0)
     }
 
     pub async fn server(&self, id: &ServerId) -> Result<Option<Server>, StoreError> {
-        let row: Option<Row> = sqlx::query_as(COLUMNS_BY_ID).bind(id.as_str()).fetch_optional(self.read()).await?;
+        let row: Option<Row> =
+            sqlx::query_as(COLUMNS_BY_ID).bind(id.as_str()).fetch_optional(self.read()).await?;
         row.map(Row::into_server).transpose()
     }
 
     /// Whether a name is taken.
     pub async fn server_name_taken(&self, name: &ServerName) -> Result<bool, StoreError> {
-        let count: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM servers WHERE name = $1").bind(name.as_str()).fetch_one(self.read()).await?;
+        let count: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM servers WHERE name = $1")
+            .bind(name.as_str())
+            .fetch_one(self.read())
+            .await?;
         Ok(count.0 > 0)
     }
 
@@ -179,7 +210,10 @@ impl Store {
     }
 
     /// The last look at each member of a server.
-    pub async fn member_observations(&self, server: &ServerId) -> Result<Vec<MemberObservation>, StoreError> {
+    pub async fn member_observations(
+        &self,
+        server: &ServerId,
+    ) -> Result<Vec<MemberObservation>, StoreError> {
         let rows: Vec<(String, i64, String)> = sqlx::query_as(
             "SELECT o.member_id, o.observed_at, o.facts FROM member_observations o JOIN members m ON m.id = o.member_id WHERE m.server_id = $1",
         )
@@ -198,17 +232,26 @@ impl Store {
     }
 
     /// A sealed secret of a server.
-    pub async fn server_secret(&self, server: &ServerId, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let row: Option<(Vec<u8>,)> = sqlx::query_as("SELECT sealed FROM server_secrets WHERE server_id = $1 AND name = $2")
-            .bind(server.as_str())
-            .bind(name)
-            .fetch_optional(self.read())
-            .await?;
+    pub async fn server_secret(
+        &self,
+        server: &ServerId,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let row: Option<(Vec<u8>,)> =
+            sqlx::query_as("SELECT sealed FROM server_secrets WHERE server_id = $1 AND name = $2")
+                .bind(server.as_str())
+                .bind(name)
+                .fetch_optional(self.read())
+                .await?;
         Ok(row.map(|(sealed,)| sealed))
     }
 
     /// Ready servers whose secret `name` expires before `limit`.
-    pub async fn expiring_secrets(&self, name: &str, limit: DateTime<Utc>) -> Result<Vec<ServerId>, StoreError> {
+    pub async fn expiring_secrets(
+        &self,
+        name: &str,
+        limit: DateTime<Utc>,
+    ) -> Result<Vec<ServerId>, StoreError> {
         let rows: Vec<(String,)> = sqlx::query_as(
             "SELECT k.server_id FROM server_secrets k JOIN servers s ON s.id = k.server_id
              WHERE k.name = $1 AND k.expires_at < $2 AND s.settled = 'Ready' ORDER BY k.expires_at",
@@ -221,17 +264,27 @@ impl Store {
     }
 
     /// When a secret of a server expires, if it does.
-    pub async fn secret_expiry(&self, server: &ServerId, name: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let row: Option<(Option<i64>,)> = sqlx::query_as("SELECT expires_at FROM server_secrets WHERE server_id = $1 AND name = $2")
-            .bind(server.as_str())
-            .bind(name)
-            .fetch_optional(self.read())
-            .await?;
+    pub async fn secret_expiry(
+        &self,
+        server: &ServerId,
+        name: &str,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let row: Option<(Option<i64>,)> = sqlx::query_as(
+            "SELECT expires_at FROM server_secrets WHERE server_id = $1 AND name = $2",
+        )
+        .bind(server.as_str())
+        .bind(name)
+        .fetch_optional(self.read())
+        .await?;
         Ok(row.and_then(|(at,)| at).map(time))
     }
 
     /// Keeps what was seen of members, all in one transaction: a tick costs one sync of the disk.
-    pub async fn observe_members(&self, now: DateTime<Utc>, seen: &[(MemberId, MemberFacts)]) -> Result<(), StoreError> {
+    pub async fn observe_members(
+        &self,
+        now: DateTime<Utc>,
+        seen: &[(MemberId, MemberFacts)],
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin_write(now).await?;
         for (member, facts) in seen {
             sqlx::query(
@@ -244,12 +297,14 @@ impl Store {
             .execute(&mut *tx.tx)
             .await?;
         }
-        tx.commit(super::Record::Nothing("an observation is no change that anybody asked for")).await
+        tx.commit(super::Record::Nothing("an observation is no change that anybody asked for"))
+            .await
     }
 
     /// Ids of every server on record.
     pub async fn server_ids(&self) -> Result<std::collections::HashSet<String>, StoreError> {
-        let rows: Vec<(String,)> = sqlx::query_as("SELECT id FROM servers").fetch_all(self.read()).await?;
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT id FROM servers").fetch_all(self.read()).await?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 }
@@ -282,7 +337,13 @@ impl MemberRow {
 
 impl WriteTx {
     /// Writes a new server. A taken name or port is a unique violation.
-    pub async fn insert_server(&mut self, id: &ServerId, spec: &ServerSpec, port: u16, by: Option<&UserId>) -> Result<(), StoreError> {
+    pub async fn insert_server(
+        &mut self,
+        id: &ServerId,
+        spec: &ServerSpec,
+        port: u16,
+        by: Option<&UserId>,
+    ) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO servers (id, name, region, zone, major, sku, tier, storage_gib, admin_login, access, tags, settled, port, created_at, created_by)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'New', $12, $13, $14)",
@@ -308,15 +369,21 @@ impl WriteTx {
 
     /// Whether a name is taken, seen inside the transaction.
     pub async fn name_taken(&mut self, name: &ServerName) -> Result<bool, StoreError> {
-        let count: (i64,) =
-            sqlx::query_as("SELECT COUNT(*) FROM servers WHERE name = $1").bind(name.as_str()).fetch_one(&mut *self.tx).await?;
+        let count: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM servers WHERE name = $1")
+            .bind(name.as_str())
+            .fetch_one(&mut *self.tx)
+            .await?;
         Ok(count.0 > 0)
     }
 
     /// Settled state of a server and the kind that is active on it, with the row locked against other requests.
     pub async fn lock_server(&mut self, id: &ServerId) -> Result<Option<Server>, StoreError> {
-        sqlx::query("UPDATE servers SET version = version + 1 WHERE id = $1").bind(id.as_str()).execute(&mut *self.tx).await?;
-        let row: Option<Row> = sqlx::query_as(COLUMNS_BY_ID).bind(id.as_str()).fetch_optional(&mut *self.tx).await?;
+        sqlx::query("UPDATE servers SET version = version + 1 WHERE id = $1")
+            .bind(id.as_str())
+            .execute(&mut *self.tx)
+            .await?;
+        let row: Option<Row> =
+            sqlx::query_as(COLUMNS_BY_ID).bind(id.as_str()).fetch_optional(&mut *self.tx).await?;
         row.map(Row::into_server).transpose()
     }
 
@@ -324,12 +391,19 @@ impl WriteTx {
     /// that the port of a deleted server does not at once lead to another server.
     pub async fn take_port(&mut self, range: (u16, u16)) -> Result<Option<u16>, StoreError> {
         self.lock_placement().await?;
-        let used: Vec<(i64,)> = sqlx::query_as("SELECT port FROM servers").fetch_all(&mut *self.tx).await?;
+        let used: Vec<(i64,)> =
+            sqlx::query_as("SELECT port FROM servers").fetch_all(&mut *self.tx).await?;
         let used: std::collections::HashSet<i64> = used.into_iter().map(|(port,)| port).collect();
-        let last: Option<(String,)> = sqlx::query_as("SELECT value FROM settings WHERE key = 'last_port'").fetch_optional(&mut *self.tx).await?;
-        let last = last.and_then(|(text,)| text.parse::<u16>().ok()).filter(|port| (range.0..=range.1).contains(port));
+        let last: Option<(String,)> =
+            sqlx::query_as("SELECT value FROM settings WHERE key = 'last_port'")
+                .fetch_optional(&mut *self.tx)
+                .await?;
+        let last = last
+            .and_then(|(text,)| text.parse::<u16>().ok())
+            .filter(|port| (range.0..=range.1).contains(port));
         let start = last.map_or(range.0, |port| if port == range.1 { range.0 } else { port + 1 });
-        let free = (start..=range.1).chain(range.0..start).find(|port| !used.contains(&i64::from(*port)));
+        let free =
+            (start..=range.1).chain(range.0..start).find(|port| !used.contains(&i64::from(*port)));
         if let Some(port) = free {
             sqlx::query("INSERT INTO settings (key, value) VALUES ('last_port', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
                 .bind(port.to_string())
@@ -360,7 +434,12 @@ impl WriteTx {
     }
 
     /// Keeps which image and version a member runs.
-    pub async fn set_member_image(&mut self, member: &MemberId, image: &str, version: &str) -> Result<(), StoreError> {
+    pub async fn set_member_image(
+        &mut self,
+        member: &MemberId,
+        image: &str,
+        version: &str,
+    ) -> Result<(), StoreError> {
         sqlx::query("UPDATE members SET image = $2, postgres_version = $3 WHERE id = $1")
             .bind(member.as_str())
             .bind(image)
@@ -392,7 +471,11 @@ impl WriteTx {
         Ok(())
     }
 
-    pub async fn set_settled(&mut self, server: &ServerId, settled: SettledState) -> Result<(), StoreError> {
+    pub async fn set_settled(
+        &mut self,
+        server: &ServerId,
+        settled: SettledState,
+    ) -> Result<(), StoreError> {
         sqlx::query("UPDATE servers SET settled = $2, version = version + 1 WHERE id = $1")
             .bind(server.as_str())
             .bind(settled.key())
@@ -407,7 +490,10 @@ impl WriteTx {
             .bind(server.as_str())
             .execute(&mut *self.tx)
             .await?;
-        sqlx::query("DELETE FROM members WHERE server_id = $1").bind(server.as_str()).execute(&mut *self.tx).await?;
+        sqlx::query("DELETE FROM members WHERE server_id = $1")
+            .bind(server.as_str())
+            .execute(&mut *self.tx)
+            .await?;
         Ok(())
     }
 
@@ -422,7 +508,9 @@ impl WriteTx {
         ] {
             sqlx::query(statement).bind(server.as_str()).execute(&mut *self.tx).await?;
         }
-        sqlx::query("UPDATE route_generation SET generation = generation + 1 WHERE id = 1").execute(&mut *self.tx).await?;
+        sqlx::query("UPDATE route_generation SET generation = generation + 1 WHERE id = 1")
+            .execute(&mut *self.tx)
+            .await?;
         Ok(())
     }
 }

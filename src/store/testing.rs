@@ -24,7 +24,10 @@ impl Drop for TestStore {
 }
 
 /// URL of the PostgreSQL server for tests, if there is one.
-#[expect(clippy::disallowed_methods, reason = "the test command hands the server over in the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test command hands the server over in the environment"
+)]
 pub fn postgres_url() -> Option<String> {
     std::env::var("PGFLEX_TEST_DATABASE_URL").ok().filter(|url| !url.is_empty())
 }
@@ -51,7 +54,11 @@ pub async fn postgres() -> Option<TestStore> {
     let admin = postgres_url()?;
     let database = format!("t{}", new_uuid().replace('-', ""));
     sqlx::any::install_default_drivers();
-    let pool = sqlx::any::AnyPoolOptions::new().max_connections(1).connect(&admin).await.expect("the PostgreSQL server for tests answers");
+    let pool = sqlx::any::AnyPoolOptions::new()
+        .max_connections(1)
+        .connect(&admin)
+        .await
+        .expect("the PostgreSQL server for tests answers");
     let statement = sqlx::AssertSqlSafe(format!("CREATE DATABASE {database}"));
     sqlx::query(statement).execute(&pool).await.expect("a database of its own");
     pool.close().await;
@@ -62,7 +69,8 @@ pub async fn postgres() -> Option<TestStore> {
 
 /// The given URL with another database.
 fn with_database(url: &str, database: &str) -> String {
-    let (base, query) = url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
+    let (base, query) =
+        url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
     let (server, _) = base.rsplit_once('/').unwrap_or((base, ""));
     match query {
         Some(query) => format!("{server}/{database}?{query}"),

@@ -15,8 +15,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["domain", "clock", "secrets"]),
     ("engine", &["domain", "secrets", "clock"]),
     ("postgres", &["domain", "secrets"]),
-    ("operations", &["domain", "store", "engine", "postgres", "clock", "poke", "secrets", "certificates"]),
-    ("monitor", &["domain", "store", "operations", "clock", "poke", "engine", "postgres", "certificates"]),
+    (
+        "operations",
+        &["domain", "store", "engine", "postgres", "clock", "poke", "secrets", "certificates"],
+    ),
+    (
+        "monitor",
+        &["domain", "store", "operations", "clock", "poke", "engine", "postgres", "certificates"],
+    ),
     ("gateway", &["domain", "store", "clock", "poke", "secrets"]),
     ("web", &["domain", "store", "operations", "clock", "poke", "secrets", "config"]),
 ];
@@ -31,7 +37,15 @@ fn modules_use_only_what_their_layer_may() {
     let mut wrong = vec![];
     for file in rust_files(&source) {
         let relative = file.strip_prefix(&source).unwrap();
-        let module = relative.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        let module = relative
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs")
+            .to_owned();
         if ROOTS.contains(&module.as_str()) {
             continue;
         }
@@ -56,7 +70,13 @@ fn the_web_uses_operations_only_to_submit() {
     for file in rust_files(&web) {
         let text = fs::read_to_string(&file).unwrap();
         for line in text.lines().filter(|line| line.contains("crate::operations")) {
-            let fine = ["crate::operations::submit", "crate::operations::access::secret", "crate::operations::kinds"].iter().any(|path| line.contains(path));
+            let fine = [
+                "crate::operations::submit",
+                "crate::operations::access::secret",
+                "crate::operations::kinds",
+            ]
+            .iter()
+            .any(|path| line.contains(path));
             assert!(fine, "{}: {line}", file.display());
         }
         assert!(!text.contains("bollard"), "{}", file.display());
@@ -65,7 +85,9 @@ fn the_web_uses_operations_only_to_submit() {
 
 fn used_modules(text: &str) -> Vec<String> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    code.flat_map(|line| line.split("crate::").skip(1).map(first_word).collect::<Vec<_>>()).filter(|word| word.chars().next().is_some_and(char::is_lowercase)).collect()
+    code.flat_map(|line| line.split("crate::").skip(1).map(first_word).collect::<Vec<_>>())
+        .filter(|word| word.chars().next().is_some_and(char::is_lowercase))
+        .collect()
 }
 
 fn first_word(text: &str) -> String {

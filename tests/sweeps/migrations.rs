@@ -9,7 +9,12 @@ fn migration_texts() -> Vec<(String, String)> {
     let mut texts: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_str().unwrap().to_owned(),
+                fs::read_to_string(&path).unwrap(),
+            )
+        })
         .collect();
     texts.sort();
     texts
@@ -21,9 +26,15 @@ fn columns_have_one_of_four_types() {
     for (name, text) in migration_texts() {
         for statement in text.split(';').filter(|statement| statement.contains("CREATE TABLE")) {
             let body = statement.split_once('(').unwrap().1;
-            for line in body.lines().map(str::trim).filter(|line| !line.is_empty() && *line != ")" && !line.starts_with("PRIMARY KEY")) {
+            for line in body
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty() && *line != ")" && !line.starts_with("PRIMARY KEY"))
+            {
                 let rest = line.split_once(' ').unwrap().1;
-                let fine = ["TEXT", "BIGINT", "DOUBLE PRECISION", "BYTEA"].iter().any(|kind| rest.starts_with(kind));
+                let fine = ["TEXT", "BIGINT", "DOUBLE PRECISION", "BYTEA"]
+                    .iter()
+                    .any(|kind| rest.starts_with(kind));
                 assert!(fine, "{name}: {line}");
             }
         }
@@ -41,7 +52,9 @@ fn migrations_are_numbered_without_gaps() {
 #[test]
 fn added_columns_have_a_default_or_may_be_null() {
     for (name, text) in migration_texts() {
-        for line in text.lines().filter(|line| line.contains("ADD COLUMN") && line.contains("NOT NULL")) {
+        for line in
+            text.lines().filter(|line| line.contains("ADD COLUMN") && line.contains("NOT NULL"))
+        {
             assert!(line.contains("DEFAULT"), "{name}: {line}");
         }
     }
@@ -52,7 +65,9 @@ async fn both_databases_get_the_same_tables_and_columns_and_migrate_again_withou
     let mut schemas = vec![];
     for test in testing::all().await {
         assert_eq!(test.store.dialect() == Dialect::Sqlite, test.name == "SQLite");
-        let again = pgflex::store::Store::open(&test.url).await.expect("a second start migrates without harm");
+        let again = pgflex::store::Store::open(&test.url)
+            .await
+            .expect("a second start migrates without harm");
         schemas.push((test.name, again.schema().await.unwrap()));
     }
     assert!(schemas[0].1.len() > 80, "the schema was read");
