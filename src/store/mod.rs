@@ -7,9 +7,12 @@
 //! - Never read-then-write: `UPDATE … WHERE version = $n` (or the lease) and count the rows.
 //! - The rules of the domain are not here: the store neither decides nor explains.
 
+pub mod accounts;
 pub mod activity;
 mod codec;
 pub mod operations;
+pub mod sessions;
+pub mod settings;
 mod tx;
 
 pub use tx::{Record, WriteTx};
