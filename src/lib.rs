@@ -12,3 +12,4 @@ pub mod poke;
 pub mod postgres;
 pub mod secrets;
 pub mod store;
+pub mod web;

@@ -1,6 +1,6 @@
 //! Portal users and what they may do.
 
-use super::ids::{SessionId, UserId};
+use super::ids::{InviteId, SessionId, UserId};
 use super::refusal::Refusal;
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,21 @@ pub struct SessionInfo {
     pub seen_at: DateTime<Utc>,
     pub address: String,
     pub user_agent: String,
+}
+
+/// A link by which a person makes an account. Its token is shown once and stored as a hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    pub id: InviteId,
+    pub role: Role,
+    /// Who it is for, in the words of the one who invites.
+    pub note: String,
+    /// The one link for the first owner.
+    pub is_setup: bool,
+    /// Login of the one who invites; "pgflex" for the first owner's link.
+    pub created_by: String,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
 }
 
 /// A session ends after this long without a request.

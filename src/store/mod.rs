@@ -7,6 +7,7 @@
 //! - Never read-then-write: `UPDATE … WHERE version = $n` (or the lease) and count the rows.
 //! - The rules of the domain are not here: the store neither decides nor explains.
 
+pub mod accounts;
 pub mod activity;
 mod codec;
 pub mod drafts;
@@ -15,6 +16,8 @@ pub mod operations;
 pub mod progress;
 pub mod routes;
 pub mod servers;
+pub mod sessions;
+pub mod settings;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod tx;

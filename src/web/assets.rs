@@ -1,0 +1,61 @@
+//! Style sheet, script and icon: part of the binary, under names that carry their content's hash,
+//! so that browsers may keep them for ever and never show an old one.
+
+use crate::web::error::{PageError, PageResult};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::{HttpResponse, web};
+use sha2::{Digest, Sha256};
+use std::sync::LazyLock;
+
+struct Asset {
+    name: String,
+    content_type: &'static str,
+    body: &'static [u8],
+}
+
+impl Asset {
+    fn new(stem: &str, extension: &str, content_type: &'static str, body: &'static [u8]) -> Self {
+        let hash: String =
+            Sha256::digest(body).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Self { name: format!("{stem}-{hash}.{extension}"), content_type, body }
+    }
+
+    fn path(&self) -> String {
+        format!("/static/{}", self.name)
+    }
+}
+
+static CSS: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("app", "css", "text/css; charset=utf-8", include_bytes!("../../static/app.css"))
+});
+static JS: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("app", "js", "text/javascript; charset=utf-8", include_bytes!("../../static/app.js"))
+});
+static ICON: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../../static/icon.svg"))
+});
+
+/// URL of the style sheet.
+pub fn css() -> String {
+    CSS.path()
+}
+
+/// URL of the script.
+pub fn js() -> String {
+    JS.path()
+}
+
+/// URL of the icon.
+pub fn icon() -> String {
+    ICON.path()
+}
+
+/// `GET /static/{file}`.
+pub async fn get(file: web::Path<String>) -> PageResult {
+    let assets = [&*CSS, &*JS, &*ICON];
+    let asset = assets.into_iter().find(|asset| asset.name == *file).ok_or(PageError::NotFound)?;
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, asset.content_type))
+        .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
+        .body(asset.body))
+}

@@ -1,0 +1,5 @@
+//! One file for each page or group of pages: template struct, form, handlers, view, in that order.
+
+pub mod account;
+pub mod errors;
+pub mod health;

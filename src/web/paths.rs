@@ -1,0 +1,176 @@
+//! Every URL of the portal is built here, so that a renamed page is one change and no link dangles.
+
+use crate::domain::ids::{InviteId, OperationId, RuleId, ServerId, SessionId, UserId};
+
+pub fn servers() -> String {
+    "/servers".into()
+}
+
+pub fn server_create() -> String {
+    "/servers/create".into()
+}
+
+pub fn server(id: &ServerId) -> String {
+    format!("/servers/{id}")
+}
+
+pub fn server_connect(id: &ServerId) -> String {
+    format!("/servers/{id}/connect")
+}
+
+pub fn server_networking(id: &ServerId) -> String {
+    format!("/servers/{id}/networking")
+}
+
+pub fn server_rule(id: &ServerId, rule: &RuleId) -> String {
+    format!("/servers/{id}/networking/{rule}")
+}
+
+pub fn server_activity(id: &ServerId) -> String {
+    format!("/servers/{id}/activity")
+}
+
+pub fn server_restart(id: &ServerId) -> String {
+    format!("/servers/{id}/restart")
+}
+
+pub fn server_delete(id: &ServerId) -> String {
+    format!("/servers/{id}/delete")
+}
+
+pub fn operations() -> String {
+    "/operations".into()
+}
+
+pub fn operation(id: &OperationId) -> String {
+    format!("/operations/{id}")
+}
+
+pub fn operation_events(id: &OperationId) -> String {
+    format!("/operations/{id}/events")
+}
+
+pub fn operation_retry(id: &OperationId) -> String {
+    format!("/operations/{id}/retry")
+}
+
+pub fn operation_cancel(id: &OperationId) -> String {
+    format!("/operations/{id}/cancel")
+}
+
+pub fn hosts() -> String {
+    "/hosts".into()
+}
+
+pub fn activity() -> String {
+    "/activity".into()
+}
+
+pub fn ca_pem() -> String {
+    "/ca.pem".into()
+}
+
+pub fn sign_in() -> String {
+    "/sign-in".into()
+}
+
+/// The sign-in page, with the page to go on to afterwards.
+pub fn sign_in_then(return_to: &str) -> String {
+    format!("/sign-in?return_to={}", encoded(return_to))
+}
+
+pub fn sign_out() -> String {
+    "/sign-out".into()
+}
+
+/// The page that asks for the password again, with the page to go on to afterwards.
+pub fn confirm_password(return_to: &str) -> String {
+    format!("/confirm-password?return_to={}", encoded(return_to))
+}
+
+pub fn setup(token: &str) -> String {
+    format!("/setup/{token}")
+}
+
+pub fn invite(token: &str) -> String {
+    format!("/invite/{token}")
+}
+
+pub fn account() -> String {
+    "/account".into()
+}
+
+pub fn account_password() -> String {
+    "/account/password".into()
+}
+
+pub fn account_sessions_end() -> String {
+    "/account/sessions/end-others".into()
+}
+
+pub fn account_session_end(id: &SessionId) -> String {
+    format!("/account/sessions/{id}/end")
+}
+
+pub fn users() -> String {
+    "/users".into()
+}
+
+pub fn invites() -> String {
+    "/users/invites".into()
+}
+
+pub fn invite_revoke(id: &InviteId) -> String {
+    format!("/users/invites/{id}/revoke")
+}
+
+pub fn user_role(id: &UserId) -> String {
+    format!("/users/{id}/role")
+}
+
+pub fn user_disable(id: &UserId) -> String {
+    format!("/users/{id}/disable")
+}
+
+pub fn user_enable(id: &UserId) -> String {
+    format!("/users/{id}/enable")
+}
+
+/// A path of ours, or `/servers` in place of anything that could lead elsewhere.
+pub fn local_or_home(path: &str) -> String {
+    let local = path.starts_with('/')
+        && !path.starts_with("//")
+        && path.len() <= 500
+        && !path.contains(['\\', '#'])
+        && path.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+    if local { path.to_owned() } else { servers() }
+}
+
+/// Text as one value of a query.
+pub fn encoded(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_local_paths_are_followed() {
+        assert_eq!(local_or_home("/servers/x?tab=tags&a=b"), "/servers/x?tab=tags&a=b");
+        for bad in
+            ["", "//evil.example", "https://evil.example", "/\\evil", "/a\nb", "servers", "/é"]
+        {
+            assert_eq!(local_or_home(bad), "/servers", "{bad}");
+        }
+        assert_eq!(encoded("/a?b=c d"), "/a%3Fb%3Dc%20d");
+    }
+}

@@ -1,0 +1,110 @@
+//! Every route of the portal, in one table. Registration is made from the table, the gate admits by
+//! the table, and the sweeps walk over the table: a route that is not here does not exist.
+
+use crate::web::assets;
+use crate::web::error::PageError;
+use crate::web::handlers::health;
+use actix_web::http::Method;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{Route, guard};
+
+/// The least that a visitor must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    Anonymous,
+    Reader,
+    Contributor,
+    Owner,
+}
+
+/// One line of the table.
+pub struct RouteInfo {
+    pub method: Method,
+    /// Path with `{names}`, as in actix.
+    pub pattern: &'static str,
+    pub access: Access,
+    /// Makes the route with its handler; the method is added at registration.
+    handler: fn() -> Route,
+}
+
+const fn get(access: Access, pattern: &'static str, handler: fn() -> Route) -> RouteInfo {
+    RouteInfo { method: Method::GET, pattern, access, handler }
+}
+
+const fn post(access: Access, pattern: &'static str, handler: fn() -> Route) -> RouteInfo {
+    RouteInfo { method: Method::POST, pattern, access, handler }
+}
+
+use Access::Anonymous;
+
+/// The table. Order matters only between a fixed path and a pattern that also fits it: fixed first.
+#[rustfmt::skip]
+pub static ROUTES: &[RouteInfo] = &[
+    get(Anonymous, "/healthz", || web::to(health::healthz)),
+    get(Anonymous, "/readyz", || web::to(health::readyz)),
+    get(Anonymous, "/ca.pem", || web::to(health::ca_pem)),
+    get(Anonymous, "/static/{file}", || web::to(assets::get)),
+    get(Anonymous, "/", || web::to(health::home)),
+];
+
+/// The line of a method and pattern. HEAD goes where GET goes.
+pub fn find(method: &Method, pattern: &str) -> Option<&'static RouteInfo> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    ROUTES.iter().find(|route| route.method == *method && route.pattern == pattern)
+}
+
+/// Registers the whole table: one resource for each pattern, with a route for each of its methods.
+pub fn register(config: &mut ServiceConfig) {
+    let mut done: Vec<&str> = vec![];
+    for first in ROUTES {
+        if done.contains(&first.pattern) {
+            continue;
+        }
+        done.push(first.pattern);
+        let same = ROUTES.iter().filter(|route| route.pattern == first.pattern);
+        let resource = same.fold(web::resource(first.pattern), |resource, route| {
+            resource.route(with_method((route.handler)(), &route.method))
+        });
+        config.service(resource.default_service(web::to(wrong_method)));
+    }
+}
+
+fn with_method(route: Route, method: &Method) -> Route {
+    if method == Method::GET {
+        route.guard(guard::Any(guard::Get()).or(guard::Head()))
+    } else {
+        route.method(method.clone())
+    }
+}
+
+async fn wrong_method() -> Result<web::Bytes, PageError> {
+    Err(PageError::Method)
+}
+
+/// What answers where no pattern fits.
+pub async fn not_found() -> Result<web::Bytes, PageError> {
+    Err(PageError::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_no_line_twice() {
+        for (at, route) in ROUTES.iter().enumerate() {
+            assert!(
+                !ROUTES[..at]
+                    .iter()
+                    .any(|other| other.method == route.method && other.pattern == route.pattern),
+                "{}",
+                route.pattern
+            );
+            assert!(
+                route.method == Method::GET || route.method == Method::POST,
+                "{}",
+                route.pattern
+            );
+        }
+    }
+}
