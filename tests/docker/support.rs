@@ -172,18 +172,24 @@ impl Lab {
     }
 
     pub async fn target(&self) -> Target {
-        let address = self.container().await.address.expect("a running member has an address");
-        Target {
+        self.reached().await.expect("a running member has an address")
+    }
+
+    async fn reached(&self) -> Option<Target> {
+        let address = self.container().await.address?;
+        Some(Target {
             address: format!("{address}:5432").parse().unwrap(),
             server_name: endpoint(&self.server),
             root_certificate: self.authority.certificate.clone(),
             client_certificate: self.certificates.control.certificate.clone(),
             client_key: self.certificates.control.key.clone(),
-        }
+        })
     }
 
     pub async fn probe(&self) -> Result<Probe, PostgresError> {
-        TlsPostgres.probe(&self.target().await).await
+        let target = self.reached().await;
+        let target = target.ok_or_else(|| PostgresError::Silent("it does not run".into()))?;
+        TlsPostgres.probe(&target).await
     }
 
     /// Waits for the first answer, as the step does.
