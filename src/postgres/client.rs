@@ -17,6 +17,8 @@ use tokio_postgres::{Client, Config, Error};
 const CONNECT: Duration = Duration::from_secs(3);
 /// Everything asked in one connection.
 const QUERY: Duration = Duration::from_secs(5);
+/// The end of a session.
+const GOODBYE: Duration = Duration::from_millis(500);
 /// Sent with the start of every session. Users own objects in the databases we connect to; none of theirs is
 /// found by a name of ours. Limits of the server end a query also when we are gone.
 const SESSION: &str = "-c search_path=pg_catalog -c statement_timeout=5s -c lock_timeout=3s \
@@ -62,11 +64,15 @@ where
     let (client, connection) = tokio::time::timeout(CONNECT, connect(target))
         .await
         .map_err(|_| late("no connection", CONNECT))??;
-    // The connection moves the bytes; it ends by itself only when the session is over or broken.
+    // The connection moves the bytes. When the work is done the client is gone, and it says goodbye: a session
+    // that just breaks off is a line in the server's log each time.
     let session = async {
-        let (work, mut connection) = (std::pin::pin!(work(client)), std::pin::pin!(connection));
+        let (mut work, mut connection) = (std::pin::pin!(work(client)), std::pin::pin!(connection));
         tokio::select! {
-            result = work => result.map_err(|error| explain(&error)),
+            result = &mut work => {
+                let _ = tokio::time::timeout(GOODBYE, connection).await;
+                result.map_err(|error| explain(&error))
+            }
             end = &mut connection => Err(match end {
                 Err(error) => explain(&error),
                 Ok(()) => PostgresError::Silent("the connection was closed".into()),

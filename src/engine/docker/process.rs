@@ -5,6 +5,7 @@ use super::{CHANGE, DockerEngine, LOOK, START, STOP_MARGIN};
 use crate::engine::EngineError;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
+use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::query_parameters::{
     KillContainerOptionsBuilder, LogsOptionsBuilder, StartContainerOptions,
     StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
@@ -30,10 +31,45 @@ impl DockerEngine {
         within(grace + STOP_MARGIN, name, stop).await
     }
 
+    /// The engine takes every signal it sends for a wish to stop, and then its restart policy no longer starts
+    /// the container after a crash. So all but the kill is sent from inside.
     pub(super) async fn signal(&self, name: &str, signal: &str) -> Result<(), EngineError> {
-        let options = KillContainerOptionsBuilder::new().signal(signal).build();
-        let kill = self.client().await?.kill_container(name, Some(options));
-        within(CHANGE, name, kill).await
+        if !signal.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(EngineError::Refused(format!("“{signal}” is no signal")));
+        }
+        if signal == "SIGKILL" {
+            let options = KillContainerOptionsBuilder::new().signal(signal).build();
+            let kill = self.client().await?.kill_container(name, Some(options));
+            return within(CHANGE, name, kill).await;
+        }
+        let word = signal.strip_prefix("SIG").unwrap_or(signal);
+        match self.execute(name, &["sh", "-c", "kill -s \"$0\" 1", word]).await? {
+            0 => Ok(()),
+            code => {
+                Err(EngineError::Refused(format!("{name} did not take {signal} (code {code})")))
+            }
+        }
+    }
+
+    /// Runs a short program in a running container and gives its exit code.
+    async fn execute(&self, name: &str, command: &[&str]) -> Result<i64, EngineError> {
+        let client = self.client().await?;
+        let options = CreateExecOptions {
+            cmd: Some(command.to_vec()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..Default::default()
+        };
+        let run = async {
+            let exec = client.create_exec(name, options).await?.id;
+            if let StartExecResults::Attached { mut output, .. } =
+                client.start_exec(&exec, None).await?
+            {
+                while output.try_next().await?.is_some() {}
+            }
+            client.inspect_exec(&exec).await
+        };
+        Ok(within(CHANGE, name, run).await?.exit_code.unwrap_or(-1))
     }
 
     /// A container that was made and never started has not ended, though the engine would say so.
