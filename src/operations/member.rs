@@ -94,6 +94,12 @@ fn collect(files: Vec<ConfigFile>) -> Vec<FileSpec> {
         .collect()
 }
 
+/// What `initdb` wrote, without empty lines and without its advice on how to start the server by hand.
+pub fn without_chatter(lines: &[String]) -> Vec<String> {
+    let useful = lines.iter().take_while(|line| !line.starts_with("Success."));
+    useful.filter(|line| !line.trim().is_empty()).cloned().collect()
+}
+
 /// The refusal of a step whose `initdb` ended badly, with its last line.
 pub fn init_failed(code: i64, lines: &[String]) -> StepError {
     let last = lines

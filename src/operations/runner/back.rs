@@ -1,7 +1,7 @@
 //! Unwinding: every step that was begun is undone, last first, then the operation is settled.
 
 use super::forward::Verdict;
-use super::{CrashPoint, LEASE, RunError, Runner, backoff};
+use super::{LEASE, Point, RunError, Runner, backoff};
 use crate::domain::activity::ActivityOutcome;
 use crate::domain::operation::{Lease, Operation, OperationStatus, StepRecord, StepStatus};
 use crate::operations::kinds::{self, Settlement};
@@ -39,10 +39,10 @@ impl Runner {
             return self.undone(lease, operation, None).await;
         }
         let record = self.begin_step(lease, operation, step, StepStatus::Undoing).await?;
-        self.crash_at(step, CrashPoint::Begun)?;
+        self.meet(step, Point::Begun, true)?;
         let fresh = StepRecord { started_at: None, ..record };
         let verdict = self.call(lease, operation, step, undo, &fresh).await?;
-        self.crash_at(step, CrashPoint::Acted)?;
+        let verdict = self.meet(step, Point::Acted, true)?.unwrap_or(verdict);
         let more = match verdict {
             Verdict::Done(_) => self.undone(lease, operation, Some(StepStatus::Undone)).await?,
             Verdict::Wait(after, why) => {
@@ -74,7 +74,7 @@ impl Runner {
             }
             Verdict::Lost => return Err(StoreError::Stale.into()),
         };
-        self.crash_at(step, CrashPoint::Recorded)?;
+        self.meet(step, Point::Recorded, true)?;
         Ok(more)
     }
 

@@ -1,6 +1,6 @@
 //! Running one step: its begin is stored, it is called, and what came of it becomes a verdict.
 
-use super::{CrashPoint, LEASE, RunError, Runner, backoff};
+use super::{Interference, LEASE, Moment, Point, RunError, Runner, backoff};
 use crate::domain::operation::{Lease, Operation, OperationStatus, StepRecord, StepStatus};
 use crate::operations::context::StepContext;
 use crate::operations::kinds;
@@ -36,9 +36,12 @@ impl Runner {
             return self.settle(lease, operation, OperationStatus::Succeeded).await.map(|()| false);
         };
         let record = self.begin_step(lease, operation, step, StepStatus::Running).await?;
-        self.crash_at(step, CrashPoint::Begun)?;
-        let verdict = self.call(lease, operation, step, step.run, &record).await?;
-        self.crash_at(step, CrashPoint::Acted)?;
+        let failed = self.meet(step, Point::Begun, false)?;
+        let verdict = match failed {
+            Some(failed) => failed,
+            None => self.call(lease, operation, step, step.run, &record).await?,
+        };
+        let verdict = self.meet(step, Point::Acted, false)?.unwrap_or(verdict);
         let more = match verdict {
             Verdict::Done(output) => self.finish_step(lease, operation, output).await?,
             Verdict::Wait(after, why) => {
@@ -60,12 +63,25 @@ impl Runner {
             }
             Verdict::Lost => return Err(StoreError::Stale.into()),
         };
-        self.crash_at(step, CrashPoint::Recorded)?;
+        self.meet(step, Point::Recorded, false)?;
         Ok(more)
     }
 
-    pub(super) fn crash_at(&self, step: &Step, point: CrashPoint) -> Result<(), RunError> {
-        if (self.crash)(step.name, point) { Err(RunError::Crashed) } else { Ok(()) }
+    /// Lets the hook interfere: an error when it kills, a verdict when it fails the step.
+    pub(super) fn meet(
+        &self,
+        step: &Step,
+        point: Point,
+        undoing: bool,
+    ) -> Result<Option<Verdict>, RunError> {
+        match (self.hook)(Moment { step: step.name, point, undoing }) {
+            Interference::None => Ok(None),
+            Interference::Kill => Err(RunError::Killed),
+            Interference::Fail => Ok(Some(Verdict::Fail {
+                what: "It was made to fail.".into(),
+                advice: "Retry.".into(),
+            })),
+        }
     }
 
     pub(super) async fn begin_step(

@@ -32,9 +32,9 @@ const OPERATIONS_AT_ONCE: usize = 6;
 /// Poll when nothing is known to be due.
 const POLL: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Where in a step a test may kill the runner.
+/// Where in a step a test may interfere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CrashPoint {
+pub enum Point {
     /// The begin is stored, nothing was done.
     Begun,
     /// The work is done, nothing of it is stored.
@@ -43,21 +43,39 @@ pub enum CrashPoint {
     Recorded,
 }
 
-impl CrashPoint {
-    pub const ALL: [CrashPoint; 3] = [CrashPoint::Begun, CrashPoint::Acted, CrashPoint::Recorded];
+impl Point {
+    pub const ALL: [Point; 3] = [Point::Begun, Point::Acted, Point::Recorded];
 }
 
-/// Asked at every point of every step; `true` makes the runner drop everything as if killed.
-pub type CrashHook = Arc<dyn Fn(&str, CrashPoint) -> bool + Send + Sync>;
+/// A point of one step, forward or undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment<'a> {
+    pub step: &'a str,
+    pub point: Point,
+    pub undoing: bool,
+}
+
+/// What a test does at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interference {
+    None,
+    /// The runner drops everything, as if its process were killed.
+    Kill,
+    /// The step fails for good: before it acted, or although it did.
+    Fail,
+}
+
+/// Asked at every moment. Sweeps kill and fail every step with it; in service nothing interferes.
+pub type Hook = Arc<dyn Fn(Moment<'_>) -> Interference + Send + Sync>;
 
 /// Why driving an operation ended before its time.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The crash hook said so.
+    /// The hook said so.
     #[error("killed on purpose")]
-    Crashed,
+    Killed,
 }
 
 /// One runner. Clones share everything.
@@ -65,18 +83,18 @@ pub enum RunError {
 pub struct Runner {
     services: Arc<Services>,
     owner: String,
-    crash: CrashHook,
+    hook: Hook,
 }
 
 impl Runner {
     pub fn new(services: Arc<Services>, owner: String) -> Self {
-        Self { services, owner, crash: Arc::new(|_, _| false) }
+        Self { services, owner, hook: Arc::new(|_| Interference::None) }
     }
 
-    /// A runner that can be killed at any point of any step, for sweeps.
+    /// A runner that can be killed and failed at every moment, for sweeps.
     #[must_use]
-    pub fn with_crash(mut self, crash: CrashHook) -> Self {
-        self.crash = crash;
+    pub fn with_hook(mut self, hook: Hook) -> Self {
+        self.hook = hook;
         self
     }
 
@@ -140,7 +158,7 @@ impl Runner {
     /// Claims one due operation and drives it until it ends or waits. `false` when none was due.
     ///
     /// # Errors
-    /// When the store fails or the crash hook strikes.
+    /// When the store fails or the hook kills.
     pub async fn tick(&self) -> Result<bool, RunError> {
         let Some(lease) = self.claim().await? else { return Ok(false) };
         let (_keep, stop) = tokio::sync::watch::channel(false);
