@@ -13,6 +13,7 @@ mod codec;
 pub mod operations;
 pub mod sessions;
 pub mod settings;
+pub mod throttle;
 mod tx;
 
 pub use tx::{Record, WriteTx};
