@@ -22,6 +22,7 @@ pub mod sessions;
 pub mod settings;
 #[cfg(feature = "test-util")]
 pub mod testing;
+pub mod throttle;
 mod tx;
 
 pub use tx::{Record, WriteTx};

@@ -1,0 +1,7 @@
+//! Stories of people using the portal: the whole application in process, a hand-wound clock, on
+//! SQLite always and on PostgreSQL when `PGFLEX_TEST_DATABASE_URL` is set.
+
+mod account;
+mod helpers;
+mod safety;
+mod sign_in;
