@@ -4,7 +4,7 @@ use super::support::{Lab, in_lab, majors, socket, timed};
 use pgflex::domain::version::Major;
 use pgflex::engine::blueprint::VOLUME_IN_USE;
 use pgflex::engine::docker::DockerEngine;
-use pgflex::engine::{Engine, EngineError, label};
+use pgflex::engine::{Engine, EngineError, NetworkSpec, label};
 use pgflex::postgres::client::TlsPostgres;
 use pgflex::postgres::{Postgres, PostgresError};
 use std::time::Duration;
@@ -202,6 +202,21 @@ async fn an_engine_says_what_it_is_and_what_it_cannot() {
         spec.vcores = 4096.0;
         let refused = lab.engine.ensure_container(&spec).await;
         assert!(matches!(refused, Err(EngineError::Refused(_))), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn there_are_more_networks_than_the_engines_own_pools_hold() {
+    in_lab(V17, |lab| async move {
+        let spec = lab.blueprint().network();
+        for number in 0..36 {
+            let spec = NetworkSpec { name: format!("{}-{number}", spec.name), ..spec.clone() };
+            lab.engine.ensure_network(&spec).await.unwrap();
+        }
+        assert_eq!(lab.engine.owned().await.unwrap().len(), 36);
+        // A server made after them lives in the spare pool and works like any other.
+        lab.create().await;
     })
     .await;
 }

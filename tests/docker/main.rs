@@ -2,6 +2,8 @@
 //! that they were skipped. Everything they make carries `pgflex.test=1` and an install id of the test's own,
 //! and is removed at its end, also when it failed.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
+
 mod admin;
 mod engine;
 mod support;

@@ -38,11 +38,15 @@ fn answered(what: &str, status: u16, message: &str) -> EngineError {
     if is_full(message) {
         return EngineError::NoSpace(message.to_owned());
     }
+    let text = message.to_ascii_lowercase();
     match status {
-        404 if message.to_ascii_lowercase().contains("no such image") => {
+        404 if text.contains("no such image") => {
             EngineError::Missing(format!("the image of {what}"))
         }
-        404 => EngineError::Missing(what.to_owned()),
+        // Address pools that are used up are a 404 as well.
+        404 if text.contains("no such") || text.contains("not found") => {
+            EngineError::Missing(what.to_owned())
+        }
         502..=504 => EngineError::Silent(message.to_owned()),
         500 if is_passing(message) => EngineError::Silent(message.to_owned()),
         _ => EngineError::Refused(message.trim().to_owned()),
@@ -88,6 +92,10 @@ mod tests {
     fn answers_are_sorted_by_what_can_be_done() {
         assert_eq!(from(404, "No such container: x"), EngineError::Missing("x".into()));
         assert_eq!(from(404, "No such image: a"), EngineError::Missing("the image of x".into()));
+        assert!(matches!(
+            from(404, "could not find an available, non-overlapping IPv4 address pool"),
+            EngineError::Refused(_)
+        ));
         assert!(matches!(
             from(500, "mkdir /var/lib: no space left on device"),
             EngineError::NoSpace(_)

@@ -21,7 +21,7 @@ pub(super) struct Faults(HashMap<&'static str, VecDeque<Fault>>);
 impl Faults {
     pub(super) fn add(&mut self, method: &'static str, times: u32, fault: Fault) {
         let queue = self.0.entry(method).or_default();
-        (0..times).for_each(|_| queue.push_back(fault.clone()));
+        queue.extend(std::iter::repeat_n(fault, times as usize));
     }
 
     pub(super) fn take(&mut self, method: &str) -> Option<Fault> {

@@ -4,7 +4,11 @@ use crate::engine::blueprint::VOLUME_IN_USE;
 use crate::engine::{
     ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, OwnedObject, label,
 };
+use chrono::DateTime;
 use std::collections::{BTreeMap, HashMap};
+
+/// Starts are a second apart, from 2027 on: later starts have later times, and that is all they tell.
+const FIRST_START: i64 = 1_798_761_600;
 
 type Outcome<T = ()> = Result<T, EngineError>;
 
@@ -16,6 +20,8 @@ pub(super) struct Objects {
     volumes: HashMap<String, Volume>,
     /// Containers made so far; gives ids and addresses.
     made: u32,
+    /// Starts so far; gives start times.
+    starts: i64,
     pub(super) init_exit: i64,
 }
 
@@ -24,6 +30,8 @@ pub(super) struct Container {
     number: u32,
     state: &'static str,
     pub(super) exit_code: Option<i64>,
+    /// Of the last start, by count.
+    start: Option<i64>,
     output: Vec<String>,
 }
 
@@ -71,6 +79,7 @@ impl Objects {
                 number: self.made,
                 state: "created",
                 exit_code: None,
+                start: None,
                 output: Vec::new(),
             };
             self.containers.insert(spec.name.clone(), container);
@@ -141,7 +150,9 @@ impl Objects {
         } else {
             Some(1)
         };
+        self.starts += 1;
         if let Some(container) = self.containers.get_mut(name) {
+            container.start = Some(self.starts);
             container.exit_code = end;
             container.state = if end.is_some() { "exited" } else { "running" };
         }
@@ -199,7 +210,9 @@ impl Objects {
             labels,
             image: container.spec.image.clone(),
             state: container.state.to_owned(),
-            started_at: None,
+            started_at: container
+                .start
+                .and_then(|count| DateTime::from_timestamp(FIRST_START + count, 0)),
             exit_code: container.exit_code,
             restarts: 0,
             address: container.address(),

@@ -17,6 +17,8 @@ use tokio::process::{Child, ChildStdout, Command};
 const PULL_SILENCE: Duration = Duration::from_secs(20);
 /// mmdebstrap is quiet while it unpacks.
 const IMPORT_SILENCE: Duration = Duration::from_secs(10 * 60);
+/// Words by which the program's failure is known again after it went through the connection to the engine.
+const PROGRAM_FAILED: &str = "mmdebstrap failed";
 const CHUNK: usize = 256 * 1024;
 
 /// What nobody reads in a server's image. Licences stay.
@@ -44,7 +46,7 @@ pub(super) async fn ensure(
     let Err(why) = pull(docker, &tag, progress).await else { return Ok(()) };
     progress.line(format!("cannot be pulled: {why}"));
     progress.now(&format!("Making the base image {name} from Debian packages"));
-    import(docker, major, &tag, progress).await
+    import(docker, major.suite(), &tag, progress).await
 }
 
 async fn pull(docker: &Docker, tag: &str, progress: &Progress) -> Result<(), EngineError> {
@@ -55,7 +57,7 @@ async fn pull(docker: &Docker, tag: &str, progress: &Progress) -> Result<(), Eng
 
 async fn import(
     docker: &Docker,
-    major: Major,
+    suite: &str,
     tag: &str,
     progress: &Progress,
 ) -> Result<(), EngineError> {
@@ -64,7 +66,7 @@ async fn import(
          portal, run the portal as root there, and see that it reaches Debian's package server."
     );
     let failed = |what: String| progress.failed(&what, &advice);
-    let mut child = debootstrap(major.suite()).spawn().map_err(|error| {
+    let mut child = debootstrap(suite).spawn().map_err(|error| {
         failed(format!("The program mmdebstrap could not be started ({error})."))
     })?;
     let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
@@ -90,9 +92,13 @@ async fn import(
     // Its last lines hold the reason; they end with the program, which has ended or is being killed.
     let _ = tokio::time::timeout(Duration::from_secs(2), listening).await;
     match end {
-        Err(error @ EngineError::NoSpace(_)) => Err(error),
-        Err(error) => Err(failed(format!("The base image could not be made ({error})."))),
-        Ok(()) => Ok(()),
+        Err(EngineError::Silent(why)) if why.contains(PROGRAM_FAILED) => {
+            Err(failed("The base image could not be made: mmdebstrap failed.".into()))
+        }
+        Err(EngineError::Refused(why)) => {
+            Err(failed(format!("The base image could not be imported ({why}).")))
+        }
+        other => other,
     }
 }
 
@@ -123,7 +129,7 @@ fn archive(child: Child, out: ChildStdout) -> impl Stream<Item = std::io::Result
         if status.success() {
             return Ok(None);
         }
-        Err(std::io::Error::other(format!("mmdebstrap failed ({status})")))
+        Err(std::io::Error::other(format!("{PROGRAM_FAILED} ({status})")))
     })
 }
 
@@ -143,5 +149,33 @@ async fn follow(
             Some(Ok(info)) if info.progress_detail.as_ref().is_some_and(|d| d.total.is_some()) => {}
             Some(Ok(info)) => progress.line(info.status.unwrap_or_default()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bollard::query_parameters::RemoveImageOptions;
+
+    /// Takes half a minute, root, mmdebstrap, an engine and a package server.
+    #[tokio::test]
+    #[ignore = "makes a whole base image; run by hand when this file changes"]
+    async fn a_base_image_is_made_and_half_a_one_is_not() {
+        let docker = Docker::connect_with_unix_defaults().unwrap();
+        let progress = Progress::default();
+        let made = import(&docker, Major::V17.suite(), "pgflex-import-test", &progress).await;
+        made.unwrap();
+        let name = "debian:pgflex-import-test";
+        let image = docker.inspect_image(name).await.unwrap();
+        docker.remove_image(name, None::<RemoveImageOptions>, None).await.unwrap();
+        assert!(image.size.unwrap() > 50_000_000);
+        let failed = import(&docker, "no-such-suite", "pgflex-import-test", &progress).await;
+        let text = failed.unwrap_err().to_string();
+        println!("{text}");
+        assert!(
+            text.contains("mmdebstrap failed") && text.contains("does not have a Release"),
+            "{text}"
+        );
+        assert!(docker.inspect_image(name).await.is_err());
     }
 }
