@@ -100,7 +100,50 @@ impl App {
     }
 
     async fn web(&self, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
-        let state = web::AppState::open(web::state::Parts {
+        let state = self.app_state().await?;
+        println!("pgflex is at {}", self.config.public_url());
+        if let Some(link) = self.setup_link(&state).await? {
+            println!("Make the first owner here, within 30 minutes: {link}");
+        }
+        let listen = self.config.args.listen;
+        web::serve(state, wait(stopped)).await.with_context(|| {
+            format!("the pages cannot be served at {listen}: choose another address with --listen")
+        })
+    }
+
+    /// A one-time link for one more owner, asked for at the machine itself.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn owner_link(&self) -> anyhow::Result<String> {
+        let state = self.app_state().await?;
+        if let Some(link) = self.setup_link(&state).await? {
+            return Ok(link);
+        }
+        let (token, now) = (random_token(), self.clock.now());
+        let invite = Invite {
+            id: new_id(InviteId::parse),
+            role: UserRole::Owner,
+            note: "asked for at the machine".into(),
+            is_setup: false,
+            created_by: "pgflex".into(),
+            created_at: now,
+            expires_at: now + SETUP_LINK_LIFE,
+        };
+        let mut tx = self.store.begin_write(now).await?;
+        tx.insert_invite(&invite, &sha256_hex(&token)).await?;
+        tx.commit(Record::Nothing("the use of the link is what is logged")).await?;
+        Ok(format!("{}{}", self.config.public_url(), web::paths::invite(&token)))
+    }
+
+    async fn setup_link(&self, state: &web::AppState) -> anyhow::Result<Option<String>> {
+        web::handlers::account::join::setup_link(state)
+            .await
+            .map_err(|error| anyhow::anyhow!("the first owner's link cannot be made: {error}"))
+    }
+
+    async fn app_state(&self) -> anyhow::Result<web::AppState> {
+        web::AppState::open(web::state::Parts {
             store: self.store.clone(),
             clock: self.clock.clone(),
             config: self.config.clone(),
@@ -111,57 +154,7 @@ impl App {
             hash_cost: HashCost::STRONG,
         })
         .await
-        .map_err(|error| anyhow::anyhow!("the pages cannot be served: {error}"))?;
-        println!("pgflex is at {}", self.config.public_url());
-        if let Some(link) = self.setup_link().await? {
-            println!("Make the first owner here, within 30 minutes: {link}");
-        }
-        let listen = self.config.args.listen;
-        web::serve(state, wait(stopped)).await.with_context(|| {
-            format!("the pages cannot be served at {listen}: choose another address with --listen")
-        })
-    }
-
-    /// The one-time link for the first owner; `None` when there are users.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn setup_link(&self) -> anyhow::Result<Option<String>> {
-        if self.store.has_users().await? {
-            Ok(None)
-        } else {
-            self.invite_owner(true).await.map(Some)
-        }
-    }
-
-    /// A one-time link for one more owner, asked for at the machine itself.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn owner_link(&self) -> anyhow::Result<String> {
-        let is_setup = !self.store.has_users().await?;
-        self.invite_owner(is_setup).await
-    }
-
-    async fn invite_owner(&self, is_setup: bool) -> anyhow::Result<String> {
-        let (token, now) = (random_token(), self.clock.now());
-        let invite = Invite {
-            id: new_id(InviteId::parse),
-            role: UserRole::Owner,
-            note: if is_setup { "first owner".into() } else { "asked for at the machine".into() },
-            is_setup,
-            created_by: "pgflex".into(),
-            created_at: now,
-            expires_at: now + SETUP_LINK_LIFE,
-        };
-        let mut tx = self.store.begin_write(now).await?;
-        if is_setup {
-            tx.delete_setup_invites().await?;
-        }
-        tx.insert_invite(&invite, &sha256_hex(&token)).await?;
-        tx.commit(Record::Nothing("the use of the link is what is logged")).await?;
-        let path = if is_setup { web::paths::setup(&token) } else { web::paths::invite(&token) };
-        Ok(format!("{}{path}", self.config.public_url()))
+        .map_err(|error| anyhow::anyhow!("the pages cannot be served: {error}"))
     }
 
     fn gateway(
