@@ -6,6 +6,7 @@ CREATE TABLE operations (
   server_name TEXT NOT NULL,
   status TEXT NOT NULL,
   is_active BIGINT NOT NULL,
+  is_undoing BIGINT NOT NULL DEFAULT 0,
   input TEXT NOT NULL,
   cursor BIGINT NOT NULL DEFAULT 0,
   attempt BIGINT NOT NULL DEFAULT 0,

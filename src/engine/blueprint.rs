@@ -1,4 +1,160 @@
 //! Pure: a member's spec to the description of its container, volume and network.
 
+use super::{ContainerSpec, Labels, NetworkSpec, VolumeSpec, label};
+use crate::domain::ids::OperationId;
+use crate::domain::server::{Member, Server, network_name};
+use crate::domain::version::Major;
+
 /// Where a member's volume is mounted; everything that must survive is below it.
 pub const VOLUME_PATH: &str = "/var/lib/pgflex";
+/// Exit code of a container that finds its volume in use by another one.
+pub const VOLUME_IN_USE: i64 = 75;
+
+/// Taken by the first process of every container that opens the data, so that no two ever do.
+const LOCK: &str = "/var/lib/pgflex/lock";
+const MIB: u64 = 1 << 20;
+/// Processes of a member besides one for each connection: background, parallel and replication workers.
+const SPARE_PIDS: i64 = 200;
+/// Time PostgreSQL gets to end a fast shutdown before it is killed.
+const STOP_SECONDS: i64 = 60;
+
+/// Makes the data directory, or leaves the one that is there. A helper that was killed half way leaves only
+/// `data.new`, which the next one clears; the rename is the one moment from which the data exist.
+/// `$0` and the arguments are ours: no text of a person gets in here.
+const INIT_SCRIPT: &str = "\
+umask 077
+cd /var/lib/pgflex
+if [ -d data ]; then echo 'the data directory is there already'; exit 0; fi
+rm -rf data.new
+initdb --pgdata=data.new \"$@\"
+mv data.new data
+sync .";
+
+/// What the description of a member's objects is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Blueprint<'a> {
+    pub install_id: &'a str,
+    pub server: &'a Server,
+    pub member: &'a Member,
+    pub operation: &'a OperationId,
+    /// Marks everything for the clean-up after tests.
+    pub is_test: bool,
+}
+
+impl Blueprint<'_> {
+    /// The server's own network: two servers share none.
+    pub fn network(&self) -> NetworkSpec {
+        NetworkSpec { name: network_name(&self.server.id), labels: self.server_labels() }
+    }
+
+    /// The member's volume; the same for every generation, so it carries none.
+    pub fn volume(&self) -> VolumeSpec {
+        let mut labels = self.server_labels();
+        labels.insert(label::MEMBER.into(), self.member.id.to_string());
+        VolumeSpec { name: self.member.volume(), labels }
+    }
+
+    /// The member itself. `image` is a tag or, better, the identity that `ensure_image` gave.
+    pub fn member_container(&self, image: &str) -> ContainerSpec {
+        let sku = self.server.spec.sku();
+        ContainerSpec {
+            name: self.member.container(),
+            image: image.to_owned(),
+            command: [&locked()[..], &words(MEMBER_COMMAND)[..]].concat(),
+            labels: self.member_labels(),
+            volume: self.member.volume(),
+            network: Some((network_name(&self.server.id), vec![self.server.spec.name.to_string()])),
+            vcores: f64::from(sku.vcores),
+            memory_bytes: sku.memory_bytes(),
+            // Parallel queries keep their shared hash tables here; PostgreSQL's own buffers are not in it.
+            shm_bytes: sku.memory_bytes() / 4,
+            pids_max: i64::from(sku.max_connections) + SPARE_PIDS,
+            restart: true,
+            stop_seconds: STOP_SECONDS,
+        }
+    }
+
+    /// The helper that initialises the volume: no network, ends by itself, may be run again at any time.
+    pub fn init_container(&self, image: &str) -> ContainerSpec {
+        let script = words(&["sh", "-euc", INIT_SCRIPT, "initdb"]);
+        ContainerSpec {
+            name: self.member.init_container(),
+            image: image.to_owned(),
+            command: [locked(), script, initdb_options(self.server.spec.major)].concat(),
+            labels: self.member_labels(),
+            volume: self.member.volume(),
+            network: None,
+            vcores: f64::from(self.server.spec.sku().vcores),
+            memory_bytes: 1024 * MIB,
+            shm_bytes: 64 * MIB,
+            pids_max: 64,
+            restart: false,
+            stop_seconds: 5,
+        }
+    }
+
+    fn member_labels(&self) -> Labels {
+        let mut labels = self.server_labels();
+        labels.insert(label::MEMBER.into(), self.member.id.to_string());
+        labels.insert(label::GENERATION.into(), self.member.generation.to_string());
+        labels
+    }
+
+    /// Enough to write the store's row again. A spec holds no secret; one that did not render would only be missing here.
+    fn server_labels(&self) -> Labels {
+        let spec = serde_json::to_string(&self.server.spec).unwrap_or_default();
+        let mut labels = Labels::from([
+            (label::INSTALL.into(), self.install_id.to_owned()),
+            (label::SERVER.into(), self.server.id.to_string()),
+            (label::SERVER_NAME.into(), self.server.spec.name.to_string()),
+            (label::OPERATION.into(), self.operation.to_string()),
+            (label::SPEC.into(), spec),
+        ]);
+        if self.is_test {
+            labels.insert(label::TEST.into(), "1".into());
+        }
+        labels
+    }
+}
+
+const MEMBER_COMMAND: &[&str] = &[
+    "postgres",
+    "-D",
+    "/var/lib/pgflex/data",
+    "-c",
+    "config_file=/var/lib/pgflex/config/postgresql.conf",
+];
+
+/// `flock` becomes the program it starts, which is then the container's first process and holds the lock
+/// until its last child is gone.
+fn locked() -> Vec<String> {
+    let code = VOLUME_IN_USE.to_string();
+    words(&["flock", "--no-fork", "--exclusive", "--nonblock", "--conflict-exit-code", &code, LOCK])
+}
+
+/// Nobody may log in by the files that `initdb` writes; those that count are rendered by `postgres::conf`.
+/// From 17 on PostgreSQL sorts by itself, so that an update of the system's libraries changes no index;
+/// before that the C library's C.UTF-8 sorts by code point, which does not change either.
+fn initdb_options(major: Major) -> Vec<String> {
+    let mut options = words(&[
+        "--username=pgflex_control",
+        "--data-checksums",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        "--text-search-config=pg_catalog.english",
+        "--auth-local=reject",
+        "--auth-host=reject",
+    ]);
+    if major >= Major::V17 {
+        options.extend(words(&["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]));
+    }
+    options
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[cfg(test)]
+#[path = "blueprint_tests.rs"]
+mod tests;

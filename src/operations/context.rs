@@ -10,7 +10,7 @@ use crate::operations::step::StepError;
 use crate::poke::Poke;
 use crate::postgres::Postgres;
 use crate::secrets::Sealer;
-use crate::store::Store;
+use crate::store::{Record, Store, WriteTx};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ pub struct OperationSettings {
     pub install_id: String,
     pub endpoint_host: String,
     pub endpoint_domain: String,
+    pub overcommit: crate::domain::host::Overcommit,
     /// Extra label for the clean-up after tests.
     pub is_test: bool,
 }
@@ -88,6 +89,29 @@ impl StepContext {
                 "Try the operation again from the start.",
             )
         })
+    }
+
+    /// Begins a write that the store refuses when this runner lost the operation.
+    pub async fn begin_write(&self) -> Result<WriteTx, StepError> {
+        let mut tx = self.services.store.begin_write(self.services.clock.now()).await?;
+        tx.guard(&self.lease, None).await?;
+        Ok(tx)
+    }
+
+    /// Commits what a step wrote; the activity line belongs to the operation as a whole.
+    pub async fn commit(&self, tx: WriteTx) -> Result<(), StepError> {
+        Ok(tx
+            .commit(Record::Nothing("a step of an operation, which has a line of its own"))
+            .await?)
+    }
+
+    /// Writes lines into the operation's log that are not there yet: `lines` is everything since the step began.
+    pub async fn log_new(&self, lines: &[String]) {
+        let known =
+            self.services.store.count_log_lines(&self.operation.id, self.step).await.unwrap_or(0);
+        for line in lines.iter().skip(known) {
+            self.log(line.clone()).await;
+        }
     }
 
     /// Writes a line into the operation's log. A line that cannot be written is no reason to fail.

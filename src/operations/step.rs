@@ -28,6 +28,7 @@ pub struct Step {
 }
 
 /// How a step is taken back.
+#[derive(Clone, Copy)]
 pub enum Undo {
     Run(StepFn),
     /// Nothing to take back, with the reason.
@@ -67,5 +68,52 @@ pub enum StepError {
 impl StepError {
     pub fn permanent(what: impl Into<String>, advice: impl Into<String>) -> Self {
         StepError::Permanent { what: what.into(), advice: advice.into() }
+    }
+}
+
+impl From<crate::store::StoreError> for StepError {
+    fn from(error: crate::store::StoreError) -> Self {
+        match error {
+            crate::store::StoreError::Stale => StepError::LeaseLost,
+            other => StepError::Transient(other.to_string()),
+        }
+    }
+}
+
+impl From<crate::engine::EngineError> for StepError {
+    fn from(error: crate::engine::EngineError) -> Self {
+        use crate::engine::EngineError;
+        let advice = match &error {
+            EngineError::Silent(_) => return StepError::Transient(error.to_string()),
+            EngineError::Foreign(_) => {
+                "Somebody else's object has the name. Rename or remove it on the host, then retry."
+            }
+            EngineError::Missing(_) => "It was removed on the host while the operation ran. Retry.",
+            EngineError::Refused(_) => "Mend on the host what the engine names, then retry.",
+            EngineError::NoSpace(_) => "Free disk space on the host, then retry.",
+        };
+        StepError::permanent(error.to_string(), advice)
+    }
+}
+
+impl From<crate::postgres::PostgresError> for StepError {
+    fn from(error: crate::postgres::PostgresError) -> Self {
+        use crate::postgres::PostgresError;
+        match &error {
+            PostgresError::Silent(_) => StepError::Transient(error.to_string()),
+            PostgresError::Refused(_) => StepError::permanent(
+                error.to_string(),
+                "Retry. If it fails again, the log below says more.",
+            ),
+        }
+    }
+}
+
+impl From<crate::secrets::SecretError> for StepError {
+    fn from(error: crate::secrets::SecretError) -> Self {
+        StepError::permanent(
+            error.to_string(),
+            "Start the portal with the master key that this store was made with, then retry.",
+        )
     }
 }

@@ -1,0 +1,225 @@
+//! One look at every host and every member. What is seen is stored with its time; what did not answer
+//! is stored as "no answer", never as "down".
+//!
+//! One thing is put right without an operation: a container that its engine started again may have
+//! another address, and the gateway must follow. That is a row of ours, no change of the host.
+
+use crate::domain::host::Orphan;
+use crate::domain::ids::MemberId;
+use crate::domain::operation::OperationKind;
+use crate::domain::route::{Route, RouteState};
+use crate::domain::server::{Member, MemberFacts, SettledState};
+use crate::engine::{ContainerFacts, Engine, EngineError, OwnedObject, label};
+use crate::operations::access;
+use crate::operations::context::Services;
+use crate::store::{Record, StoreError};
+use futures_util::StreamExt;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Members looked at at the same time.
+const LOOKS_AT_ONCE: usize = 16;
+
+/// Looks at everything once.
+///
+/// # Errors
+/// When the store does not answer; engines that do not are an observation, no error.
+pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
+    let known = services.store.server_ids().await?;
+    let hosts = services.store.hosts().await?;
+    let mut silent = HashSet::new();
+    let looks = hosts.iter().filter_map(|host| Some((host, services.engines.get(&host.id)?)));
+    for (host, engine) in looks {
+        match look_at_host(engine, &known).await {
+            Ok((facts, orphans)) => {
+                services
+                    .store
+                    .observe_host(&host.id, services.clock.now(), &facts, &orphans)
+                    .await?
+            }
+            Err(error) => {
+                silent.insert(host.id.clone());
+                services
+                    .store
+                    .observe_host_silent(&host.id, services.clock.now(), &error.to_string())
+                    .await?;
+            }
+        }
+    }
+    let members: Vec<_> = services
+        .store
+        .members_all()
+        .await?
+        .into_iter()
+        .filter(|(member, _, _)| !silent.contains(&member.host_id))
+        .collect();
+    let seen: Vec<(Member, MemberFacts)> = futures_util::stream::iter(members)
+        .map(|(member, _, settled)| look_at_member(services, member, settled))
+        .buffer_unordered(LOOKS_AT_ONCE)
+        .filter_map(|look| async { look })
+        .collect()
+        .await;
+    let rows: Vec<(MemberId, MemberFacts)> =
+        seen.iter().map(|(member, facts)| (member.id.clone(), facts.clone())).collect();
+    services.store.observe_members(services.clock.now(), &rows).await?;
+    follow_addresses(services, &seen).await
+}
+
+async fn look_at_host(
+    engine: &Arc<dyn Engine>,
+    known: &HashSet<String>,
+) -> Result<(crate::domain::host::EngineFacts, Vec<Orphan>), EngineError> {
+    let facts = engine.facts().await?;
+    let orphans = engine
+        .owned()
+        .await?
+        .into_iter()
+        .filter(|object| !is_explained(object, known))
+        .map(orphan)
+        .collect();
+    Ok((facts, orphans))
+}
+
+/// An object is explained when the server in its label is on record. Objects without that label are
+/// the short-lived helpers that image building uses.
+fn is_explained(object: &OwnedObject, known: &HashSet<String>) -> bool {
+    object.labels.get(label::SERVER).is_none_or(|server| known.contains(server))
+}
+
+fn orphan(object: OwnedObject) -> Orphan {
+    let server = object.labels.get(label::SERVER_NAME).cloned().unwrap_or_default();
+    Orphan { kind: object.kind.into(), name: object.name, server }
+}
+
+async fn look_at_member(
+    services: &Arc<Services>,
+    member: Member,
+    settled: SettledState,
+) -> Option<(Member, MemberFacts)> {
+    let engine = services.engines.get(&member.host_id)?;
+    let container = engine.container(&member.container()).await.ok()?;
+    let mut facts = container.as_ref().map_or_else(missing, container_facts);
+    if facts.container_state == "running" && settled == SettledState::Ready {
+        let (accepts, why) = ask(services, &member, &facts).await;
+        facts.accepts_queries = Some(accepts);
+        facts.probe_error = why;
+    }
+    Some((member, facts))
+}
+
+async fn ask(
+    services: &Arc<Services>,
+    member: &Member,
+    facts: &MemberFacts,
+) -> (bool, Option<String>) {
+    let address = facts
+        .address
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .map(|ip| SocketAddr::new(ip, access::POSTGRES_PORT));
+    let Some(address) = address else {
+        return (false, Some("the container has no address".into()));
+    };
+    let Ok(Some(server)) = services.store.server(&member.server_id).await else {
+        return (false, Some("the server is not on record".into()));
+    };
+    let target = match access::target(services, &server, address).await {
+        Ok(target) => target,
+        Err(error) => return (false, Some(error.to_string())),
+    };
+    match services.postgres.probe(&target).await {
+        Ok(_) => (true, None),
+        Err(error) => (false, Some(error.to_string())),
+    }
+}
+
+fn missing() -> MemberFacts {
+    MemberFacts {
+        container_state: "missing".into(),
+        container_id: String::new(),
+        started_at: None,
+        restarts: 0,
+        exit_code: None,
+        address: None,
+        memory_limit_bytes: 0,
+        cpu_limit: 0.0,
+        accepts_queries: None,
+        probe_error: None,
+    }
+}
+
+fn container_facts(container: &ContainerFacts) -> MemberFacts {
+    MemberFacts {
+        container_state: container.state.clone(),
+        container_id: container.id.clone(),
+        started_at: container.started_at,
+        restarts: container.restarts,
+        exit_code: container.exit_code,
+        address: container.address.clone(),
+        memory_limit_bytes: container.memory_limit_bytes,
+        cpu_limit: container.cpu_limit,
+        accepts_queries: None,
+        probe_error: None,
+    }
+}
+
+/// Routes whose member is seen elsewhere and on which nothing is under way.
+async fn follow_addresses(
+    services: &Arc<Services>,
+    seen: &[(Member, MemberFacts)],
+) -> Result<(), StoreError> {
+    let snapshot = services.store.route_snapshot(&services.settings.endpoint_domain).await?;
+    let routes: HashMap<&str, &Route> =
+        snapshot.routes.iter().map(|route| (route.server_id.as_str(), route)).collect();
+    for (member, facts) in seen {
+        let Some(route) = routes.get(member.server_id.as_str()) else { continue };
+        let Some(address) = moved_to(route, facts) else { continue };
+        let mut tx = services.store.begin_write(services.clock.now()).await?;
+        let server = tx.lock_server(&member.server_id).await?;
+        if server.is_some_and(|server| {
+            server.settled == SettledState::Ready && server.active.is_none_or(keeps_address)
+        }) {
+            tx.set_route(&member.server_id, Some(address), route.state).await?;
+            tx.commit(Record::Nothing("the engine gave the container another address")).await?;
+            tracing::info!(server.id = %member.server_id, %address, "the route follows the container");
+            services.poke.routes();
+        }
+    }
+    Ok(())
+}
+
+fn keeps_address(kind: OperationKind) -> bool {
+    match kind {
+        OperationKind::RenewCertificate => true,
+        OperationKind::Create | OperationKind::Delete | OperationKind::Restart => false,
+    }
+}
+
+fn moved_to(route: &Route, facts: &MemberFacts) -> Option<SocketAddr> {
+    let ip =
+        facts.address.as_deref().filter(|_| facts.container_state == "running")?.parse().ok()?;
+    let address = SocketAddr::new(ip, access::POSTGRES_PORT);
+    (route.target != Some(address) && route.state != RouteState::Held).then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_objects_of_unknown_servers_are_orphans() {
+        let known = HashSet::from(["s1".to_owned()]);
+        let object = |server: Option<&str>| OwnedObject {
+            kind: "volume",
+            name: "v".into(),
+            labels: server
+                .map(|id| (label::SERVER.to_owned(), id.to_owned()))
+                .into_iter()
+                .collect(),
+        };
+        assert!(is_explained(&object(Some("s1")), &known));
+        assert!(is_explained(&object(None), &known));
+        assert!(!is_explained(&object(Some("s2")), &known));
+    }
+}

@@ -1,0 +1,100 @@
+//! How the portal gets at a member: sealed secrets and the address of its container.
+
+use super::context::Services;
+use super::step::StepError;
+use crate::domain::ids::ServerId;
+use crate::domain::server::{Member, Server};
+use crate::engine::{Engine, EngineError};
+use crate::postgres::Target;
+use crate::secrets::Secret;
+use crate::store::WriteTx;
+use chrono::{DateTime, Utc};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Port of PostgreSQL inside its container.
+pub const POSTGRES_PORT: u16 = 5432;
+
+/// Names of a server's sealed secrets.
+pub mod secret {
+    pub const SERVER_CERTIFICATE: &str = "server_certificate";
+    pub const SERVER_KEY: &str = "server_key";
+    pub const CLIENT_AUTHORITY: &str = "client_authority";
+    pub const CONTROL_CERTIFICATE: &str = "control_certificate";
+    pub const CONTROL_KEY: &str = "control_key";
+    pub const ADMIN_VERIFIER: &str = "admin_verifier";
+}
+
+/// The place a secret is sealed for.
+pub fn sealed_place(server: &ServerId, name: &str) -> String {
+    format!("server_secrets/{server}/{name}")
+}
+
+/// Opens a secret of a server.
+pub async fn open_secret(
+    services: &Services,
+    server: &ServerId,
+    name: &str,
+) -> Result<Option<Secret>, StepError> {
+    let Some(sealed) = services.store.server_secret(server, name).await? else { return Ok(None) };
+    let plain = services.sealer.open(&sealed_place(server, name), &sealed)?;
+    let text =
+        String::from_utf8(plain.to_vec()).map_err(|_| crate::secrets::SecretError::Sealed)?;
+    Ok(Some(Secret::new(text)))
+}
+
+/// Opens a secret that an earlier step must have kept.
+pub async fn need_secret(
+    services: &Services,
+    server: &ServerId,
+    name: &str,
+) -> Result<Secret, StepError> {
+    let found = open_secret(services, server, name).await?;
+    found.ok_or_else(|| {
+        StepError::permanent(
+            format!("The secret {name} of the server is missing."),
+            "Delete the server and create it again.",
+        )
+    })
+}
+
+/// Seals and keeps a secret.
+pub async fn keep_secret(
+    services: &Services,
+    tx: &mut WriteTx,
+    server: &ServerId,
+    name: &str,
+    value: &Secret,
+    expires_at: Option<DateTime<Utc>>,
+) -> Result<(), StepError> {
+    let sealed = services.sealer.seal(&sealed_place(server, name), value.reveal().as_bytes())?;
+    Ok(tx.put_server_secret(server, name, sealed, expires_at).await?)
+}
+
+/// Where a running member listens; `None` while its container has no address.
+pub async fn address_of(
+    engine: &Arc<dyn Engine>,
+    member: &Member,
+) -> Result<Option<SocketAddr>, EngineError> {
+    let facts = engine.container(&member.container()).await?;
+    let address = facts.filter(|facts| facts.state == "running").and_then(|facts| facts.address);
+    Ok(address
+        .and_then(|text| text.parse::<IpAddr>().ok())
+        .map(|ip| SocketAddr::new(ip, POSTGRES_PORT)))
+}
+
+/// What a connection of the portal to a member needs.
+pub async fn target(
+    services: &Services,
+    server: &Server,
+    address: SocketAddr,
+) -> Result<Target, StepError> {
+    let certificate = need_secret(services, &server.id, secret::CONTROL_CERTIFICATE).await?;
+    Ok(Target {
+        address,
+        server_name: services.settings.endpoint_of(server.spec.name.as_str()),
+        root_certificate: services.authority.certificate.clone(),
+        client_certificate: certificate.reveal().to_owned(),
+        client_key: need_secret(services, &server.id, secret::CONTROL_KEY).await?,
+    })
+}

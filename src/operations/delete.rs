@@ -1,0 +1,126 @@
+//! Delete: the way in is closed, then container, volume and network go, then the server is forgotten.
+//!
+//! Until PostgreSQL is stopped everything can be taken back. From then on there is only forward, because
+//! a removal that half happened cannot be undone: a host that is away parks the operation, and a retry
+//! goes on where it stood. Deleting the volume looks again, in the same step, whether store and label
+//! still say that it is this server's.
+
+use super::context::StepContext;
+use super::create;
+use super::member;
+use super::step::{Outcome, Step, StepError, Undo};
+use futures_util::future::BoxFuture;
+use std::time::Duration;
+
+/// Time that PostgreSQL has to end in an orderly way: until the next step this can still be taken back.
+const STOP_GRACE: Duration = Duration::from_secs(30);
+
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "close_route",
+        title: "Close the way in",
+        run: close_route,
+        undo: Undo::Run(reopen_route),
+        deadline: Duration::from_secs(60),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "stop_member",
+        title: "Stop PostgreSQL",
+        run: stop_member,
+        undo: Undo::Run(start_again),
+        deadline: Duration::from_secs(180),
+        point_of_no_return: true,
+    },
+    Step {
+        name: "remove_member",
+        title: "Remove the container",
+        run: remove_member,
+        undo: Undo::None("it is past the point of no return"),
+        deadline: Duration::from_secs(240),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "remove_volume",
+        title: "Delete the data volume",
+        run: remove_volume,
+        undo: Undo::None("deleted data cannot be brought back"),
+        deadline: Duration::from_secs(240),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "remove_network",
+        title: "Remove the private network",
+        run: create::remove_network,
+        undo: Undo::None("it is past the point of no return"),
+        deadline: Duration::from_secs(120),
+        point_of_no_return: false,
+    },
+];
+
+type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
+
+fn close_route(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let mut tx = ctx.begin_write().await?;
+        tx.close_route(&ctx.server.id).await?;
+        ctx.commit(tx).await?;
+        ctx.services.poke.routes();
+        Ok(Outcome::done())
+    })
+}
+
+fn reopen_route(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if ctx.members.is_empty() { Ok(Outcome::done()) } else { member::open_route(ctx).await }
+    })
+}
+
+/// A server whose creation was unwound has no container; one that somebody removed by hand neither.
+fn stop_member(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        for member in &ctx.members {
+            let engine = ctx.engine(member)?;
+            if engine.container(&member.container()).await?.is_some() {
+                engine.stop_container(&member.container(), STOP_GRACE).await?;
+            }
+        }
+        Ok(Outcome::done())
+    })
+}
+
+fn remove_member(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        for member in &ctx.members {
+            let engine = ctx.engine(member)?;
+            engine.remove_container(&member.init_container()).await?;
+            engine.remove_container(&member.container()).await?;
+        }
+        Ok(Outcome::done())
+    })
+}
+
+/// Takes the stop back.
+fn start_again(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        for member in &ctx.members {
+            let engine = ctx.engine(member)?;
+            if engine.container(&member.container()).await?.is_some() {
+                engine.start_container(&member.container()).await?;
+            }
+        }
+        Ok(Outcome::done())
+    })
+}
+
+fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        // The context was loaded for this very call: the members are the store's word of now. The engine
+        // refuses a volume whose label names another installation.
+        for member in &ctx.members {
+            ctx.engine(member)?.remove_volume(&member.volume()).await?;
+            ctx.log(format!("Volume {} is deleted", member.volume())).await;
+        }
+        Ok(Outcome::done())
+    })
+}

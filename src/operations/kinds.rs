@@ -1,0 +1,37 @@
+//! Which steps a kind has, and what its end means for the server. The only list of kinds.
+
+use super::step::Step;
+use super::{create, delete, renew_certificate, restart};
+use crate::domain::operation::OperationKind;
+use crate::domain::server::SettledState;
+
+/// What an ended operation leaves of its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    Server(SettledState),
+    /// The server is forgotten, with its secrets, rules and route.
+    Gone,
+    Unchanged,
+}
+
+/// The table of a kind.
+pub fn steps(kind: OperationKind) -> &'static [Step] {
+    match kind {
+        OperationKind::Create => create::STEPS,
+        OperationKind::Delete => delete::STEPS,
+        OperationKind::Restart => restart::STEPS,
+        OperationKind::RenewCertificate => renew_certificate::STEPS,
+    }
+}
+
+/// What becomes of the server when an operation of the kind has ended.
+pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
+    match (kind, succeeded) {
+        (OperationKind::Create, true) => Settlement::Server(SettledState::Ready),
+        (OperationKind::Create, false) => Settlement::Server(SettledState::Failed),
+        (OperationKind::Delete, true) => Settlement::Gone,
+        (OperationKind::Delete | OperationKind::Restart | OperationKind::RenewCertificate, _) => {
+            Settlement::Unchanged
+        }
+    }
+}

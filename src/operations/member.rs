@@ -1,0 +1,178 @@
+//! What several operations do to a member: descriptions of its objects, its files, waiting for it, its route.
+
+use super::access::{self, need_secret, secret};
+use super::context::{OperationSettings, StepContext};
+use super::step::{Outcome, StepError};
+use crate::domain::network::Access;
+use crate::domain::route::RouteState;
+use crate::domain::server::Member;
+use crate::engine::blueprint::Blueprint;
+use crate::engine::{ContainerSpec, FileSpec, NetworkSpec, VolumeSpec};
+use crate::postgres::conf::{self, ConfigFile, Settings, TlsFiles};
+use crate::secrets::Secret;
+use serde_json::json;
+use std::time::Duration;
+
+/// Names and addresses that a server's certificate carries.
+pub fn certificate_names(settings: &OperationSettings, server_name: &str) -> Vec<String> {
+    let mut names = vec![settings.endpoint_of(server_name), settings.endpoint_host.clone()];
+    for local in ["localhost", "127.0.0.1", "::1"] {
+        if !names.iter().any(|name| name == local) {
+            names.push(local.into());
+        }
+    }
+    names
+}
+
+fn blueprint<'a>(ctx: &'a StepContext, member: &'a Member) -> Blueprint<'a> {
+    let settings = &ctx.services.settings;
+    Blueprint {
+        install_id: &settings.install_id,
+        server: &ctx.server,
+        member,
+        operation: &ctx.operation.id,
+        is_test: settings.is_test,
+    }
+}
+
+pub fn network(ctx: &StepContext, member: &Member) -> NetworkSpec {
+    blueprint(ctx, member).network()
+}
+
+pub fn volume(ctx: &StepContext, member: &Member) -> VolumeSpec {
+    blueprint(ctx, member).volume()
+}
+
+pub fn init_container(ctx: &StepContext, member: &Member) -> ContainerSpec {
+    blueprint(ctx, member).init_container(&member.image)
+}
+
+pub fn container(ctx: &StepContext, member: &Member) -> ContainerSpec {
+    blueprint(ctx, member).member_container(&member.image)
+}
+
+/// Configuration and certificates, as files below the volume.
+pub async fn files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
+    Ok(collect(conf::all_files(&Settings::of(&ctx.server.spec), &tls(ctx).await?.borrow())))
+}
+
+/// The certificates alone.
+pub async fn certificate_files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
+    Ok(collect(conf::tls_files(&tls(ctx).await?.borrow())))
+}
+
+/// The opened secrets, kept while files are rendered from them.
+struct Tls {
+    certificate: Secret,
+    key: Secret,
+    client_authority: Secret,
+}
+
+impl Tls {
+    fn borrow(&self) -> TlsFiles<'_> {
+        TlsFiles {
+            certificate: self.certificate.reveal(),
+            key: &self.key,
+            client_authority: self.client_authority.reveal(),
+        }
+    }
+}
+
+async fn tls(ctx: &StepContext) -> Result<Tls, StepError> {
+    let (services, id) = (&ctx.services, &ctx.server.id);
+    Ok(Tls {
+        certificate: need_secret(services, id, secret::SERVER_CERTIFICATE).await?,
+        key: need_secret(services, id, secret::SERVER_KEY).await?,
+        client_authority: need_secret(services, id, secret::CLIENT_AUTHORITY).await?,
+    })
+}
+
+fn collect(files: Vec<ConfigFile>) -> Vec<FileSpec> {
+    files
+        .into_iter()
+        .map(|file| FileSpec { path: file.path, mode: file.mode, content: file.content })
+        .collect()
+}
+
+/// What `initdb` wrote, without empty lines and without its advice on how to start the server by hand.
+pub fn without_chatter(lines: &[String]) -> Vec<String> {
+    let useful = lines.iter().take_while(|line| !line.starts_with("Success."));
+    useful.filter(|line| !line.trim().is_empty()).cloned().collect()
+}
+
+/// The refusal of a step whose `initdb` ended badly, with its last line.
+pub fn init_failed(code: i64, lines: &[String]) -> StepError {
+    let last = lines
+        .iter()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .map_or("it wrote nothing", String::as_str);
+    StepError::permanent(
+        format!("initdb ended with code {code}: {last}"),
+        "The log below has all it wrote. Mend what it names (often the host's disk), then retry.",
+    )
+}
+
+/// Done when PostgreSQL answers a query; says meanwhile what it waits for.
+pub async fn wait_accepting(ctx: &StepContext) -> Result<Outcome, StepError> {
+    let member = ctx.member()?;
+    let engine = ctx.engine(member)?;
+    let Some(facts) = engine.container(&member.container()).await? else {
+        return Err(StepError::permanent(
+            "The container is gone.",
+            "Somebody removed it on the host. Retry.",
+        ));
+    };
+    if facts.state == "exited" && facts.restarts > 3 {
+        let lines = engine.tail(&member.container(), 40).await?;
+        ctx.log_new(&lines).await;
+        let last = lines.last().cloned().unwrap_or_default();
+        return Err(StepError::permanent(
+            format!("PostgreSQL ends right after its start: {last}"),
+            "The log below has its last lines.",
+        ));
+    }
+    let Some(address) = access::address_of(engine, member).await? else {
+        return Ok(Outcome::Wait(Duration::from_millis(200), "the container is starting".into()));
+    };
+    let target = access::target(&ctx.services, &ctx.server, address).await?;
+    match ctx.services.postgres.probe(&target).await {
+        Ok(probe) => {
+            let mut tx = ctx.begin_write().await?;
+            tx.set_member_image(&member.id, &member.image, &probe.version).await?;
+            ctx.commit(tx).await?;
+            Ok(Outcome::Done(json!({ "version": probe.version })))
+        }
+        Err(crate::postgres::PostgresError::Silent(why)) => {
+            Ok(Outcome::Wait(Duration::from_millis(100), why))
+        }
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+/// Points the gateway at the member, open or closed as the server's access says.
+pub async fn open_route(ctx: &StepContext) -> Result<Outcome, StepError> {
+    let member = ctx.member()?;
+    let Some(address) = access::address_of(ctx.engine(member)?, member).await? else {
+        return Err(StepError::Transient("The container has no address.".into()));
+    };
+    let state = match ctx.server.spec.access {
+        Access::Public => RouteState::Open,
+        Access::Private => RouteState::Closed,
+    };
+    set_route(ctx, Some(address), state).await?;
+    Ok(Outcome::Done(json!({ "address": address.to_string() })))
+}
+
+/// Writes the route and wakes the gateway of this process.
+pub async fn set_route(
+    ctx: &StepContext,
+    target: Option<std::net::SocketAddr>,
+    state: RouteState,
+) -> Result<(), StepError> {
+    let mut tx = ctx.begin_write().await?;
+    tx.set_route(&ctx.server.id, target, state).await?;
+    ctx.commit(tx).await?;
+    ctx.services.poke.routes();
+    Ok(())
+}

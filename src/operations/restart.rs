@@ -1,0 +1,80 @@
+//! Restart: new clients are held at the gateway, PostgreSQL stops in an orderly way and starts again on
+//! the same volume, then the held clients are let in.
+
+use super::context::StepContext;
+use super::create;
+use super::member;
+use super::step::{Outcome, Step, StepError, Undo};
+use crate::domain::network::Access;
+use crate::domain::route::RouteState;
+use futures_util::future::BoxFuture;
+use std::time::Duration;
+
+/// Time that PostgreSQL has for its shutdown checkpoint before it is killed; recovery then takes longer.
+const STOP_GRACE: Duration = Duration::from_secs(60);
+
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "hold_route",
+        title: "Hold new connections",
+        run: hold_route,
+        undo: Undo::Run(open_route_again),
+        deadline: Duration::from_secs(60),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "stop_member",
+        title: "Stop PostgreSQL",
+        run: stop_member,
+        undo: Undo::Run(create::start_member),
+        deadline: Duration::from_secs(180),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "start_member",
+        title: "Start PostgreSQL",
+        run: create::start_member,
+        undo: Undo::None("a running server is what is wanted"),
+        deadline: Duration::from_secs(120),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "wait_accepting",
+        title: "Wait until it accepts connections",
+        run: create::wait_accepting,
+        undo: Undo::None("it only looks"),
+        deadline: Duration::from_secs(480),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "open_route",
+        title: "Let connections in",
+        run: create::publish_route,
+        undo: Undo::None("open is what is wanted"),
+        deadline: Duration::from_secs(60),
+        point_of_no_return: true,
+    },
+];
+
+type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
+
+fn hold_route(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if ctx.server.spec.access == Access::Public {
+            member::set_route(ctx, None, RouteState::Held).await?;
+        }
+        Ok(Outcome::done())
+    })
+}
+
+fn open_route_again(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(member::open_route(ctx))
+}
+
+fn stop_member(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let member = ctx.member()?;
+        ctx.engine(member)?.stop_container(&member.container(), STOP_GRACE).await?;
+        Ok(Outcome::done())
+    })
+}

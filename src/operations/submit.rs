@@ -1,0 +1,336 @@
+//! The one door for new work: portal, schedule and monitor come through here.
+//!
+//! A submit is one transaction: look at the state with the row locked, write what was asked, insert the
+//! operation with its plan, write the activity line. Two submits at once: one wins by the unique index
+//! on (server, lane), the other is told. The same idempotency key gives the same operation.
+
+use super::runner::{new_deadline, plan, settle_server};
+use crate::clock::{Clock, new_id};
+use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
+use crate::domain::ids::{DraftId, OperationId, ServerId};
+use crate::domain::network::FirewallRule;
+use crate::domain::operation::{Operation, OperationKind, OperationStatus};
+use crate::domain::refusal::Refusal;
+use crate::domain::server::ServerSpec;
+use crate::operations::access::{sealed_place, secret};
+use crate::poke::Poke;
+use crate::secrets::{Sealer, Secret};
+use crate::store::operations::NewOperation;
+use crate::store::progress::OperationChange;
+use crate::store::{Record, Store, StoreError};
+
+/// What submitting needs of the process.
+pub struct Door<'a> {
+    pub store: &'a Store,
+    pub clock: &'a dyn Clock,
+    pub poke: &'a Poke,
+}
+
+/// Why nothing was submitted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The person can do something about it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A server that a person asks for.
+pub struct NewServer<'a> {
+    pub spec: &'a ServerSpec,
+    /// SCRAM verifier of the administrator's password.
+    pub admin_verifier: &'a Secret,
+    pub rules: &'a [FirewallRule],
+    /// The form it came from; a second submit of it leads to the same operation.
+    pub draft: Option<&'a DraftId>,
+    /// First and last port of the gateway.
+    pub ports: (u16, u16),
+    pub idempotency_key: Option<&'a str>,
+}
+
+impl Door<'_> {
+    /// Writes a new server and the operation that creates it.
+    ///
+    /// # Errors
+    /// A refusal when the name is taken or no port is left; then nothing was written.
+    pub async fn create(
+        &self,
+        sealer: &Sealer,
+        new: &NewServer<'_>,
+        actor: &Actor,
+    ) -> Result<OperationId, SubmitError> {
+        if let Some(earlier) = self.earlier(new.idempotency_key).await? {
+            return Ok(earlier);
+        }
+        let server_id: ServerId = new_id(ServerId::parse);
+        let operation_id: OperationId = new_id(OperationId::parse);
+        let sealed = sealer
+            .seal(
+                &sealed_place(&server_id, secret::ADMIN_VERIFIER),
+                new.admin_verifier.reveal().as_bytes(),
+            )
+            .map_err(|error| Refusal::whole(error.to_string()))?;
+        let mut tx = self.store.begin_write(self.clock.now()).await?;
+        if tx.name_taken(&new.spec.name).await? {
+            return Err(name_taken(&new.spec.name).into());
+        }
+        let port = tx.take_port(new.ports).await?.ok_or_else(no_port)?;
+        let written = async {
+            tx.insert_server(&server_id, new.spec, port, actor.user_id.as_ref()).await?;
+            tx.put_server_secret(&server_id, secret::ADMIN_VERIFIER, sealed, None).await?;
+            for rule in new.rules {
+                tx.save_firewall_rule(&server_id, rule).await?;
+            }
+            if let Some(draft) = new.draft
+                && !tx.use_draft(draft, &operation_id).await?
+            {
+                return Err(StoreError::Stale);
+            }
+            let name = new.spec.name.as_str();
+            tx.insert_operation(&operation(
+                OperationKind::Create,
+                &operation_id,
+                (&server_id, name),
+                actor,
+                new.idempotency_key,
+                None,
+            ))
+            .await
+        }
+        .await;
+        if let Err(error) = written {
+            drop(tx);
+            return self.explain(error, new.idempotency_key, || name_taken(&new.spec.name)).await;
+        }
+        tx.commit(line(
+            OperationKind::Create,
+            (&server_id, new.spec.name.as_str()),
+            &operation_id,
+            actor,
+        ))
+        .await?;
+        self.poke.runner();
+        Ok(operation_id)
+    }
+
+    /// Submits an operation on a server that exists.
+    ///
+    /// # Errors
+    /// A refusal when its state does not allow it or something else is under way; then nothing was written.
+    pub async fn submit(
+        &self,
+        kind: OperationKind,
+        server: &ServerId,
+        actor: &Actor,
+        key: Option<&str>,
+    ) -> Result<OperationId, SubmitError> {
+        self.submit_again(kind, server, actor, key, None).await
+    }
+
+    async fn submit_again(
+        &self,
+        kind: OperationKind,
+        server_id: &ServerId,
+        actor: &Actor,
+        key: Option<&str>,
+        retry_of: Option<&OperationId>,
+    ) -> Result<OperationId, SubmitError> {
+        if let Some(earlier) = self.earlier(key).await? {
+            return Ok(earlier);
+        }
+        let mut tx = self.store.begin_write(self.clock.now()).await?;
+        let server = tx
+            .lock_server(server_id)
+            .await?
+            .ok_or_else(|| Refusal::whole("The server no longer exists."))?;
+        kind.check_legal(server.settled, server.active)?;
+        let id: OperationId = new_id(OperationId::parse);
+        let name = server.spec.name.as_str();
+        if let Err(error) = tx
+            .insert_operation(&operation(kind, &id, (server_id, name), actor, key, retry_of))
+            .await
+        {
+            drop(tx);
+            return self
+                .explain(error, key, || {
+                    Refusal::whole(
+                        "Another change of this server is under way. Wait until it has ended.",
+                    )
+                })
+                .await;
+        }
+        tx.commit(line(kind, (server_id, name), &id, actor)).await?;
+        self.poke.runner();
+        Ok(id)
+    }
+
+    /// Tries an ended operation again from the start, as a new operation on the same server.
+    ///
+    /// # Errors
+    /// A refusal when it has not ended, or when the server's state no longer allows it.
+    pub async fn retry(
+        &self,
+        operation: &Operation,
+        actor: &Actor,
+        key: Option<&str>,
+    ) -> Result<OperationId, SubmitError> {
+        match operation.status {
+            OperationStatus::NeedsAttention => self.resume(operation, actor).await,
+            OperationStatus::Failed | OperationStatus::Cancelled => {
+                self.submit_again(
+                    operation.kind,
+                    &operation.server_id,
+                    actor,
+                    key,
+                    Some(&operation.id),
+                )
+                .await
+            }
+            _ => Err(Refusal::whole("Only an operation that failed can be tried again.").into()),
+        }
+    }
+
+    async fn resume(
+        &self,
+        operation: &Operation,
+        actor: &Actor,
+    ) -> Result<OperationId, SubmitError> {
+        let now = self.clock.now();
+        let record = about(operation, actor, "operation.retry", ActivityOutcome::Succeeded);
+        if !self
+            .store
+            .resume_operation(&operation.id, now, new_deadline(operation.kind, now), record)
+            .await?
+        {
+            return Err(Refusal::whole("The operation goes on already.").into());
+        }
+        self.poke.runner();
+        Ok(operation.id.clone())
+    }
+
+    /// Asks a running operation to stop at its next step and take back what it did.
+    ///
+    /// # Errors
+    /// A refusal when it has ended.
+    pub async fn cancel(&self, operation: &Operation, actor: &Actor) -> Result<(), SubmitError> {
+        let record = about(operation, actor, "operation.cancel", ActivityOutcome::Succeeded);
+        if !self.store.request_cancel(&operation.id, self.clock.now(), record).await? {
+            return Err(
+                Refusal::whole("The operation has ended or is being undone already.").into()
+            );
+        }
+        self.poke.runner();
+        Ok(())
+    }
+
+    /// Gives up a parked operation: it ends as failed, and what it left is for the person to remove.
+    ///
+    /// # Errors
+    /// A refusal when it is not parked.
+    pub async fn abandon(&self, operation: &Operation, actor: &Actor) -> Result<(), SubmitError> {
+        let mut tx = self.store.begin_write(self.clock.now()).await?;
+        if !tx.claim_parked(&operation.id).await? {
+            return Err(
+                Refusal::whole("Only an operation that needs attention can be abandoned.").into()
+            );
+        }
+        settle_server(&mut tx, operation, OperationStatus::Failed).await?;
+        tx.skip_pending_steps(&operation.id).await?;
+        tx.change_operation(
+            &operation.id,
+            &OperationChange { status: Some(OperationStatus::Failed), ..Default::default() },
+        )
+        .await?;
+        tx.end_activity(&operation.id, ActivityOutcome::Failed, "abandoned").await?;
+        tx.commit(about(operation, actor, "operation.abandon", ActivityOutcome::Succeeded)).await?;
+        Ok(())
+    }
+
+    async fn earlier(&self, key: Option<&str>) -> Result<Option<OperationId>, StoreError> {
+        let Some(key) = key else { return Ok(None) };
+        Ok(self.store.operation_by_key(key).await?.map(|operation| operation.id))
+    }
+
+    /// A failed write: the same request come twice, the other of two that met, or the database's fault.
+    async fn explain(
+        &self,
+        error: StoreError,
+        key: Option<&str>,
+        refusal: impl Fn() -> Refusal,
+    ) -> Result<OperationId, SubmitError> {
+        if !error.is_unique_violation() && !matches!(error, StoreError::Stale) {
+            return Err(error.into());
+        }
+        match self.earlier(key).await? {
+            Some(id) => Ok(id),
+            None => Err(refusal().into()),
+        }
+    }
+}
+
+fn name_taken(name: &crate::domain::names::ServerName) -> Refusal {
+    Refusal::at("name", format!("There is a server named {name} already. Choose another name."))
+}
+
+fn no_port() -> Refusal {
+    Refusal::whole(
+        "Every port of the gateway is in use. Widen the range in the configuration or delete a server.",
+    )
+}
+
+fn operation<'a>(
+    kind: OperationKind,
+    id: &OperationId,
+    (server_id, server_name): (&'a ServerId, &'a str),
+    actor: &'a Actor,
+    idempotency_key: Option<&'a str>,
+    retry_of: Option<&'a OperationId>,
+) -> NewOperation<'a> {
+    NewOperation {
+        id: id.clone(),
+        kind,
+        server_id,
+        server_name,
+        input: serde_json::Value::Null,
+        requested_by: &actor.name,
+        requested_from: &actor.address,
+        idempotency_key,
+        retry_of,
+        plan: plan(kind),
+    }
+}
+
+fn line(
+    kind: OperationKind,
+    (server_id, server_name): (&ServerId, &str),
+    operation: &OperationId,
+    actor: &Actor,
+) -> Record {
+    Record::activity(NewActivity {
+        actor: actor.clone(),
+        action: kind.action(),
+        subject: server_name.to_owned(),
+        server_id: Some(server_id.clone()),
+        operation_id: Some(operation.clone()),
+        outcome: ActivityOutcome::Started,
+        detail: String::new(),
+    })
+}
+
+fn about(
+    operation: &Operation,
+    actor: &Actor,
+    action: &'static str,
+    outcome: ActivityOutcome,
+) -> Record {
+    Record::activity(NewActivity {
+        actor: actor.clone(),
+        action,
+        subject: operation.server_name.clone(),
+        server_id: Some(operation.server_id.clone()),
+        operation_id: Some(operation.id.clone()),
+        outcome,
+        detail: operation.kind.label().to_owned(),
+    })
+}

@@ -1,0 +1,108 @@
+//! Fresh stores for tests: SQLite in a temporary folder always, PostgreSQL too where
+//! `PGFLEX_TEST_DATABASE_URL` names a server in which databases may be made.
+
+use super::Store;
+use crate::clock::new_uuid;
+use std::path::PathBuf;
+
+/// A store of its own for one test; what it made is removed when it is dropped.
+pub struct TestStore {
+    pub store: Store,
+    /// "SQLite" or "PostgreSQL".
+    pub name: &'static str,
+    /// URL for a second process or handle on the same database.
+    pub url: String,
+    folder: Option<PathBuf>,
+}
+
+impl Drop for TestStore {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// URL of the PostgreSQL server for tests, if there is one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test command hands the server over in the environment"
+)]
+pub fn postgres_url() -> Option<String> {
+    std::env::var("PGFLEX_TEST_DATABASE_URL").ok().filter(|url| !url.is_empty())
+}
+
+/// An empty SQLite store.
+///
+/// # Panics
+/// When it cannot be made: the test cannot run.
+#[expect(clippy::expect_used, reason = "test set-up")]
+pub async fn sqlite() -> TestStore {
+    let folder = std::env::temp_dir().join(format!("pgflex-test-{}", new_uuid()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    let url = format!("sqlite://{}?mode=rwc", folder.join("store.db").display());
+    let store = Store::open(&url).await.expect("SQLite opens");
+    TestStore { store, name: "SQLite", url, folder: Some(folder) }
+}
+
+/// An empty database on the PostgreSQL server for tests, if there is one. It goes with that server.
+///
+/// # Panics
+/// When the server is named but does not answer.
+#[expect(clippy::expect_used, reason = "test set-up")]
+pub async fn postgres() -> Option<TestStore> {
+    let admin = postgres_url()?;
+    let database = format!("t{}", new_uuid().replace('-', ""));
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::any::AnyPoolOptions::new()
+        .max_connections(1)
+        .connect(&admin)
+        .await
+        .expect("the PostgreSQL server for tests answers");
+    let statement = sqlx::AssertSqlSafe(format!("CREATE DATABASE {database}"));
+    sqlx::query(statement).execute(&pool).await.expect("a database of its own");
+    pool.close().await;
+    let url = with_database(&admin, &database);
+    let store = Store::open(&url).await.expect("PostgreSQL opens");
+    Some(TestStore { store, name: "PostgreSQL", url, folder: None })
+}
+
+/// The given URL with another database.
+fn with_database(url: &str, database: &str) -> String {
+    let (base, query) =
+        url.split_once('?').map_or((url, None), |(base, query)| (base, Some(query)));
+    let (server, _) = base.rsplit_once('/').unwrap_or((base, ""));
+    match query {
+        Some(query) => format!("{server}/{database}?{query}"),
+        None => format!("{server}/{database}"),
+    }
+}
+
+/// One empty store on each database that is there.
+pub async fn all() -> Vec<TestStore> {
+    let mut stores = vec![sqlite().await];
+    stores.extend(postgres().await);
+    stores
+}
+
+impl Store {
+    /// Every column as `table.column`, sorted, without the bookkeeping of migrations.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn schema(&self) -> Result<Vec<String>, super::StoreError> {
+        let sql = match self.dialect {
+            super::Dialect::Sqlite => {
+                "SELECT m.name || '.' || p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' AND m.name NOT LIKE '!_sqlx%' ESCAPE '!'"
+            }
+            super::Dialect::Postgres => {
+                "SELECT CAST(table_name AS TEXT) || '.' || CAST(column_name AS TEXT) FROM information_schema.columns
+                 WHERE table_schema = 'public' AND table_name NOT LIKE '!_sqlx%' ESCAPE '!'"
+            }
+        };
+        let rows: Vec<(String,)> = sqlx::query_as(sql).fetch_all(self.read()).await?;
+        let mut names: Vec<String> = rows.into_iter().map(|(name,)| name).collect();
+        names.sort();
+        Ok(names)
+    }
+}
