@@ -58,12 +58,24 @@ pub fn operation_cancel(id: &OperationId) -> String {
     format!("/operations/{id}/cancel")
 }
 
+pub fn operation_fragment(id: &OperationId) -> String {
+    format!("/operations/{id}/fragment")
+}
+
+pub fn operation_abandon(id: &OperationId) -> String {
+    format!("/operations/{id}/abandon")
+}
+
 pub fn hosts() -> String {
     "/hosts".into()
 }
 
 pub fn activity() -> String {
     "/activity".into()
+}
+
+pub fn activity_csv() -> String {
+    "/activity.csv".into()
 }
 
 pub fn ca_pem() -> String {

@@ -4,6 +4,7 @@
 use crate::web::assets;
 use crate::web::error::PageError;
 use crate::web::handlers::health;
+use crate::web::handlers::{operation_events, operations};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
@@ -35,7 +36,7 @@ const fn post(access: Access, pattern: &'static str, handler: fn() -> Route) -> 
     RouteInfo { method: Method::POST, pattern, access, handler }
 }
 
-use Access::Anonymous;
+use Access::{Anonymous, Contributor, Reader};
 
 /// The table. Order matters only between a fixed path and a pattern that also fits it: fixed first.
 #[rustfmt::skip]
@@ -45,6 +46,15 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Anonymous, "/ca.pem", || web::to(health::ca_pem)),
     get(Anonymous, "/static/{file}", || web::to(assets::get)),
     get(Anonymous, "/", || web::to(health::home)),
+    // Operations, hosts, activity log.
+    get(Reader, "/operations", || web::to(operations::list::get)),
+    get(Reader, "/operations/{id}", || web::to(operations::show::get)),
+    get(Reader, "/operations/{id}/events", || web::to(operation_events::get)),
+    get(Reader, "/operations/{id}/fragment", || web::to(operations::show::fragment)),
+    post(Contributor, "/operations/{id}/retry", || web::to(operations::actions::retry)),
+    post(Contributor, "/operations/{id}/cancel", || web::to(operations::actions::cancel)),
+    get(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::ask_abandon)),
+    post(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::abandon)),
 ];
 
 /// The line of a method and pattern. HEAD goes where GET goes.

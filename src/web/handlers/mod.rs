@@ -3,3 +3,5 @@
 pub mod account;
 pub mod errors;
 pub mod health;
+pub mod operation_events;
+pub mod operations;
