@@ -3,5 +3,6 @@
 pub mod account;
 pub mod errors;
 pub mod health;
+pub mod hosts;
 pub mod operation_events;
 pub mod operations;
