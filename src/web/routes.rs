@@ -4,6 +4,9 @@
 use crate::web::assets;
 use crate::web::error::PageError;
 use crate::web::handlers::health;
+use crate::web::handlers::servers::{
+    connect, delete, networking, networking_everyone, overview, restart,
+};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
@@ -35,7 +38,7 @@ const fn post(access: Access, pattern: &'static str, handler: fn() -> Route) -> 
     RouteInfo { method: Method::POST, pattern, access, handler }
 }
 
-use Access::Anonymous;
+use Access::{Anonymous, Contributor, Reader};
 
 /// The table. Order matters only between a fixed path and a pattern that also fits it: fixed first.
 #[rustfmt::skip]
@@ -45,6 +48,23 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Anonymous, "/ca.pem", || web::to(health::ca_pem)),
     get(Anonymous, "/static/{file}", || web::to(assets::get)),
     get(Anonymous, "/", || web::to(health::home)),
+
+    // Fixed paths below /servers/ come before these patterns.
+    get(Reader, "/servers/{id}", || web::to(overview::get)),
+    get(Reader, "/servers/{id}/fragment", || web::to(overview::fragment)),
+    get(Reader, "/servers/{id}/connect", || web::to(connect::get)),
+    get(Reader, "/servers/{id}/networking", || web::to(networking::get)),
+    post(Contributor, "/servers/{id}/networking", || web::to(networking::add)),
+    get(Reader, "/servers/{id}/networking/effect", || web::to(networking::effect)),
+    post(Contributor, "/servers/{id}/networking/mine", || web::to(networking::add_mine)),
+    get(Contributor, "/servers/{id}/networking/everyone", || web::to(networking_everyone::get)),
+    post(Contributor, "/servers/{id}/networking/everyone", || web::to(networking_everyone::post)),
+    post(Contributor, "/servers/{id}/networking/{rule}", || web::to(networking::edit)),
+    post(Contributor, "/servers/{id}/networking/{rule}/delete", || web::to(networking::delete)),
+    get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
+    post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
+    get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),
+    post(Contributor, "/servers/{id}/delete", || web::to(delete::post)),
 ];
 
 /// The line of a method and pattern. HEAD goes where GET goes.
