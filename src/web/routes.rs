@@ -6,6 +6,9 @@ use crate::web::error::PageError;
 use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
 use crate::web::handlers::{hosts, operation_events, operations};
+use crate::web::handlers::servers::{
+    connect, delete, networking, networking_everyone, overview, restart,
+};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
@@ -38,6 +41,8 @@ const fn post(access: Access, pattern: &'static str, handler: fn() -> Route) -> 
 }
 
 use Access::{Anonymous, Contributor, Owner, Reader};
+use Access::{Anonymous, Contributor, Reader};
+use Access::{Anonymous, Owner, Reader};
 
 /// The table. Order matters only between a fixed path and a pattern that also fits it: fixed first.
 #[rustfmt::skip]
@@ -58,6 +63,22 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::abandon)),
     get(Reader, "/hosts", || web::to(hosts::get)),
 
+    // Fixed paths below /servers/ come before these patterns.
+    get(Reader, "/servers/{id}", || web::to(overview::get)),
+    get(Reader, "/servers/{id}/fragment", || web::to(overview::fragment)),
+    get(Reader, "/servers/{id}/connect", || web::to(connect::get)),
+    get(Reader, "/servers/{id}/networking", || web::to(networking::get)),
+    post(Contributor, "/servers/{id}/networking", || web::to(networking::add)),
+    get(Reader, "/servers/{id}/networking/effect", || web::to(networking::effect)),
+    post(Contributor, "/servers/{id}/networking/mine", || web::to(networking::add_mine)),
+    get(Contributor, "/servers/{id}/networking/everyone", || web::to(networking_everyone::get)),
+    post(Contributor, "/servers/{id}/networking/everyone", || web::to(networking_everyone::post)),
+    post(Contributor, "/servers/{id}/networking/{rule}", || web::to(networking::edit)),
+    post(Contributor, "/servers/{id}/networking/{rule}/delete", || web::to(networking::delete)),
+    get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
+    post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
+    get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),
+    post(Contributor, "/servers/{id}/delete", || web::to(delete::post)),
     get(Anonymous, "/sign-in", || web::to(sign_in::get)),
     post(Anonymous, "/sign-in", || web::to(sign_in::post)),
     post(Reader, "/sign-out", || web::to(sign_in::sign_out)),

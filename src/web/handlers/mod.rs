@@ -6,3 +6,4 @@ pub mod health;
 pub mod hosts;
 pub mod operation_events;
 pub mod operations;
+pub mod servers;
