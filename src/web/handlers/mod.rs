@@ -3,3 +3,7 @@
 pub mod account;
 pub mod errors;
 pub mod health;
+pub mod hosts;
+pub mod operation_events;
+pub mod operations;
+pub mod servers;
