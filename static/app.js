@@ -1,1 +1,259 @@
-// pgflex
+// Comfort for people with script: every page works without it, nothing here decides anything.
+// What the markup asks for:
+//   data-copy                         on a button: copies the .copy-text beside it
+//   data-live="URL" (+ id)            block replaced when the server-sent events of URL say so; falls back to fetching
+//   data-live-poll="URL" data-seconds block replaced by fetching
+//   data-estimate-url="URL"           on a form: posts it after a change and replaces #estimate
+//   data-tabs / data-panel="id"       wizard tabs: buttons show one panel at a time
+//   data-confirm-name="shop"          on an input: its form's [data-confirmed] button opens when it matches
+//   data-focus                        gets the focus when the page opens
+
+const policy = window.trustedTypes
+  ? window.trustedTypes.createPolicy("pgflex", { createHTML: (text) => text })
+  : { createHTML: (text) => text };
+
+const parse = (text) => new DOMParser().parseFromString(policy.createHTML(text), "text/html");
+
+// ---------- the reader's own time zone beside UTC ----------
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local";
+
+function localise(root) {
+  for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
+    const date = new Date(time.dateTime);
+    if (Number.isNaN(date.getTime())) continue;
+    time.dataset.local = "";
+    const full = date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+    time.title = `${full} (${zone})`;
+    if ("short" in time.dataset || date.getTimezoneOffset() === 0) continue;
+    const beside = document.createElement("span");
+    beside.className = "local-time";
+    beside.textContent = ` (${date.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" })} here)`;
+    time.append(beside);
+  }
+}
+
+// ---------- copy ----------
+
+function openCopyButtons(root) {
+  if (!navigator.clipboard) return;
+  for (const button of root.querySelectorAll("[data-copy][hidden]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => copy(button));
+  }
+}
+
+async function copy(button) {
+  const text = button.parentElement.querySelector(".copy-text").textContent;
+  const label = button.dataset.label || (button.dataset.label = button.textContent);
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Select and copy by hand";
+  }
+  announce(button.textContent);
+  setTimeout(() => { button.textContent = label; }, 2000);
+}
+
+let announcer;
+function announce(text) {
+  if (!announcer) {
+    announcer = document.createElement("div");
+    announcer.className = "visually-hidden";
+    announcer.setAttribute("role", "status");
+    document.body.append(announcer);
+  }
+  announcer.textContent = text;
+}
+
+// ---------- live parts ----------
+
+// Puts the new block in the place of the old one, keeping focus, scroll and open details.
+function replace(old, fresh) {
+  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+  const open = [...old.querySelectorAll("details[open][id]")].map((details) => details.id);
+  const logs = [...old.querySelectorAll(".log[id]")].map((log) => ({
+    id: log.id,
+    top: log.scrollTop,
+    atEnd: log.scrollHeight - log.scrollTop - log.clientHeight < 24,
+  }));
+  old.replaceWith(fresh);
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  for (const { id, top, atEnd } of logs) {
+    const log = document.getElementById(id);
+    if (log) log.scrollTop = atEnd ? log.scrollHeight : top;
+  }
+  if (focused) document.getElementById(focused)?.focus();
+  enhance(fresh);
+}
+
+function show(id, html) {
+  const old = document.getElementById(id);
+  const fresh = parse(html).getElementById(id);
+  if (old && fresh) replace(old, document.adoptNode(fresh));
+  return fresh;
+}
+
+// Events: the data is the block's HTML; "done" ends it, with a page to go to in its data if any.
+function live(block) {
+  const { id } = block;
+  const source = new EventSource(block.dataset.live);
+  let failures = 0;
+  source.addEventListener("message", (event) => { failures = 0; show(id, event.data); });
+  source.addEventListener("done", (event) => {
+    source.close();
+    if (event.data && event.data.startsWith("/")) location.assign(event.data);
+  });
+  source.addEventListener("error", () => {
+    failures += 1;
+    if (failures < 3 && source.readyState !== EventSource.CLOSED) return;
+    source.close();
+    poll(id, location.href, 3);
+  });
+  addEventListener("pagehide", () => source.close());
+}
+
+// Fetching: asks again while the block still wants it.
+function poll(id, url, seconds) {
+  const again = () => setTimeout(ask, seconds * 1000);
+  const ask = async () => {
+    const block = document.getElementById(id);
+    if (!block || !(block.dataset.live || block.dataset.livePoll)) return;
+    if (document.hidden) { again(); return; }
+    try {
+      const answer = await fetch(url, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+      if (answer.redirected) { location.reload(); return; }
+      if (answer.ok) show(id, await answer.text());
+    } catch { /* the next try may reach it */ }
+    again();
+  };
+  again();
+}
+
+const watched = new Set();
+function watch(root) {
+  const blocks = [...root.querySelectorAll("[data-live], [data-live-poll]")];
+  if (root.matches?.("[data-live], [data-live-poll]")) blocks.push(root);
+  for (const block of blocks) {
+    if (!block.id || watched.has(block.id)) continue;
+    watched.add(block.id);
+    if (block.dataset.live) live(block);
+    else poll(block.id, block.dataset.livePoll, Number(block.dataset.seconds) || 5);
+  }
+}
+
+// ---------- estimate ----------
+
+function estimate(form) {
+  let timer;
+  let running;
+  const ask = async () => {
+    running?.abort();
+    running = new AbortController();
+    const body = new FormData(form);
+    for (const name of [...body.keys()]) if (name.includes("password")) body.delete(name);
+    try {
+      const answer = await fetch(form.dataset.estimateUrl, {
+        method: "POST",
+        body: new URLSearchParams(body),
+        credentials: "same-origin",
+        signal: running.signal,
+      });
+      if (answer.ok) show("estimate", await answer.text());
+    } catch { /* a newer change asks again */ }
+  };
+  form.addEventListener("input", (event) => {
+    if (event.target.type === "password") return;
+    clearTimeout(timer);
+    timer = setTimeout(ask, event.target.type === "radio" ? 0 : 250);
+  });
+}
+
+// ---------- wizard tabs: without script all panels are shown one below the other ----------
+
+function tabs(list) {
+  const all = [...list.querySelectorAll("[data-panel]")];
+  const panel = (tab) => document.getElementById(tab.dataset.panel);
+  const choose = (chosen, focus) => {
+    for (const tab of all) {
+      const on = tab === chosen;
+      tab.setAttribute("aria-selected", String(on));
+      tab.tabIndex = on ? 0 : -1;
+      panel(tab).hidden = !on;
+    }
+    if (focus) chosen.focus();
+  };
+  list.hidden = false;
+  list.setAttribute("role", "tablist");
+  for (const [at, tab] of all.entries()) {
+    tab.setAttribute("role", "tab");
+    tab.setAttribute("aria-controls", tab.dataset.panel);
+    tab.id ||= `tab-${tab.dataset.panel}`;
+    panel(tab).setAttribute("role", "tabpanel");
+    panel(tab).setAttribute("aria-labelledby", tab.id);
+    tab.addEventListener("click", (event) => { event.preventDefault(); choose(tab); });
+    tab.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      choose(all[(at + step + all.length) % all.length], true);
+    });
+  }
+  const bad = all.find((tab) => panel(tab).querySelector(".field-bad"));
+  choose(bad || all.find((tab) => tab.hasAttribute("data-chosen")) || all[0]);
+  for (const next of document.querySelectorAll("[data-next]")) {
+    next.hidden = false;
+    next.addEventListener("click", () => {
+      const tab = all.find((candidate) => candidate.dataset.panel === next.dataset.next);
+      if (tab) { choose(tab, true); scrollTo({ top: 0 }); }
+    });
+  }
+  // A link to a field in another panel opens that panel first.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#f-"]');
+    const field = link && document.getElementById(link.hash.slice(1));
+    const tab = field && all.find((candidate) => panel(candidate).contains(field));
+    if (tab) choose(tab);
+  });
+}
+
+// ---------- type the name to go on ----------
+
+function confirmName(input) {
+  const button = input.form.querySelector("[data-confirmed]");
+  const check = () => { button.disabled = input.value.trim() !== input.dataset.confirmName; };
+  input.addEventListener("input", check);
+  check();
+}
+
+// ---------- start ----------
+
+function enhance(root) {
+  localise(root);
+  openCopyButtons(root);
+  watch(root);
+}
+
+enhance(document);
+document.querySelectorAll("form[data-estimate-url]").forEach(estimate);
+document.querySelectorAll("[data-tabs]").forEach(tabs);
+document.querySelectorAll("[data-confirm-name]").forEach(confirmName);
+document.querySelector("[data-focus]")?.focus();
+
+// A form is sent once; the button says that it is on its way.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (form.dataset.sent) { event.preventDefault(); return; }
+  form.dataset.sent = "yes";
+  event.submitter?.setAttribute("aria-busy", "true");
+});
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});
+
+// The account menu closes on Escape and on a click elsewhere.
+const menu = document.querySelector("details.menu");
+document.addEventListener("click", (event) => { if (menu?.open && !menu.contains(event.target)) menu.open = false; });
+document.addEventListener("keydown", (event) => { if (event.key === "Escape" && menu?.open) { menu.open = false; menu.querySelector("summary").focus(); } });
