@@ -4,6 +4,7 @@
 use crate::web::assets;
 use crate::web::error::PageError;
 use crate::web::handlers::health;
+use crate::web::handlers::servers::{create, list, review};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
@@ -35,7 +36,7 @@ const fn post(access: Access, pattern: &'static str, handler: fn() -> Route) -> 
     RouteInfo { method: Method::POST, pattern, access, handler }
 }
 
-use Access::Anonymous;
+use Access::{Anonymous, Contributor, Reader};
 
 /// The table. Order matters only between a fixed path and a pattern that also fits it: fixed first.
 #[rustfmt::skip]
@@ -45,6 +46,13 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Anonymous, "/ca.pem", || web::to(health::ca_pem)),
     get(Anonymous, "/static/{file}", || web::to(assets::get)),
     get(Anonymous, "/", || web::to(health::home)),
+    // Servers: the list, create and review.
+    get(Reader, "/servers", || web::to(list::get)),
+    get(Contributor, "/servers/create", || web::to(create::get)),
+    post(Contributor, "/servers/create", || web::to(create::post)),
+    post(Contributor, "/servers/create/estimate", || web::to(create::estimate)),
+    get(Contributor, "/servers/create/review", || web::to(review::get)),
+    post(Contributor, "/servers/create/review", || web::to(review::post)),
 ];
 
 /// The line of a method and pattern. HEAD goes where GET goes.

@@ -3,3 +3,4 @@
 pub mod account;
 pub mod errors;
 pub mod health;
+pub mod servers;
