@@ -1,6 +1,8 @@
 //! pgflex: managed PostgreSQL servers on your own Docker hosts.
 
+pub mod app;
 pub mod certificates;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

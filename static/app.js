@@ -6,7 +6,6 @@
 //   data-estimate-url="URL"           on a form: posts it after a change and replaces #estimate
 //   data-tabs / data-panel="id"       wizard tabs: buttons show one panel at a time
 //   data-confirm-name="shop"          on an input: its form's [data-confirmed] button opens when it matches
-//   data-focus                        gets the focus when the page opens
 
 const policy = window.trustedTypes
   ? window.trustedTypes.createPolicy("pgflex", { createHTML: (text) => text })
@@ -239,7 +238,6 @@ enhance(document);
 document.querySelectorAll("form[data-estimate-url]").forEach(estimate);
 document.querySelectorAll("[data-tabs]").forEach(tabs);
 document.querySelectorAll("[data-confirm-name]").forEach(confirmName);
-document.querySelector("[data-focus]")?.focus();
 
 // A form is sent once; the button says that it is on its way.
 document.addEventListener("submit", (event) => {

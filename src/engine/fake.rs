@@ -1,1 +1,241 @@
-//! To be written.
+//! An engine in memory, with faults to order. For tests of what stands above engines.
+
+mod faults;
+mod objects;
+
+pub use faults::Fault;
+
+use super::{
+    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, NetworkSpec,
+    OwnedObject, VolumeSpec,
+};
+use crate::domain::host::EngineFacts;
+use crate::domain::version::Major;
+use async_trait::async_trait;
+use faults::Faults;
+use objects::Objects;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// An engine whose objects are entries of a map. Clones share it.
+///
+/// It behaves as the contract of [`Engine`] says, for one install id. A helper whose command has `initdb` in it
+/// ends with the code of [`FakeEngine::set_init_exit`] and, when that is 0, leaves an initialised volume; any
+/// other container runs as long as its volume is initialised and holds `config/postgresql.conf`, else it
+/// exits with 1. Two containers never run on one volume: the second exits with 75.
+#[derive(Clone)]
+pub struct FakeEngine {
+    install_id: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: Objects,
+    faults: Faults,
+    calls: Vec<String>,
+    /// Calls of `ensure_image` that still answer "building".
+    image_calls: u32,
+    facts: Option<EngineFacts>,
+}
+
+impl FakeEngine {
+    pub fn new(install_id: impl Into<String>) -> Self {
+        Self { install_id: install_id.into(), state: Arc::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next `times` calls of the method (its name in [`Engine`], such as `start_container`) meet the fault.
+    pub fn inject(&self, method: &'static str, times: u32, fault: Fault) {
+        self.state().faults.add(method, times, fault);
+    }
+
+    /// Ends every fault that was ordered.
+    pub fn heal(&self) {
+        self.state().faults = Faults::default();
+    }
+
+    /// Exit code of the next helpers that initialise a volume.
+    pub fn set_init_exit(&self, code: i64) {
+        self.state().objects.init_exit = code;
+    }
+
+    /// The next `calls` of `ensure_image` find it building.
+    pub fn set_image_calls(&self, calls: u32) {
+        self.state().image_calls = calls;
+    }
+
+    /// What the engine says of itself from now on.
+    pub fn set_facts(&self, facts: EngineFacts) {
+        self.state().facts = Some(facts);
+    }
+
+    /// Lines that the container will be found to have written.
+    pub fn write_output(&self, container: &str, lines: &[&str]) {
+        self.state().objects.write_output(container, lines);
+    }
+
+    /// Ends a running container as a crash would, behind everybody's back.
+    pub fn crash(&self, container: &str, code: i64) {
+        self.state().objects.end(container, code);
+    }
+
+    /// Makes an object of that name that belongs to somebody else.
+    pub fn plant_foreign(&self, kind: &'static str, name: &str) {
+        self.state().objects.plant_foreign(kind, name);
+    }
+
+    /// Every object there is, as `kind name`, sorted: what a sweep asserts to be empty.
+    pub fn remaining(&self) -> Vec<String> {
+        self.state().objects.remaining()
+    }
+
+    /// Names of the calls so far, in order, with the object: `start_container pgflex-…-g1`.
+    pub fn calls(&self) -> Vec<String> {
+        self.state().calls.clone()
+    }
+
+    /// Content of a file in a volume, if it was put there.
+    pub fn file(&self, volume: &str, path: &str) -> Option<Vec<u8>> {
+        self.state().objects.file(volume, path)
+    }
+
+    /// The image of the running member at an address: what [`crate::postgres::fake`] answers for.
+    pub fn member_at(&self, address: &str) -> Option<String> {
+        self.state().objects.member_at(address)
+    }
+
+    /// One call: noted, met by its fault if one is ordered, else done.
+    async fn call<T>(
+        &self,
+        method: &'static str,
+        object: &str,
+        act: impl FnOnce(&mut State) -> Result<T, EngineError> + Send,
+    ) -> Result<T, EngineError> {
+        let fault = {
+            let mut state = self.state();
+            state.calls.push(format!("{method} {object}").trim_end().to_owned());
+            state.faults.take(method)
+        };
+        match fault {
+            None => act(&mut self.state()),
+            Some(Fault::Fail(error)) => Err(error),
+            Some(Fault::LoseReply) => {
+                let _ = act(&mut self.state());
+                Err(EngineError::Silent("the reply was lost".into()))
+            }
+            Some(Fault::Hang) => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    async fn facts(&self) -> Result<EngineFacts, EngineError> {
+        self.call("facts", "", |state| Ok(state.facts.clone().unwrap_or_else(usual_facts))).await
+    }
+
+    async fn ensure_image(&self, major: Major) -> Result<ImageProgress, EngineError> {
+        let act = |state: &mut State| {
+            let Some(left) = state.image_calls.checked_sub(1) else {
+                let (id, version) = (format!("sha256:{}", major.number()), version_of(major));
+                return Ok(ImageProgress::Ready { id, version });
+            };
+            state.image_calls = left;
+            let line = format!("{left} calls to go");
+            Ok(ImageProgress::Building { now: "Building".into(), lines: vec![line] })
+        };
+        self.call("ensure_image", &major.number().to_string(), act).await
+    }
+
+    async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.ensure("network", &spec.name, &spec.labels);
+        self.call("ensure_network", &spec.name, act).await
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.remove_network(name, &self.install_id);
+        self.call("remove_network", name, act).await
+    }
+
+    async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.ensure("volume", &spec.name, &spec.labels);
+        self.call("ensure_volume", &spec.name, act).await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.remove_volume(name, &self.install_id);
+        self.call("remove_volume", name, act).await
+    }
+
+    async fn ensure_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.ensure_container(spec);
+        self.call("ensure_container", &spec.name, act).await
+    }
+
+    async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.remove("container", name, &self.install_id);
+        self.call("remove_container", name, act).await
+    }
+
+    async fn put_files(&self, container: &str, files: &[FileSpec]) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.put_files(container, files);
+        self.call("put_files", container, act).await
+    }
+
+    async fn start_container(&self, name: &str) -> Result<(), EngineError> {
+        self.call("start_container", name, |state| state.objects.start(name)).await
+    }
+
+    async fn stop_container(&self, name: &str, _grace: Duration) -> Result<(), EngineError> {
+        self.call("stop_container", name, |state| state.objects.stop(name)).await
+    }
+
+    async fn signal_container(&self, name: &str, signal: &str) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.signal(name, signal);
+        self.call("signal_container", &format!("{name} {signal}"), act).await
+    }
+
+    async fn wait_exit(&self, name: &str, _patience: Duration) -> Result<Option<i64>, EngineError> {
+        self.call("wait_exit", name, |state| Ok(state.objects.get(name)?.exit_code)).await
+    }
+
+    async fn tail(&self, name: &str, lines: usize) -> Result<Vec<String>, EngineError> {
+        self.call("tail", name, |state| state.objects.tail(name, lines)).await
+    }
+
+    async fn container(&self, name: &str) -> Result<Option<ContainerFacts>, EngineError> {
+        self.call("container", name, |state| Ok(state.objects.facts(name))).await
+    }
+
+    async fn owned(&self) -> Result<Vec<OwnedObject>, EngineError> {
+        self.call("owned", "", |state| Ok(state.objects.owned(&self.install_id))).await
+    }
+}
+
+/// Minor version that the fake's images hold.
+pub fn version_of(major: Major) -> String {
+    format!("{}.{}", major.number(), major.minor_min() + 1)
+}
+
+/// A host that can hold a few small servers.
+fn usual_facts() -> EngineFacts {
+    EngineFacts {
+        engine_id: "FAKE".into(),
+        engine_version: "29.0".into(),
+        operating_system: "Debian GNU/Linux".into(),
+        kernel: "6.12".into(),
+        cpus: 8,
+        memory_bytes: 64 << 30,
+        storage_total_bytes: Some(2048 << 30),
+        storage_free_bytes: Some(1024 << 30),
+        images: Major::ALL.map(Major::image_tag).to_vec(),
+    }
+}
+
+#[cfg(test)]
+#[path = "fake_tests.rs"]
+mod tests;

@@ -67,17 +67,17 @@ impl From<io::Error> for Ended {
 pub async fn serve(doorman: Arc<Doorman>, stream: std::net::TcpStream, client: IpAddr, door: Door) {
     let stats = doorman.registry.stats.clone();
     stats.count_accepted();
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
-    tune(&stream, &doorman.limits);
     let mut opening = match doorman.registry.begin(client) {
         Ok(opening) => opening,
         Err(reason) => {
             stats.count_refused(&reason);
             // One try: there is no room to wait for those that are too many.
-            let _ = stream.try_write(&reason.error_response());
+            let _ = io::Write::write(&mut &stream, &reason.error_response());
             return;
         }
     };
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    tune(&stream, &doorman.limits);
     let mut talk = Talk {
         doorman,
         stream,

@@ -285,7 +285,7 @@ fn initialise_data(ctx: &StepContext) -> StepResult<'_> {
             None => Ok(Outcome::Wait(Duration::from_millis(500), "initdb is running".into())),
             Some(code) => {
                 let lines = engine.tail(&name, 60).await?;
-                ctx.log_new(&lines).await;
+                ctx.log_new(&member::without_chatter(&lines)).await;
                 if code != 0 {
                     return Err(member::init_failed(code, &lines));
                 }

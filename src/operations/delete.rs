@@ -1,8 +1,9 @@
 //! Delete: the way in is closed, then container, volume and network go, then the server is forgotten.
 //!
-//! Until the container is removed everything can be taken back. From then on there is only forward: a
-//! host that is away parks the operation, and a retry goes on where it stood. Deleting the volume looks
-//! again, in the same step, whether store and label still say that it is this server's.
+//! Until PostgreSQL is stopped everything can be taken back. From then on there is only forward, because
+//! a removal that half happened cannot be undone: a host that is away parks the operation, and a retry
+//! goes on where it stood. Deleting the volume looks again, in the same step, whether store and label
+//! still say that it is this server's.
 
 use super::context::StepContext;
 use super::create;
@@ -10,6 +11,9 @@ use super::member;
 use super::step::{Outcome, Step, StepError, Undo};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
+
+/// Time that PostgreSQL has to end in an orderly way: until the next step this can still be taken back.
+const STOP_GRACE: Duration = Duration::from_secs(30);
 
 pub const STEPS: &[Step] = &[
     Step {
@@ -21,12 +25,20 @@ pub const STEPS: &[Step] = &[
         point_of_no_return: false,
     },
     Step {
-        name: "remove_member",
-        title: "Stop PostgreSQL and remove the container",
-        run: remove_member,
+        name: "stop_member",
+        title: "Stop PostgreSQL",
+        run: stop_member,
         undo: Undo::Run(start_again),
-        deadline: Duration::from_secs(240),
+        deadline: Duration::from_secs(180),
         point_of_no_return: true,
+    },
+    Step {
+        name: "remove_member",
+        title: "Remove the container",
+        run: remove_member,
+        undo: Undo::None("it is past the point of no return"),
+        deadline: Duration::from_secs(240),
+        point_of_no_return: false,
     },
     Step {
         name: "remove_volume",
@@ -64,6 +76,19 @@ fn reopen_route(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
+/// A server whose creation was unwound has no container; one that somebody removed by hand neither.
+fn stop_member(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        for member in &ctx.members {
+            let engine = ctx.engine(member)?;
+            if engine.container(&member.container()).await?.is_some() {
+                engine.stop_container(&member.container(), STOP_GRACE).await?;
+            }
+        }
+        Ok(Outcome::done())
+    })
+}
+
 fn remove_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         for member in &ctx.members {
@@ -75,7 +100,7 @@ fn remove_member(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-/// The container may have been stopped without being removed.
+/// Takes the stop back.
 fn start_again(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         for member in &ctx.members {

@@ -8,7 +8,8 @@ use crate::domain::route::RouteState;
 use crate::domain::server::Member;
 use crate::engine::blueprint::Blueprint;
 use crate::engine::{ContainerSpec, FileSpec, NetworkSpec, VolumeSpec};
-use crate::postgres::conf;
+use crate::postgres::conf::{self, ConfigFile, Settings, TlsFiles};
+use crate::secrets::Secret;
 use serde_json::json;
 use std::time::Duration;
 
@@ -52,17 +53,51 @@ pub fn container(ctx: &StepContext, member: &Member) -> ContainerSpec {
 
 /// Configuration and certificates, as files below the volume.
 pub async fn files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
-    let secrets = conf::TlsFiles {
-        certificate: need_secret(&ctx.services, &ctx.server.id, secret::SERVER_CERTIFICATE).await?,
-        key: need_secret(&ctx.services, &ctx.server.id, secret::SERVER_KEY).await?,
-        client_authority: need_secret(&ctx.services, &ctx.server.id, secret::CLIENT_AUTHORITY)
-            .await?,
-    };
-    let files = conf::files(&ctx.server.spec, &secrets);
-    Ok(files
+    Ok(collect(conf::all_files(&Settings::of(&ctx.server.spec), &tls(ctx).await?.borrow())))
+}
+
+/// The certificates alone.
+pub async fn certificate_files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
+    Ok(collect(conf::tls_files(&tls(ctx).await?.borrow())))
+}
+
+/// The opened secrets, kept while files are rendered from them.
+struct Tls {
+    certificate: Secret,
+    key: Secret,
+    client_authority: Secret,
+}
+
+impl Tls {
+    fn borrow(&self) -> TlsFiles<'_> {
+        TlsFiles {
+            certificate: self.certificate.reveal(),
+            key: &self.key,
+            client_authority: self.client_authority.reveal(),
+        }
+    }
+}
+
+async fn tls(ctx: &StepContext) -> Result<Tls, StepError> {
+    let (services, id) = (&ctx.services, &ctx.server.id);
+    Ok(Tls {
+        certificate: need_secret(services, id, secret::SERVER_CERTIFICATE).await?,
+        key: need_secret(services, id, secret::SERVER_KEY).await?,
+        client_authority: need_secret(services, id, secret::CLIENT_AUTHORITY).await?,
+    })
+}
+
+fn collect(files: Vec<ConfigFile>) -> Vec<FileSpec> {
+    files
         .into_iter()
         .map(|file| FileSpec { path: file.path, mode: file.mode, content: file.content })
-        .collect())
+        .collect()
+}
+
+/// What `initdb` wrote, without empty lines and without its advice on how to start the server by hand.
+pub fn without_chatter(lines: &[String]) -> Vec<String> {
+    let useful = lines.iter().take_while(|line| !line.starts_with("Success."));
+    useful.filter(|line| !line.trim().is_empty()).cloned().collect()
 }
 
 /// The refusal of a step whose `initdb` ended badly, with its last line.

@@ -83,7 +83,7 @@ fn install_certificate(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
         let engine = ctx.engine(member)?;
-        engine.put_files(&member.container(), &member::files(ctx).await?).await?;
+        engine.put_files(&member.container(), &member::certificate_files(ctx).await?).await?;
         engine.signal_container(&member.container(), "SIGHUP").await?;
         Ok(Outcome::done())
     })

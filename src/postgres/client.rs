@@ -1,1 +1,127 @@
-//! To be written.
+//! Members reached by TLS with a certificate on both sides.
+
+mod admin;
+mod tls;
+
+use super::{CONTROL_ROLE, Postgres, PostgresError, Probe, Target};
+use crate::domain::names::AdminLogin;
+use crate::secrets::Secret;
+use async_trait::async_trait;
+use std::future::Future;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, Error};
+
+/// Address reached, TLS agreed, logged in.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Everything asked in one connection.
+const QUERY: Duration = Duration::from_secs(5);
+/// The end of a session.
+const GOODBYE: Duration = Duration::from_millis(500);
+/// Sent with the start of every session. Users own objects in the databases we connect to; none of theirs is
+/// found by a name of ours. Limits of the server end a query also when we are gone.
+const SESSION: &str = "-c search_path=pg_catalog -c statement_timeout=5s -c lock_timeout=3s \
+     -c idle_in_transaction_session_timeout=10s -c client_min_messages=error";
+
+/// The members of all servers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TlsPostgres;
+
+#[async_trait]
+impl Postgres for TlsPostgres {
+    async fn probe(&self, target: &Target) -> Result<Probe, PostgresError> {
+        with_session(target, probe).await
+    }
+
+    async fn ensure_admin(
+        &self,
+        target: &Target,
+        login: &AdminLogin,
+        verifier: &Secret,
+    ) -> Result<(), PostgresError> {
+        admin::check_verifier(verifier)?;
+        with_session(target, |client| admin::ensure(client, login, verifier)).await
+    }
+}
+
+async fn probe(client: Client) -> Result<Probe, Error> {
+    let question = "SELECT current_setting('server_version_num')::int4, pg_is_in_recovery()";
+    let row = client.query_one(question, &[]).await?;
+    let number: i32 = row.try_get(0)?;
+    let version = format!("{}.{}", number / 10_000, number % 10_000);
+    Ok(Probe { version, in_recovery: row.try_get(1)? })
+}
+
+/// Opens a session, does the work in it, and closes it, each within its deadline.
+async fn with_session<T, W>(
+    target: &Target,
+    work: impl FnOnce(Client) -> W,
+) -> Result<T, PostgresError>
+where
+    W: Future<Output = Result<T, Error>>,
+{
+    let (client, connection) = tokio::time::timeout(CONNECT, connect(target))
+        .await
+        .map_err(|_| late("no connection", CONNECT))??;
+    // The connection moves the bytes. When the work is done the client is gone, and it says goodbye: a session
+    // that just breaks off is a line in the server's log each time.
+    let session = async {
+        let (mut work, mut connection) = (std::pin::pin!(work(client)), std::pin::pin!(connection));
+        tokio::select! {
+            result = &mut work => {
+                let _ = tokio::time::timeout(GOODBYE, connection).await;
+                result.map_err(|error| explain(&error))
+            }
+            end = &mut connection => Err(match end {
+                Err(error) => explain(&error),
+                Ok(()) => PostgresError::Silent("the connection was closed".into()),
+            }),
+        }
+    };
+    tokio::time::timeout(QUERY, session).await.map_err(|_| late("no answer", QUERY))?
+}
+
+type Connection = tokio_postgres::Connection<TcpStream, tls::Stream>;
+
+async fn connect(target: &Target) -> Result<(Client, Connection), PostgresError> {
+    let connector = tls::Connector::new(target)?;
+    let stream = TcpStream::connect(target.address)
+        .await
+        .map_err(|error| PostgresError::Silent(format!("{}: {error}", target.address)))?;
+    let mut config = Config::new();
+    config
+        .user(CONTROL_ROLE)
+        .dbname("postgres")
+        .application_name("pgflex")
+        .options(SESSION)
+        .ssl_mode(tokio_postgres::config::SslMode::Require);
+    config.connect_raw(stream, connector).await.map_err(|error| explain(&error))
+}
+
+fn late(what: &str, limit: Duration) -> PostgresError {
+    PostgresError::Silent(format!("{what} within {} s", limit.as_secs()))
+}
+
+/// Only PostgreSQL's own "no" is a refusal. Its message may quote what a user named: detail, hint and
+/// context stay out.
+fn explain(error: &Error) -> PostgresError {
+    let passing = [
+        &SqlState::CANNOT_CONNECT_NOW,
+        &SqlState::ADMIN_SHUTDOWN,
+        &SqlState::CRASH_SHUTDOWN,
+        &SqlState::TOO_MANY_CONNECTIONS,
+        &SqlState::QUERY_CANCELED,
+        &SqlState::LOCK_NOT_AVAILABLE,
+    ];
+    match error.as_db_error() {
+        Some(answer) if passing.contains(&answer.code()) => {
+            PostgresError::Silent(answer.message().to_owned())
+        }
+        Some(answer) => PostgresError::Refused(answer.message().to_owned()),
+        None => PostgresError::Silent(match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        }),
+    }
+}

@@ -236,10 +236,21 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Forgets earlier set-up links: only the one printed last works.
-    pub async fn delete_setup_invites(&mut self) -> Result<(), StoreError> {
+    /// Puts a set-up link in the place of earlier ones, while there is no user; else false.
+    pub async fn replace_setup_invite(
+        &mut self,
+        invite: &Invite,
+        token_hash: &str,
+    ) -> Result<bool, StoreError> {
+        self.lock_owners().await?;
+        let (users,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM users").fetch_one(&mut *self.tx).await?;
+        if users > 0 {
+            return Ok(false);
+        }
         sqlx::query("DELETE FROM invites WHERE is_setup = 1").execute(&mut *self.tx).await?;
-        Ok(())
+        self.insert_invite(invite, token_hash).await?;
+        Ok(true)
     }
 
     /// Uses a link up. False when it was used, revoked or expired meanwhile.

@@ -12,14 +12,17 @@ pub mod activity;
 mod codec;
 pub mod drafts;
 pub mod hosts;
+pub mod members;
 pub mod operations;
 pub mod progress;
 pub mod routes;
+mod server_secrets;
 pub mod servers;
 pub mod sessions;
 pub mod settings;
 #[cfg(feature = "test-util")]
 pub mod testing;
+pub mod throttle;
 mod tx;
 
 pub use tx::{Record, WriteTx};

@@ -2,15 +2,12 @@
 
 use super::codec::{from_json, json, micros, parsed, time};
 use super::{Store, StoreError, WriteTx};
-use crate::domain::ids::{HostId, MemberId, ServerId, UserId};
+use crate::domain::ids::{ServerId, UserId};
 use crate::domain::names::{AdminLogin, ServerName};
 use crate::domain::network::Access;
 use crate::domain::operation::OperationKind;
-use crate::domain::server::{
-    Member, MemberFacts, MemberObservation, Server, ServerSpec, SettledState,
-};
+use crate::domain::server::{Server, ServerSpec, SettledState};
 use crate::domain::version::Major;
-use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 #[derive(FromRow)]
@@ -187,151 +184,11 @@ impl Store {
         Ok(count.0 > 0)
     }
 
-    /// Every member of every server, with the name of its server.
-    pub async fn members_all(&self) -> Result<Vec<(Member, String, SettledState)>, StoreError> {
-        let rows: Vec<MemberRow> = sqlx::query_as(
-            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, s.name AS server_name, s.settled
-             FROM members m JOIN servers s ON s.id = m.server_id ORDER BY s.name",
-        )
-        .fetch_all(self.read())
-        .await?;
-        rows.into_iter().map(MemberRow::into_parts).collect()
-    }
-
-    pub async fn members(&self, server: &ServerId) -> Result<Vec<Member>, StoreError> {
-        let rows: Vec<MemberRow> = sqlx::query_as(
-            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, s.name AS server_name, s.settled
-             FROM members m JOIN servers s ON s.id = m.server_id WHERE m.server_id = $1 ORDER BY m.id",
-        )
-        .bind(server.as_str())
-        .fetch_all(self.read())
-        .await?;
-        rows.into_iter().map(|row| row.into_parts().map(|(member, _, _)| member)).collect()
-    }
-
-    /// The last look at each member of a server.
-    pub async fn member_observations(
-        &self,
-        server: &ServerId,
-    ) -> Result<Vec<MemberObservation>, StoreError> {
-        let rows: Vec<(String, i64, String)> = sqlx::query_as(
-            "SELECT o.member_id, o.observed_at, o.facts FROM member_observations o JOIN members m ON m.id = o.member_id WHERE m.server_id = $1",
-        )
-        .bind(server.as_str())
-        .fetch_all(self.read())
-        .await?;
-        rows.into_iter()
-            .map(|(id, at, facts)| {
-                Ok(MemberObservation {
-                    member_id: parsed(&id, MemberId::parse, "member id")?,
-                    observed_at: time(at),
-                    facts: from_json(&facts, "member facts")?,
-                })
-            })
-            .collect()
-    }
-
-    /// A sealed secret of a server.
-    pub async fn server_secret(
-        &self,
-        server: &ServerId,
-        name: &str,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let row: Option<(Vec<u8>,)> =
-            sqlx::query_as("SELECT sealed FROM server_secrets WHERE server_id = $1 AND name = $2")
-                .bind(server.as_str())
-                .bind(name)
-                .fetch_optional(self.read())
-                .await?;
-        Ok(row.map(|(sealed,)| sealed))
-    }
-
-    /// Ready servers whose secret `name` expires before `limit`.
-    pub async fn expiring_secrets(
-        &self,
-        name: &str,
-        limit: DateTime<Utc>,
-    ) -> Result<Vec<ServerId>, StoreError> {
-        let rows: Vec<(String,)> = sqlx::query_as(
-            "SELECT k.server_id FROM server_secrets k JOIN servers s ON s.id = k.server_id
-             WHERE k.name = $1 AND k.expires_at < $2 AND s.settled = 'Ready' ORDER BY k.expires_at",
-        )
-        .bind(name)
-        .bind(micros(limit))
-        .fetch_all(self.read())
-        .await?;
-        rows.iter().map(|(id,)| parsed(id, ServerId::parse, "server id")).collect()
-    }
-
-    /// When a secret of a server expires, if it does.
-    pub async fn secret_expiry(
-        &self,
-        server: &ServerId,
-        name: &str,
-    ) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let row: Option<(Option<i64>,)> = sqlx::query_as(
-            "SELECT expires_at FROM server_secrets WHERE server_id = $1 AND name = $2",
-        )
-        .bind(server.as_str())
-        .bind(name)
-        .fetch_optional(self.read())
-        .await?;
-        Ok(row.and_then(|(at,)| at).map(time))
-    }
-
-    /// Keeps what was seen of members, all in one transaction: a tick costs one sync of the disk.
-    pub async fn observe_members(
-        &self,
-        now: DateTime<Utc>,
-        seen: &[(MemberId, MemberFacts)],
-    ) -> Result<(), StoreError> {
-        let mut tx = self.begin_write(now).await?;
-        for (member, facts) in seen {
-            sqlx::query(
-                "INSERT INTO member_observations (member_id, observed_at, facts) SELECT id, $2, $3 FROM members WHERE id = $1
-                 ON CONFLICT (member_id) DO UPDATE SET observed_at = excluded.observed_at, facts = excluded.facts",
-            )
-            .bind(member.as_str())
-            .bind(micros(now))
-            .bind(json(facts))
-            .execute(&mut *tx.tx)
-            .await?;
-        }
-        tx.commit(super::Record::Nothing("an observation is no change that anybody asked for"))
-            .await
-    }
-
     /// Ids of every server on record.
     pub async fn server_ids(&self) -> Result<std::collections::HashSet<String>, StoreError> {
         let rows: Vec<(String,)> =
             sqlx::query_as("SELECT id FROM servers").fetch_all(self.read()).await?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
-    }
-}
-
-#[derive(FromRow)]
-struct MemberRow {
-    id: String,
-    server_id: String,
-    host_id: String,
-    generation: i64,
-    image: String,
-    postgres_version: String,
-    server_name: String,
-    settled: String,
-}
-
-impl MemberRow {
-    fn into_parts(self) -> Result<(Member, String, SettledState), StoreError> {
-        let member = Member {
-            id: parsed(&self.id, MemberId::parse, "member id")?,
-            server_id: parsed(&self.server_id, ServerId::parse, "server id")?,
-            host_id: parsed(&self.host_id, HostId::parse, "host id")?,
-            generation: self.generation,
-            image: self.image,
-            postgres_version: self.postgres_version,
-        };
-        Ok((member, self.server_name, parsed(&self.settled, SettledState::parse, "settled state")?))
     }
 }
 
@@ -421,56 +278,6 @@ impl WriteTx {
         Ok(())
     }
 
-    pub async fn insert_member(&mut self, member: &Member) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO members (id, server_id, host_id, generation, image) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING")
-            .bind(member.id.as_str())
-            .bind(member.server_id.as_str())
-            .bind(member.host_id.as_str())
-            .bind(member.generation)
-            .bind(member.image.clone())
-            .execute(&mut *self.tx)
-            .await?;
-        Ok(())
-    }
-
-    /// Keeps which image and version a member runs.
-    pub async fn set_member_image(
-        &mut self,
-        member: &MemberId,
-        image: &str,
-        version: &str,
-    ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE members SET image = $2, postgres_version = $3 WHERE id = $1")
-            .bind(member.as_str())
-            .bind(image)
-            .bind(version)
-            .execute(&mut *self.tx)
-            .await?;
-        Ok(())
-    }
-
-    /// Keeps a sealed secret, replacing the one before.
-    pub async fn put_server_secret(
-        &mut self,
-        server: &ServerId,
-        name: &str,
-        sealed: Vec<u8>,
-        expires_at: Option<DateTime<Utc>>,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO server_secrets (server_id, name, sealed, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (server_id, name) DO UPDATE SET sealed = excluded.sealed, created_at = excluded.created_at, expires_at = excluded.expires_at",
-        )
-        .bind(server.as_str())
-        .bind(name)
-        .bind(sealed)
-        .bind(micros(self.now))
-        .bind(expires_at.map(micros))
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(())
-    }
-
     pub async fn set_settled(
         &mut self,
         server: &ServerId,
@@ -479,19 +286,6 @@ impl WriteTx {
         sqlx::query("UPDATE servers SET settled = $2, version = version + 1 WHERE id = $1")
             .bind(server.as_str())
             .bind(settled.key())
-            .execute(&mut *self.tx)
-            .await?;
-        Ok(())
-    }
-
-    /// Forgets the members of a server, after nothing of them is left on any host.
-    pub async fn delete_members(&mut self, server: &ServerId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM member_observations WHERE member_id IN (SELECT id FROM members WHERE server_id = $1)")
-            .bind(server.as_str())
-            .execute(&mut *self.tx)
-            .await?;
-        sqlx::query("DELETE FROM members WHERE server_id = $1")
-            .bind(server.as_str())
             .execute(&mut *self.tx)
             .await?;
         Ok(())

@@ -19,6 +19,8 @@ pub enum FlashKind {
 pub struct Flash {
     pub kind: FlashKind,
     pub text: String,
+    /// A link that is shown this once, to copy.
+    pub link: Option<String>,
 }
 
 /// Name of the cookie, before the prefix for TLS.
@@ -28,15 +30,20 @@ const TEXT_MAX: usize = 1000;
 
 impl Flash {
     pub fn done(text: impl Into<String>) -> Self {
-        Self { kind: FlashKind::Done, text: text.into() }
+        Self { kind: FlashKind::Done, text: text.into(), link: None }
     }
 
     pub fn info(text: impl Into<String>) -> Self {
-        Self { kind: FlashKind::Info, text: text.into() }
+        Self { kind: FlashKind::Info, text: text.into(), link: None }
     }
 
     pub fn refused(refusal: &Refusal) -> Self {
-        Self { kind: FlashKind::Refused, text: refusal.text.clone() }
+        Self { kind: FlashKind::Refused, text: refusal.text.clone(), link: None }
+    }
+
+    pub fn with_link(mut self, link: String) -> Self {
+        self.link = Some(link);
+        self
     }
 
     /// CSS class of the banner.
@@ -56,7 +63,8 @@ impl Flash {
             FlashKind::Refused => 'r',
         };
         let text: String = self.text.chars().take(TEXT_MAX).collect();
-        let sealed = sealer.seal(PLACE, format!("{kind}{text}").as_bytes()).ok()?;
+        let link = self.link.as_deref().unwrap_or("");
+        let sealed = sealer.seal(PLACE, format!("{kind}{link}\n{text}").as_bytes()).ok()?;
         Some(URL_SAFE_NO_PAD.encode(sealed))
     }
 
@@ -69,7 +77,9 @@ impl Flash {
             'i' => FlashKind::Info,
             _ => FlashKind::Refused,
         };
-        Some(Self { kind, text: text.get(1..)?.to_owned() })
+        let (link, text) = text.get(1..)?.split_once('\n')?;
+        let link = (!link.is_empty()).then(|| link.to_owned());
+        Some(Self { kind, text: text.to_owned(), link })
     }
 }
 
@@ -82,7 +92,10 @@ mod tests {
         let sealer = Sealer::from_key([7; 32]);
         let flash = Flash::done("“shop” was renamed");
         let cookie = flash.to_cookie(&sealer).unwrap();
-        assert_eq!(Flash::from_cookie(&cookie, &sealer), Some(flash));
+        assert_eq!(Flash::from_cookie(&cookie, &sealer), Some(flash.clone()));
+        let linked = flash.with_link("http://x/invite/t".into());
+        let cookie = linked.to_cookie(&sealer).unwrap();
+        assert_eq!(Flash::from_cookie(&cookie, &sealer), Some(linked));
         assert_eq!(Flash::from_cookie("d-forged", &sealer), None);
     }
 }

@@ -6,6 +6,7 @@ use crate::web::error::ErrorDetail;
 use crate::web::flash;
 use crate::web::handlers::errors;
 use crate::web::session::cookie_name;
+use crate::web::state::AppState;
 use crate::web::token;
 use crate::web::visit::Visit;
 use actix_web::body::{BoxBody, MessageBody};
@@ -18,8 +19,6 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 use std::rc::Rc;
-
-use crate::web::state::AppState;
 
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types pgflex";
 const CSP_HTTPS: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types pgflex; upgrade-insecure-requests";
@@ -36,7 +35,7 @@ const FIXED: &[(&str, &str)] = &[
     ("cross-origin-resource-policy", "same-origin"),
     (
         "permissions-policy",
-        "accelerometer=(), ambient-light-sensor=(), autoplay=(), bluetooth=(), camera=(), clipboard-read=(), display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(), magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), web-share=(), xr-spatial-tracking=()",
+        "accelerometer=(), autoplay=(), camera=(), clipboard-read=(), display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(), magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), xr-spatial-tracking=()",
     ),
 ];
 
@@ -107,11 +106,14 @@ fn with_error_page(mut response: ServiceResponse<BoxBody>) -> ServiceResponse<Bo
 }
 
 fn log_failure(response: &ServiceResponse<BoxBody>, detail: &ErrorDetail, reference: &str) {
-    let (status, path) = (response.status().as_u16(), response.request().path());
+    // The pattern, where there is one: a path may have a link's token in it.
+    let pattern = response.request().match_pattern();
+    let path = pattern.as_deref().unwrap_or_else(|| response.request().path());
+    let status = response.status().as_u16();
     match &detail.cause {
         Some(cause) => tracing::error!(reference, status, path, cause, "a page failed"),
         None => {
-            tracing::info!(reference, status, path, what = detail.what, "a request was refused")
+            tracing::info!(reference, status, path, what = detail.what, "a request was refused");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::web::assets;
 use crate::web::error::PageError;
+use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{create, list, review};
 use actix_web::http::Method;
@@ -37,6 +38,7 @@ const fn post(access: Access, pattern: &'static str, handler: fn() -> Route) -> 
 }
 
 use Access::{Anonymous, Contributor, Reader};
+use Access::{Anonymous, Owner, Reader};
 
 /// The table. Order matters only between a fixed path and a pattern that also fits it: fixed first.
 #[rustfmt::skip]
@@ -53,6 +55,26 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/create/estimate", || web::to(create::estimate)),
     get(Contributor, "/servers/create/review", || web::to(review::get)),
     post(Contributor, "/servers/create/review", || web::to(review::post)),
+
+    get(Anonymous, "/sign-in", || web::to(sign_in::get)),
+    post(Anonymous, "/sign-in", || web::to(sign_in::post)),
+    post(Reader, "/sign-out", || web::to(sign_in::sign_out)),
+    get(Anonymous, "/setup/{token}", || web::to(join::get)),
+    post(Anonymous, "/setup/{token}", || web::to(join::post)),
+    get(Anonymous, "/invite/{token}", || web::to(join::get)),
+    post(Anonymous, "/invite/{token}", || web::to(join::post)),
+    get(Reader, "/confirm-password", || web::to(confirm::get)),
+    post(Reader, "/confirm-password", || web::to(confirm::post)),
+    get(Reader, "/account", || web::to(own::get)),
+    post(Reader, "/account/password", || web::to(own::change_password)),
+    post(Reader, "/account/sessions/end-others", || web::to(own::end_other_sessions)),
+    post(Reader, "/account/sessions/{session}/end", || web::to(own::end_session)),
+    get(Owner, "/users", || web::to(users::get)),
+    post(Owner, "/users/invites", || web::to(users::invite)),
+    post(Owner, "/users/invites/{invite}/revoke", || web::to(users::revoke)),
+    post(Owner, "/users/{user}/role", || web::to(users::change_role)),
+    post(Owner, "/users/{user}/disable", || web::to(users::disable)),
+    post(Owner, "/users/{user}/enable", || web::to(users::enable)),
 ];
 
 /// The line of a method and pattern. HEAD goes where GET goes.

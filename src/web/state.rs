@@ -48,6 +48,14 @@ pub struct Parts {
     pub hash_cost: HashCost,
 }
 
+/// Cost figures of a PHC text of Argon2: memory in KiB and passes.
+fn cost_of(phc: &str) -> Option<(u32, u32)> {
+    let params = phc.split('$').find(|part| part.starts_with("m="))?;
+    let figure =
+        |name: &str| params.split(',').find_map(|part| part.strip_prefix(name)?.parse().ok());
+    Some((figure("m=")?, figure("t=")?))
+}
+
 /// Where the sealed cookie key is kept.
 const COOKIE_KEY: &str = "web/cookie_key";
 
@@ -86,6 +94,12 @@ impl AppState {
             .map_err(|_| SecretError::Hash)?
     }
 
+    /// Whether a hash was made at a lower cost than today's.
+    pub fn is_weaker(&self, phc: &str) -> bool {
+        let today = (self.hash_cost.memory_kib, self.hash_cost.passes);
+        cost_of(phc).is_none_or(|(memory, passes)| memory < today.0 || passes < today.1)
+    }
+
     /// Whether the password belongs to the hash; with no hash, the same work and the answer no.
     pub async fn verify(&self, password: Secret, phc: Option<String>) -> Result<bool, SecretError> {
         let (cost, dummy) = (self.hash_cost, self.dummy_hash.clone());
@@ -111,4 +125,16 @@ async fn cookie_key(parts: &Parts) -> Result<Key, PageError> {
     let sealed = STANDARD.decode(kept).map_err(PageError::internal)?;
     let opened = parts.sealer.open(COOKIE_KEY, &sealed)?;
     Key::try_from(opened.as_slice()).map_err(PageError::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cost_of_a_hash_is_read() {
+        let phc = hash_password(&Secret::new("x"), HashCost { memory_kib: 64, passes: 2 }).unwrap();
+        assert_eq!(cost_of(&phc), Some((64, 2)));
+        assert_eq!(cost_of("$2b$12$abc"), None);
+    }
 }

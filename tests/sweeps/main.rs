@@ -2,3 +2,6 @@
 
 mod layers;
 mod migrations;
+mod operations;
+#[path = "../common/world.rs"]
+mod world;

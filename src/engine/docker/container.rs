@@ -1,0 +1,187 @@
+//! Containers: made, looked at, removed.
+
+use super::errors::within;
+use super::{CHANGE, DockerEngine, LOOK, REMOVE_GRACE, is_same, labels_of, to_map};
+use crate::engine::blueprint::VOLUME_PATH;
+use crate::engine::{ContainerFacts, ContainerSpec, EngineError};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig,
+    HostConfigLogConfig, Mount, MountType, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
+};
+use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Output kept by the engine for one container: three files of ten megabytes.
+const LOG_LIMITS: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
+/// The only places besides the volume that can be written to; both live in memory and count as such.
+const SCRATCH: [(&str, &str); 2] = [
+    ("/tmp", "rw,noexec,nosuid,nodev,size=64m,mode=1777"),
+    ("/run/postgresql", "rw,noexec,nosuid,nodev,size=1m,mode=0700,uid=5432,gid=5432"),
+];
+
+impl DockerEngine {
+    pub(super) async fn make_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        let client = self.client().await?;
+        let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
+        let made = client.create_container(Some(options), body(spec));
+        match within(CHANGE, &spec.name, made).await {
+            Err(EngineError::Refused(why)) => self.adopt_container(spec, why).await,
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// The name may be taken: by our own earlier try, which is adopted, or by somebody else.
+    async fn adopt_container(&self, spec: &ContainerSpec, why: String) -> Result<(), EngineError> {
+        match self.look_at(&spec.name).await? {
+            None => Err(EngineError::Refused(why)),
+            Some(found) if is_same(&found.labels, &spec.labels) => Ok(()),
+            Some(_) => Err(EngineError::Foreign(format!("a container named {}", spec.name))),
+        }
+    }
+
+    pub(super) async fn look_at(&self, name: &str) -> Result<Option<ContainerFacts>, EngineError> {
+        Ok(self.inspect(name).await?.map(|found| facts(name, found)))
+    }
+
+    pub(super) async fn inspect(
+        &self,
+        name: &str,
+    ) -> Result<Option<ContainerInspectResponse>, EngineError> {
+        let client = self.client().await?;
+        let look = client.inspect_container(name, None::<InspectContainerOptions>);
+        match within(LOOK, name, look).await {
+            Err(EngineError::Missing(_)) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    pub(super) async fn drop_container(&self, name: &str) -> Result<(), EngineError> {
+        let Some(found) = self.look_at(name).await? else { return Ok(()) };
+        if !self.is_ours(&found.labels) {
+            return Err(EngineError::Foreign(format!("a container named {name}")));
+        }
+        // By identity from here on: the name could pass to another container in between.
+        if found.state == "running" || found.state == "restarting" {
+            self.stop(&found.id, REMOVE_GRACE).await?;
+        }
+        // `v` would take unnamed volumes along; ours are named, and data are never removed in passing.
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(false).build();
+        let removal = self.client().await?.remove_container(&found.id, Some(options));
+        match within(CHANGE, name, removal).await {
+            Ok(()) | Err(EngineError::Missing(_)) => Ok(()),
+            Err(EngineError::Refused(why)) if why.contains("already in progress") => {
+                self.until_gone(&found.id).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn until_gone(&self, id: &str) -> Result<(), EngineError> {
+        let gone = async {
+            while self.inspect(id).await?.is_some() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(CHANGE, gone)
+            .await
+            .unwrap_or_else(|_| Err(super::errors::late("a removal", CHANGE)))
+    }
+}
+
+fn body(spec: &ContainerSpec) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        cmd: Some(spec.command.clone()),
+        user: Some("5432:5432".into()),
+        labels: Some(to_map(&spec.labels)),
+        stop_signal: Some("SIGINT".into()),
+        stop_timeout: Some(spec.stop_seconds),
+        network_disabled: spec.network.is_none().then_some(true),
+        networking_config: spec.network.as_ref().map(|(name, aliases)| NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(
+                name.clone(),
+                EndpointSettings { aliases: Some(aliases.clone()), ..Default::default() },
+            )])),
+        }),
+        host_config: Some(host_config(spec)),
+        ..Default::default()
+    }
+}
+
+/// The container's walls and limits.
+fn host_config(spec: &ContainerSpec) -> HostConfig {
+    let memory = i64::try_from(spec.memory_bytes).unwrap_or(i64::MAX);
+    let restart = if spec.restart {
+        RestartPolicyNameEnum::UNLESS_STOPPED
+    } else {
+        RestartPolicyNameEnum::NO
+    };
+    HostConfig {
+        mounts: Some(vec![Mount {
+            typ: Some(MountType::VOLUME),
+            source: Some(spec.volume.clone()),
+            target: Some(VOLUME_PATH.into()),
+            ..Default::default()
+        }]),
+        network_mode: Some(
+            spec.network.as_ref().map_or_else(|| "none".into(), |(name, _)| name.clone()),
+        ),
+        nano_cpus: Some((spec.vcores * 1e9).round() as i64),
+        memory: Some(memory),
+        // Equal to memory means no swap: a database that swaps is slower than one that is refused memory.
+        memory_swap: Some(memory),
+        shm_size: Some(i64::try_from(spec.shm_bytes).unwrap_or(i64::MAX)),
+        pids_limit: Some(spec.pids_max),
+        cap_drop: Some(vec!["ALL".into()]),
+        security_opt: Some(vec!["no-new-privileges:true".into()]),
+        readonly_rootfs: Some(true),
+        tmpfs: Some(pairs(&SCRATCH)),
+        restart_policy: Some(RestartPolicy { name: Some(restart), maximum_retry_count: None }),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".into()),
+            config: Some(pairs(&LOG_LIMITS)),
+        }),
+        ..Default::default()
+    }
+}
+
+fn pairs(list: &[(&str, &str)]) -> HashMap<String, String> {
+    list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn facts(name: &str, found: ContainerInspectResponse) -> ContainerFacts {
+    let (state, host) = (found.state.unwrap_or_default(), found.host_config.unwrap_or_default());
+    let config = found.config.unwrap_or_default();
+    let status = state.status.map(|status| status.to_string()).unwrap_or_default();
+    let is_running = status == "running";
+    let networks = found.network_settings.and_then(|settings| settings.networks);
+    let address = networks
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, endpoint)| endpoint.ip_address)
+        .find(|address| !address.is_empty());
+    ContainerFacts {
+        id: found.id.unwrap_or_default(),
+        name: found.name.map_or_else(|| name.to_owned(), |n| n.trim_start_matches('/').to_owned()),
+        labels: labels_of(config.labels),
+        image: config.image.unwrap_or_default(),
+        started_at: state.started_at.as_deref().and_then(parse_time),
+        exit_code: state.exit_code.filter(|_| status == "exited" || status == "dead"),
+        restarts: found.restart_count.unwrap_or(0),
+        address: address.filter(|_| is_running),
+        memory_limit_bytes: host.memory.and_then(|bytes| bytes.try_into().ok()).unwrap_or(0),
+        cpu_limit: host.nano_cpus.unwrap_or(0) as f64 / 1e9,
+        state: status,
+    }
+}
+
+/// A container that never started has the year 1.
+fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    (time > DateTime::UNIX_EPOCH).then_some(time)
+}

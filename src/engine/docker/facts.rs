@@ -1,0 +1,124 @@
+//! What an engine says of itself, and what on it is ours.
+
+use super::errors::within;
+use super::{Address, DockerEngine, LOOK, labels_of};
+use crate::domain::host::EngineFacts;
+use crate::engine::{EngineError, OwnedObject, label};
+use bollard::Docker;
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
+    ListVolumesOptionsBuilder,
+};
+use std::collections::HashMap;
+
+/// Repository of our images.
+const IMAGES: &str = "pgflex/postgres";
+
+impl DockerEngine {
+    pub(super) async fn read_facts(&self) -> Result<EngineFacts, EngineError> {
+        let client = self.client().await?;
+        let (version, info, images) = tokio::try_join!(
+            within(LOOK, "the engine's version", client.version()),
+            within(LOOK, "the engine", client.info()),
+            our_images(client),
+        )?;
+        let storage = self.storage(info.docker_root_dir.as_deref()).await;
+        Ok(EngineFacts {
+            engine_id: info.id.unwrap_or_default(),
+            engine_version: version.version.unwrap_or_default(),
+            operating_system: info.operating_system.unwrap_or_default(),
+            kernel: info.kernel_version.unwrap_or_default(),
+            cpus: info.ncpu.and_then(|cpus| cpus.try_into().ok()).unwrap_or(0),
+            memory_bytes: info.mem_total.and_then(|bytes| bytes.try_into().ok()).unwrap_or(0),
+            storage_total_bytes: storage.map(|(total, _)| total),
+            storage_free_bytes: storage.map(|(_, free)| free),
+            images,
+        })
+    }
+
+    /// Size and free space of the file system that holds the volumes. The engine does not tell; a local one
+    /// can be measured.
+    async fn storage(&self, root: Option<&str>) -> Option<(u64, u64)> {
+        let (Address::Unix(_), Some(root)) = (&self.address, root) else { return None };
+        let root = root.to_owned();
+        // A file system that hangs must not hold up the caller.
+        let measured = tokio::task::spawn_blocking(move || rustix::fs::statvfs(root.as_str()));
+        let facts = tokio::time::timeout(LOOK, measured).await.ok()?.ok()?.ok()?;
+        Some((facts.f_blocks * facts.f_frsize, facts.f_bavail * facts.f_frsize))
+    }
+
+    pub(super) async fn list_owned(&self) -> Result<Vec<OwnedObject>, EngineError> {
+        let client = self.client().await?;
+        let filter = format!("{}={}", label::INSTALL, self.install_id);
+        let filters = HashMap::from([("label", vec![filter.as_str()])]);
+        let (containers, volumes, networks) = tokio::try_join!(
+            our_containers(client, &filters),
+            our_volumes(client, &filters),
+            our_networks(client, &filters),
+        )?;
+        let mut all = [containers, volumes, networks].concat();
+        all.sort();
+        Ok(all)
+    }
+}
+
+type Filters<'a> = HashMap<&'a str, Vec<&'a str>>;
+
+async fn our_images(client: &Docker) -> Result<Vec<String>, EngineError> {
+    let filters = HashMap::from([("reference", vec![IMAGES])]);
+    let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+    let found = within(LOOK, "the images", client.list_images(Some(options))).await?;
+    let mut tags: Vec<String> = found
+        .into_iter()
+        .flat_map(|image| image.repo_tags)
+        .filter(|tag| tag.starts_with("pgflex/postgres:"))
+        .collect();
+    tags.sort();
+    Ok(tags)
+}
+
+async fn our_containers(
+    client: &Docker,
+    filters: &Filters<'_>,
+) -> Result<Vec<OwnedObject>, EngineError> {
+    let options = ListContainersOptionsBuilder::new().all(true).filters(filters).build();
+    let found = within(LOOK, "the containers", client.list_containers(Some(options))).await?;
+    let to_object = |container: bollard::models::ContainerSummary| OwnedObject {
+        kind: "container",
+        name: container
+            .names
+            .and_then(|names| names.into_iter().next())
+            .map(|name| name.trim_start_matches('/').to_owned())
+            .unwrap_or_else(|| container.id.unwrap_or_default()),
+        labels: labels_of(container.labels),
+    };
+    Ok(found.into_iter().map(to_object).collect())
+}
+
+async fn our_volumes(
+    client: &Docker,
+    filters: &Filters<'_>,
+) -> Result<Vec<OwnedObject>, EngineError> {
+    let options = ListVolumesOptionsBuilder::new().filters(filters).build();
+    let found = within(LOOK, "the volumes", client.list_volumes(Some(options))).await?;
+    let to_object = |volume: bollard::models::Volume| OwnedObject {
+        kind: "volume",
+        name: volume.name,
+        labels: labels_of(Some(volume.labels)),
+    };
+    Ok(found.volumes.unwrap_or_default().into_iter().map(to_object).collect())
+}
+
+async fn our_networks(
+    client: &Docker,
+    filters: &Filters<'_>,
+) -> Result<Vec<OwnedObject>, EngineError> {
+    let options = ListNetworksOptionsBuilder::new().filters(filters).build();
+    let found = within(LOOK, "the networks", client.list_networks(Some(options))).await?;
+    let to_object = |network: bollard::models::Network| OwnedObject {
+        kind: "network",
+        name: network.name.unwrap_or_default(),
+        labels: labels_of(network.labels),
+    };
+    Ok(found.into_iter().map(to_object).collect())
+}

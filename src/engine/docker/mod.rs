@@ -1,0 +1,228 @@
+//! A Docker Engine through bollard. Only this folder and `engine::image` know bollard.
+//!
+//! An address is a local socket (`unix:///…`) or plain TCP to a loopback address (an SSH tunnel, a test).
+//! Plain TCP to anything else is refused: whoever reads or speaks there owns the host. TLS is not written yet.
+
+mod container;
+pub(super) mod errors;
+mod facts;
+mod files;
+mod network;
+pub(super) mod process;
+mod volume;
+
+use super::image::ImageMaker;
+use super::{
+    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, Labels,
+    NetworkSpec, OwnedObject, VolumeSpec, label,
+};
+use crate::domain::host::EngineFacts;
+use crate::domain::version::Major;
+use async_trait::async_trait;
+use bollard::{API_DEFAULT_VERSION, Docker};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// Reads: inspect, list, version.
+const LOOK: Duration = Duration::from_secs(10);
+/// Writes that the engine does at once: network, volume, container made, signal sent.
+const CHANGE: Duration = Duration::from_secs(30);
+/// Start: cgroups, mounts and addresses are made, which takes its time on a loaded host.
+const START: Duration = Duration::from_secs(60);
+/// What stop and removal may take beyond the container's own grace.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
+/// Grace of a removal before the kill.
+const REMOVE_GRACE: Duration = Duration::from_secs(20);
+/// Bollard's own limit on an answer's head; ours above are shorter, except for long waits.
+const TRANSPORT_SECONDS: u64 = 1800;
+
+/// Where an engine listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Address {
+    Unix(String),
+    Loopback(SocketAddr),
+}
+
+impl Address {
+    fn parse(text: &str) -> Result<Self, EngineError> {
+        if let Some(path) = text.strip_prefix("unix://").filter(|path| path.starts_with('/')) {
+            return Ok(Address::Unix(path.to_owned()));
+        }
+        let refused = |why: &str| EngineError::Refused(format!("the address “{text}” {why}"));
+        let Some(rest) = text.strip_prefix("tcp://") else {
+            return Err(refused("is neither unix:///path/of/socket nor tcp://127.0.0.1:port"));
+        };
+        let rest = rest.trim_end_matches('/').replacen("localhost:", "127.0.0.1:", 1);
+        match rest.parse::<SocketAddr>() {
+            Ok(address) if is_loopback(address.ip()) => Ok(Address::Loopback(address)),
+            Ok(_) => Err(refused(
+                "is plain TCP to another machine, where anybody on the way could take over the host; \
+                 TLS to engines is not supported yet: use a local socket or an SSH tunnel to a loopback port",
+            )),
+            Err(_) => Err(refused("has no address and port, such as tcp://127.0.0.1:2375")),
+        }
+    }
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// One engine. Cheap to make: nothing is opened before the first call.
+pub struct DockerEngine {
+    address: Address,
+    install_id: String,
+    client: OnceCell<Docker>,
+    images: ImageMaker,
+}
+
+impl DockerEngine {
+    /// An engine at `address`, whose objects carry `install_id`. It need not be up.
+    ///
+    /// # Errors
+    /// When the address is not one that may be used.
+    pub fn connect(address: &str, install_id: impl Into<String>) -> Result<Self, EngineError> {
+        let (address, install_id) = (Address::parse(address)?, install_id.into());
+        let images = ImageMaker::new(&install_id);
+        Ok(Self { address, install_id, client: OnceCell::new(), images })
+    }
+
+    /// The client, with the API version that both sides know. Asked for until the engine answers once;
+    /// after that each request opens a connection of its own, so a restart of the engine needs nothing.
+    async fn client(&self) -> Result<&Docker, EngineError> {
+        self.client.get_or_try_init(|| self.negotiated()).await
+    }
+
+    async fn negotiated(&self) -> Result<Docker, EngineError> {
+        let docker = match &self.address {
+            Address::Unix(path) => {
+                Docker::connect_with_unix(path, TRANSPORT_SECONDS, API_DEFAULT_VERSION)
+            }
+            Address::Loopback(address) => {
+                let url = format!("tcp://{address}");
+                Docker::connect_with_http(&url, TRANSPORT_SECONDS, API_DEFAULT_VERSION)
+            }
+        };
+        let docker = docker.map_err(|error| errors::explain("the engine", error))?;
+        errors::within(LOOK, "the engine's version", docker.negotiate_version()).await
+    }
+
+    /// Whether labels are of this installation.
+    fn is_ours(&self, labels: &Labels) -> bool {
+        labels.get(label::INSTALL) == Some(&self.install_id)
+    }
+}
+
+/// Whether an object that was found is the one that was wanted: same installation, server and member.
+fn is_same(found: &Labels, wanted: &Labels) -> bool {
+    let key = |labels: &Labels, key: &str| labels.get(key).cloned();
+    [label::INSTALL, label::SERVER, label::MEMBER]
+        .into_iter()
+        .all(|name| key(found, name) == key(wanted, name))
+}
+
+fn labels_of(map: Option<std::collections::HashMap<String, String>>) -> Labels {
+    map.unwrap_or_default().into_iter().collect()
+}
+
+fn to_map(labels: &Labels) -> std::collections::HashMap<String, String> {
+    labels.clone().into_iter().collect()
+}
+
+#[async_trait]
+impl Engine for DockerEngine {
+    async fn facts(&self) -> Result<EngineFacts, EngineError> {
+        self.read_facts().await
+    }
+
+    async fn ensure_image(&self, major: Major) -> Result<ImageProgress, EngineError> {
+        self.images.ensure(self.client().await?, major).await
+    }
+
+    async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {
+        self.make_network(spec).await
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
+        self.drop_network(name).await
+    }
+
+    async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
+        self.make_volume(spec).await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        self.drop_volume(name).await
+    }
+
+    async fn ensure_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        self.make_container(spec).await
+    }
+
+    async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
+        self.drop_container(name).await
+    }
+
+    async fn put_files(&self, container: &str, files: &[FileSpec]) -> Result<(), EngineError> {
+        self.upload(container, files).await
+    }
+
+    async fn start_container(&self, name: &str) -> Result<(), EngineError> {
+        self.start(name).await
+    }
+
+    async fn stop_container(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
+        self.stop(name, grace).await
+    }
+
+    async fn signal_container(&self, name: &str, signal: &str) -> Result<(), EngineError> {
+        self.signal(name, signal).await
+    }
+
+    async fn wait_exit(&self, name: &str, patience: Duration) -> Result<Option<i64>, EngineError> {
+        self.wait(name, patience).await
+    }
+
+    async fn tail(&self, name: &str, lines: usize) -> Result<Vec<String>, EngineError> {
+        self.last_lines(name, lines).await
+    }
+
+    async fn container(&self, name: &str) -> Result<Option<ContainerFacts>, EngineError> {
+        self.look_at(name).await
+    }
+
+    async fn owned(&self) -> Result<Vec<OwnedObject>, EngineError> {
+        self.list_owned().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_or_loopback_is_an_address() {
+        for good in ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "tcp://localhost:1"] {
+            assert!(DockerEngine::connect(good, "i").is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "unix://x",
+            "tcp://10.0.0.1:2375",
+            "tcp://127.0.0.1",
+            "http://127.0.0.1:1",
+            "ssh://h",
+        ] {
+            assert!(DockerEngine::connect(bad, "i").is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_down_is_silent() {
+        let engine = DockerEngine::connect("unix:///nowhere/docker.sock", "i").unwrap();
+        assert!(engine.facts().await.unwrap_err().is_transient());
+        let engine = DockerEngine::connect("tcp://127.0.0.1:9", "i").unwrap();
+        assert!(engine.owned().await.unwrap_err().is_transient());
+    }
+}

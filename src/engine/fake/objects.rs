@@ -1,0 +1,256 @@
+//! The fake's containers, volumes and networks.
+
+use crate::engine::blueprint::VOLUME_IN_USE;
+use crate::engine::{
+    ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, OwnedObject, label,
+};
+use chrono::DateTime;
+use std::collections::{BTreeMap, HashMap};
+
+/// Starts are a second apart, from 2027 on: later starts have later times, and that is all they tell.
+const FIRST_START: i64 = 1_798_761_600;
+
+type Outcome<T = ()> = Result<T, EngineError>;
+
+#[derive(Default)]
+pub(super) struct Objects {
+    /// By kind and name.
+    labels: BTreeMap<(&'static str, String), Labels>,
+    containers: HashMap<String, Container>,
+    volumes: HashMap<String, Volume>,
+    /// Containers made so far; gives ids and addresses.
+    made: u32,
+    /// Starts so far; gives start times.
+    starts: i64,
+    pub(super) init_exit: i64,
+}
+
+pub(super) struct Container {
+    spec: ContainerSpec,
+    number: u32,
+    state: &'static str,
+    pub(super) exit_code: Option<i64>,
+    /// Of the last start, by count.
+    start: Option<i64>,
+    output: Vec<String>,
+}
+
+#[derive(Default)]
+struct Volume {
+    is_initialised: bool,
+    files: HashMap<String, Vec<u8>>,
+}
+
+fn key(kind: &'static str, name: &str) -> (&'static str, String) {
+    (kind, name.to_owned())
+}
+
+impl Objects {
+    pub(super) fn ensure(&mut self, kind: &'static str, name: &str, labels: &Labels) -> Outcome {
+        let same = |found: &Labels| {
+            [label::INSTALL, label::SERVER, label::MEMBER]
+                .iter()
+                .all(|key| found.get(*key) == labels.get(*key))
+        };
+        match self.labels.get(&key(kind, name)) {
+            Some(found) if same(found) => return Ok(()),
+            Some(_) => return Err(EngineError::Foreign(format!("a {kind} named {name}"))),
+            None => {}
+        }
+        self.labels.insert(key(kind, name), labels.clone());
+        if kind == "volume" {
+            self.volumes.insert(name.to_owned(), Volume::default());
+        }
+        Ok(())
+    }
+
+    pub(super) fn ensure_container(&mut self, spec: &ContainerSpec) -> Outcome {
+        let network = spec.network.iter().map(|(name, _)| ("network", name));
+        for (kind, name) in network.chain([("volume", &spec.volume)]) {
+            if !self.labels.contains_key(&key(kind, name)) {
+                return Err(EngineError::Missing(name.clone()));
+            }
+        }
+        self.ensure("container", &spec.name, &spec.labels)?;
+        if !self.containers.contains_key(&spec.name) {
+            self.made += 1;
+            let container = Container {
+                spec: spec.clone(),
+                number: self.made,
+                state: "created",
+                exit_code: None,
+                start: None,
+                output: Vec::new(),
+            };
+            self.containers.insert(spec.name.clone(), container);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, kind: &'static str, name: &str, install_id: &str) -> Outcome {
+        let Some(labels) = self.labels.get(&key(kind, name)) else { return Ok(()) };
+        if labels.get(label::INSTALL).map(String::as_str) != Some(install_id) {
+            return Err(EngineError::Foreign(format!("a {kind} named {name}")));
+        }
+        self.labels.remove(&key(kind, name));
+        match kind {
+            "container" => drop(self.containers.remove(name)),
+            "volume" => drop(self.volumes.remove(name)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_volume(&mut self, name: &str, install_id: &str) -> Outcome {
+        if self.containers.values().any(|container| container.spec.volume == name) {
+            return Err(EngineError::Refused(format!("volume {name} is in use")));
+        }
+        self.remove("volume", name, install_id)
+    }
+
+    /// Only a running container is an endpoint.
+    pub(super) fn remove_network(&mut self, name: &str, install_id: &str) -> Outcome {
+        let in_it = |container: &Container| {
+            container.spec.network.as_ref().is_some_and(|(network, _)| network == name)
+        };
+        if self.containers.values().any(|found| found.state == "running" && in_it(found)) {
+            return Err(EngineError::Refused(format!("network {name} has active endpoints")));
+        }
+        self.remove("network", name, install_id)
+    }
+
+    pub(super) fn put_files(&mut self, container: &str, files: &[FileSpec]) -> Outcome {
+        let volume = self.get(container)?.spec.volume.clone();
+        let volume = self.volumes.get_mut(&volume).ok_or(EngineError::Missing(volume))?;
+        for file in files {
+            volume.files.insert(file.path.clone(), file.content.clone());
+        }
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self, name: &str) -> Outcome {
+        let container = self.get(name)?;
+        if container.state == "running" {
+            return Ok(());
+        }
+        let (volume, command) = (container.spec.volume.clone(), container.spec.command.join(" "));
+        let is_taken = self
+            .containers
+            .values()
+            .any(|other| other.state == "running" && other.spec.volume == volume);
+        let init_exit = self.init_exit;
+        let data = self.volumes.get_mut(&volume).ok_or(EngineError::Missing(volume))?;
+        let end = if is_taken {
+            Some(VOLUME_IN_USE)
+        } else if command.contains("initdb") {
+            data.is_initialised |= init_exit == 0;
+            Some(init_exit)
+        } else if data.is_initialised && data.files.contains_key("config/postgresql.conf") {
+            None
+        } else {
+            Some(1)
+        };
+        self.starts += 1;
+        if let Some(container) = self.containers.get_mut(name) {
+            container.start = Some(self.starts);
+            container.exit_code = end;
+            container.state = if end.is_some() { "exited" } else { "running" };
+        }
+        Ok(())
+    }
+
+    pub(super) fn stop(&mut self, name: &str) -> Outcome {
+        self.get(name)?;
+        self.end(name, 0);
+        Ok(())
+    }
+
+    pub(super) fn signal(&mut self, name: &str, signal: &str) -> Outcome {
+        if self.get(name)?.state != "running" {
+            return Err(EngineError::Refused(format!("container {name} is not running")));
+        }
+        if signal == "SIGKILL" {
+            self.end(name, 137);
+        }
+        Ok(())
+    }
+
+    pub(super) fn end(&mut self, name: &str, code: i64) {
+        if let Some(container) = self.containers.get_mut(name).filter(|c| c.state == "running") {
+            (container.state, container.exit_code) = ("exited", Some(code));
+        }
+    }
+
+    /// The container, running or not.
+    pub(super) fn get(&self, name: &str) -> Outcome<&Container> {
+        self.containers.get(name).ok_or_else(|| EngineError::Missing(name.to_owned()))
+    }
+
+    pub(super) fn tail(&self, name: &str, lines: usize) -> Outcome<Vec<String>> {
+        let output = &self.get(name)?.output;
+        Ok(output[output.len().saturating_sub(lines)..].to_vec())
+    }
+
+    pub(super) fn write_output(&mut self, name: &str, lines: &[&str]) {
+        if let Some(container) = self.containers.get_mut(name) {
+            container.output.extend(lines.iter().map(|line| (*line).to_owned()));
+        }
+    }
+
+    pub(super) fn plant_foreign(&mut self, kind: &'static str, name: &str) {
+        self.labels.insert(key(kind, name), Labels::new());
+    }
+
+    pub(super) fn facts(&self, name: &str) -> Option<ContainerFacts> {
+        let labels = self.labels.get(&key("container", name))?.clone();
+        let container = self.containers.get(name)?;
+        Some(ContainerFacts {
+            id: format!("{:064x}", container.number),
+            name: name.to_owned(),
+            labels,
+            image: container.spec.image.clone(),
+            state: container.state.to_owned(),
+            started_at: container
+                .start
+                .and_then(|count| DateTime::from_timestamp(FIRST_START + count, 0)),
+            exit_code: container.exit_code,
+            restarts: 0,
+            address: container.address(),
+            memory_limit_bytes: container.spec.memory_bytes,
+            cpu_limit: container.spec.vcores,
+        })
+    }
+
+    pub(super) fn owned(&self, install_id: &str) -> Vec<OwnedObject> {
+        let is_ours =
+            |labels: &Labels| labels.get(label::INSTALL).map(String::as_str) == Some(install_id);
+        let ours = self.labels.iter().filter(|(_, labels)| is_ours(labels));
+        ours.map(|((kind, name), labels)| OwnedObject {
+            kind,
+            name: name.clone(),
+            labels: labels.clone(),
+        })
+        .collect()
+    }
+
+    pub(super) fn remaining(&self) -> Vec<String> {
+        self.labels.keys().map(|(kind, name)| format!("{kind} {name}")).collect()
+    }
+
+    pub(super) fn file(&self, volume: &str, path: &str) -> Option<Vec<u8>> {
+        self.volumes.get(volume)?.files.get(path).cloned()
+    }
+
+    pub(super) fn member_at(&self, address: &str) -> Option<String> {
+        let found = self.containers.values().find(|c| c.address().as_deref() == Some(address))?;
+        Some(found.spec.image.clone())
+    }
+}
+
+impl Container {
+    /// Of its own, never used again: a new container of the same name is reached elsewhere.
+    fn address(&self) -> Option<String> {
+        let is_reached = self.state == "running" && self.spec.network.is_some();
+        is_reached.then(|| format!("10.99.{}.{}", self.number / 250, self.number % 250 + 1))
+    }
+}

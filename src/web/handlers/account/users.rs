@@ -1,0 +1,231 @@
+//! Users and invitations, for owners.
+
+use crate::clock::new_id;
+use crate::domain::account::{INVITE_LIFE, Invite, Role, User};
+use crate::domain::ids::{InviteId, UserId};
+use crate::domain::refusal::Refusal;
+use crate::secrets::{random_token, sha256_hex};
+use crate::store::Record;
+use crate::web::error::{PageError, PageResult};
+use crate::web::flash::Flash;
+use crate::web::form::{Choice, FormState, Posted};
+use crate::web::label::{Chip, Icon, Tone};
+use crate::web::page::{self, Layout, Nav};
+use crate::web::paths;
+use crate::web::time::Stamp;
+use crate::web::visit::{Owner, Signed};
+use actix_web::web;
+use askama::Template;
+
+#[derive(Template)]
+#[template(path = "account/users.html")]
+struct UsersPage {
+    layout: Layout,
+    f: FormState,
+    roles: Vec<Choice>,
+    users: Vec<UserView>,
+    invites: Vec<InviteView>,
+}
+
+struct UserView {
+    login: String,
+    is_self: bool,
+    role: Role,
+    disabled: bool,
+    chip: Chip,
+    created: Stamp,
+    select_id: String,
+    select_label: String,
+    role_path: String,
+    /// Disables or enables.
+    switch_path: String,
+    /// Why nothing of it can be changed; empty when it can.
+    closed: &'static str,
+}
+
+struct InviteView {
+    note: String,
+    role: &'static str,
+    created_by: String,
+    expires: Stamp,
+    revoke_path: String,
+}
+
+/// Longest note on an invitation, in characters.
+const NOTE_MAX: usize = 200;
+
+/// `GET /users`
+pub async fn get(visit: Signed<Owner>) -> PageResult {
+    let f = FormState::new().with("role", Role::Contributor.key());
+    page::ok(&users_page(&visit, f).await?)
+}
+
+/// `POST /users/invites`
+pub async fn invite(visit: Signed<Owner>, posted: Posted) -> PageResult {
+    let mut f = FormState::keep(&posted);
+    let note = f.check(parse_note(posted.text("note")));
+    let role = f.check(
+        Role::parse(posted.text("role")).ok_or(Refusal::at("role", "Choose one of the roles.")),
+    );
+    let (Some(note), Some(role)) = (note, role) else {
+        return page::invalid(&users_page(&visit, f).await?);
+    };
+    let token = random_token();
+    let invite = Invite {
+        id: new_id(InviteId::parse),
+        role,
+        note,
+        is_setup: false,
+        created_by: visit.user.login.clone(),
+        created_at: visit.now,
+        expires_at: visit.now + INVITE_LIFE,
+    };
+    let mut tx = visit.state.store.begin_write(visit.now).await?;
+    tx.insert_invite(&invite, &sha256_hex(&token)).await?;
+    let mut line = visit.activity("user.invite", &invite.note);
+    line.detail = role.key().into();
+    tx.commit(Record::activity(line)).await?;
+    let link = format!("{}{}", visit.state.config.public_url(), paths::invite(&token));
+    let text = format!(
+        "The invitation for {} is ready. Send this link to them; it is shown only now, works once and for 72 hours.",
+        invite.note
+    );
+    page::see_with(&visit, &paths::users(), &Flash::done(text).with_link(link))
+}
+
+/// `POST /users/invites/{invite}/revoke`
+pub async fn revoke(visit: Signed<Owner>, id: web::Path<String>) -> PageResult {
+    let id = InviteId::parse(&id).ok_or(PageError::NotFound)?;
+    let open = visit.state.store.open_invites(visit.now).await?;
+    let note = open.into_iter().find(|invite| invite.id == id).map(|invite| invite.note);
+    let mut tx = visit.state.store.begin_write(visit.now).await?;
+    if !tx.delete_invite(&id).await? {
+        return Err(PageError::NotFound);
+    }
+    let line = visit.activity("user.invite_revoke", &note.unwrap_or_default());
+    tx.commit(Record::activity(line)).await?;
+    page::see_with(&visit, &paths::users(), &Flash::done("The link does not work any more."))
+}
+
+/// `POST /users/{user}/role`
+pub async fn change_role(
+    visit: Signed<Owner>,
+    id: web::Path<String>,
+    posted: Posted,
+) -> PageResult {
+    let user = find(&visit, &id).await?;
+    let role = Role::parse(posted.text("role"))
+        .ok_or_else(|| PageError::Invalid("There is no such role.".into()))?;
+    if role == user.role {
+        return page::see(&paths::users());
+    }
+    let text = format!("{} is now {}. Their sessions were ended.", user.login, role.key());
+    let disabled = user.disabled;
+    change(&visit, &user, role, disabled, "user.role_change", &text).await
+}
+
+/// `POST /users/{user}/disable`
+pub async fn disable(visit: Signed<Owner>, id: web::Path<String>) -> PageResult {
+    let user = find(&visit, &id).await?;
+    let text = format!("{} can no longer sign in. Their sessions were ended.", user.login);
+    change(&visit, &user, user.role, true, "user.disable", &text).await
+}
+
+/// `POST /users/{user}/enable`
+pub async fn enable(visit: Signed<Owner>, id: web::Path<String>) -> PageResult {
+    let user = find(&visit, &id).await?;
+    let text = format!("{} can sign in again.", user.login);
+    change(&visit, &user, user.role, false, "user.enable", &text).await
+}
+
+async fn find(visit: &Signed<Owner>, id: &str) -> Result<User, PageError> {
+    let id = UserId::parse(id).ok_or(PageError::NotFound)?;
+    visit.state.store.user(&id).await?.ok_or(PageError::NotFound)
+}
+
+/// Sets role and disabled and ends the person's sessions, unless nobody would be left to undo it.
+async fn change(
+    visit: &Signed<Owner>,
+    user: &User,
+    role: Role,
+    disabled: bool,
+    action: &'static str,
+    done: &str,
+) -> PageResult {
+    let mut tx = visit.state.store.begin_write(visit.now).await?;
+    if !tx.set_user_access(&user.id, role, disabled).await? {
+        let refusal = Refusal::whole(format!(
+            "{} is the last owner who can sign in. Make somebody else an owner first.",
+            user.login
+        ));
+        return page::see_with(visit, &paths::users(), &Flash::refused(&refusal));
+    }
+    tx.end_sessions(&user.id, None).await?;
+    let mut line = visit.activity(action, &user.login);
+    line.detail = format!("{} to {}", user.role.key(), role.key());
+    if user.role == role {
+        line.detail = String::new();
+    }
+    tx.commit(Record::activity(line)).await?;
+    page::see_with(visit, &paths::users(), &Flash::done(done))
+}
+
+fn parse_note(typed: &str) -> Result<String, Refusal> {
+    if typed.is_empty() {
+        return Err(Refusal::at("note", "Say who the invitation is for."));
+    }
+    if typed.chars().count() > NOTE_MAX || typed.chars().any(char::is_control) {
+        return Err(Refusal::at("note", "A note is one line of at most 200 characters."));
+    }
+    Ok(typed.to_owned())
+}
+
+async fn users_page(visit: &Signed<Owner>, f: FormState) -> Result<UsersPage, PageError> {
+    let users = visit.state.store.users().await?;
+    let owners = users.iter().filter(|user| user.role == Role::Owner && !user.disabled).count();
+    let invites = visit.state.store.open_invites(visit.now).await?;
+    Ok(UsersPage {
+        layout: visit.layout("Users", Nav::Users),
+        f,
+        roles: Role::ALL
+            .iter()
+            .map(|role| Choice::new(role.key(), role.key()).detail(role.purpose()))
+            .collect(),
+        users: users.iter().map(|user| user_view(visit, user, owners)).collect(),
+        invites: invites.iter().map(invite_view).collect(),
+    })
+}
+
+fn user_view(visit: &Signed<Owner>, user: &User, owners: usize) -> UserView {
+    let is_last = user.role == Role::Owner && !user.disabled && owners == 1;
+    let chip = if user.disabled {
+        Chip::new("Disabled", Icon::Minus, Tone::Idle)
+    } else {
+        Chip::new("Active", Icon::Check, Tone::Ok)
+    };
+    let switch_path =
+        if user.disabled { paths::user_enable(&user.id) } else { paths::user_disable(&user.id) };
+    UserView {
+        login: user.login.clone(),
+        is_self: user.id == visit.user.id,
+        role: user.role,
+        disabled: user.disabled,
+        chip,
+        created: user.created_at.into(),
+        select_id: format!("role-{}", user.id.short()),
+        select_label: format!("Role of {}", user.login),
+        role_path: paths::user_role(&user.id),
+        switch_path,
+        closed: if is_last { "The last owner stays an owner." } else { "" },
+    }
+}
+
+fn invite_view(invite: &Invite) -> InviteView {
+    InviteView {
+        note: invite.note.clone(),
+        role: invite.role.key(),
+        created_by: invite.created_by.clone(),
+        expires: invite.expires_at.into(),
+        revoke_path: paths::invite_revoke(&invite.id),
+    }
+}

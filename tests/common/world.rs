@@ -1,0 +1,187 @@
+//! A whole control plane in memory: real store, real runner, fake engine and PostgreSQL, a clock wound by hand.
+
+use pgflex::certificates::Authority;
+use pgflex::clock::{Clock, ManualClock, new_uuid};
+use pgflex::domain::activity::Actor;
+use pgflex::domain::catalog::Tier;
+use pgflex::domain::host::{EngineFacts, Overcommit};
+use pgflex::domain::ids::{HostId, OperationId, ServerId};
+use pgflex::domain::names::{AdminLogin, ServerName};
+use pgflex::domain::network::Access;
+use pgflex::domain::operation::{Operation, OperationKind, OperationStatus};
+use pgflex::domain::server::ServerSpec;
+use pgflex::domain::version::Major;
+use pgflex::engine::Engine;
+use pgflex::engine::fake::FakeEngine;
+use pgflex::operations::context::{OperationSettings, Services};
+use pgflex::operations::runner::{Hook, RunError, Runner};
+use pgflex::operations::submit::{Door, NewServer};
+use pgflex::poke::Poke;
+use pgflex::postgres::fake::FakePostgres;
+use pgflex::secrets::{Sealer, Secret};
+use pgflex::store::testing::TestStore;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub const VERIFIER: &str = "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy";
+
+pub struct World {
+    pub test: TestStore,
+    pub engine: FakeEngine,
+    pub postgres: FakePostgres,
+    pub clock: ManualClock,
+    pub services: Arc<Services>,
+    pub host: HostId,
+}
+
+impl World {
+    pub async fn new(test: TestStore) -> Self {
+        let clock = ManualClock::at(chrono::DateTime::from_timestamp(1_795_000_000, 0).unwrap());
+        let install_id = new_uuid();
+        let engine = FakeEngine::new(install_id.clone());
+        let seen = engine.clone();
+        let postgres = FakePostgres::new(move |address| {
+            seen.member_at(&address.to_string()).map(|_| "17.6".into())
+        });
+        let hosts = test
+            .store
+            .register_hosts(clock.now(), &[("local".into(), "unix:///fake".into(), vec![])])
+            .await
+            .unwrap();
+        let host = hosts[0].id.clone();
+        test.store.observe_host(&host, clock.now(), &big_host(), &[]).await.unwrap();
+        let (authority, _) = Authority::generate(&install_id, clock.now()).unwrap();
+        let services = Arc::new(Services {
+            store: test.store.clone(),
+            engines: HashMap::from([(host.clone(), Arc::new(engine.clone()) as Arc<dyn Engine>)]),
+            postgres: Arc::new(postgres.clone()),
+            clock: Arc::new(clock.clone()),
+            sealer: Sealer::from_key([7; 32]),
+            authority,
+            poke: Poke::default(),
+            settings: OperationSettings {
+                install_id,
+                endpoint_host: "localhost".into(),
+                endpoint_domain: "pgflex.localhost".into(),
+                overcommit: Overcommit::default(),
+                is_test: true,
+            },
+        });
+        Self { test, engine, postgres, clock, services, host }
+    }
+
+    pub fn door(&self) -> Door<'_> {
+        Door {
+            store: &self.services.store,
+            clock: &*self.services.clock,
+            poke: &self.services.poke,
+        }
+    }
+
+    /// A runner of a process that has just started.
+    pub fn runner(&self) -> Runner {
+        Runner::new(self.services.clone(), format!("test/{}", new_uuid()))
+    }
+
+    pub async fn submit_create(&self, name: &str) -> OperationId {
+        let verifier = Secret::new(VERIFIER);
+        let spec = spec(name);
+        let new = NewServer {
+            spec: &spec,
+            admin_verifier: &verifier,
+            rules: &[],
+            draft: None,
+            ports: (20000, 20999),
+            idempotency_key: None,
+        };
+        self.door().create(&self.services.sealer, &new, &Actor::system()).await.unwrap()
+    }
+
+    /// Submits an operation of a kind; what must exist before it is made first, without any fault.
+    pub async fn submit(&self, kind: OperationKind) -> OperationId {
+        let create = self.submit_create("shop").await;
+        if kind == OperationKind::Create {
+            return create;
+        }
+        assert_eq!(
+            self.run_to_rest(&self.runner(), &create).await.status,
+            OperationStatus::Succeeded
+        );
+        let server = self.operation(&create).await.server_id;
+        self.door().submit(kind, &server, &Actor::system(), None).await.unwrap()
+    }
+
+    pub async fn operation(&self, id: &OperationId) -> Operation {
+        self.services.store.operation(id).await.unwrap().unwrap()
+    }
+
+    pub async fn server_exists(&self, id: &ServerId) -> bool {
+        self.services.store.server(id).await.unwrap().is_some()
+    }
+
+    /// Ticks, winding the clock to whatever is due next, until nothing more happens by itself.
+    pub async fn run_to_rest(&self, runner: &Runner, id: &OperationId) -> Operation {
+        self.try_run_to_rest(runner, id).await.expect("the runner is not killed")
+    }
+
+    /// The same; the error when the hook kills the runner.
+    pub async fn try_run_to_rest(
+        &self,
+        runner: &Runner,
+        id: &OperationId,
+    ) -> Result<Operation, RunError> {
+        for _ in 0..2_000 {
+            if runner.tick().await? {
+                continue;
+            }
+            match self.services.store.next_operation_due().await.unwrap() {
+                None => return Ok(self.operation(id).await),
+                Some(due) => {
+                    let ahead = (due - self.clock.now()).max(chrono::Duration::milliseconds(1));
+                    self.clock.wind(ahead);
+                }
+            }
+        }
+        panic!("the operation never comes to rest: {:?}", self.operation(id).await);
+    }
+
+    /// Runs with one interference after the other, a new runner after each kill, to the end.
+    pub async fn run_through(&self, hook: Hook, id: &OperationId) -> Operation {
+        for _ in 0..20 {
+            match self.try_run_to_rest(&self.runner().with_hook(hook.clone()), id).await {
+                Ok(operation) => return operation,
+                Err(RunError::Killed) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        panic!("killed again and again");
+    }
+}
+
+pub fn spec(name: &str) -> ServerSpec {
+    ServerSpec {
+        name: ServerName::parse(name).unwrap(),
+        region: "westeurope".into(),
+        zone: "1".into(),
+        major: Major::V17,
+        sku: Tier::Burstable.skus().next().unwrap().name.into(),
+        storage_gib: 32,
+        admin_login: AdminLogin::parse("shopadmin").unwrap(),
+        access: Access::Public,
+        tags: vec![],
+    }
+}
+
+pub fn big_host() -> EngineFacts {
+    EngineFacts {
+        engine_id: "fake".into(),
+        engine_version: "20.10.24".into(),
+        operating_system: "Debian GNU/Linux 12".into(),
+        kernel: "6.1".into(),
+        cpus: 16,
+        memory_bytes: 64 << 30,
+        storage_total_bytes: Some(2 << 40),
+        storage_free_bytes: Some(1 << 40),
+        images: vec![],
+    }
+}

@@ -1,0 +1,222 @@
+//! The engine's contract, on the real one.
+
+use super::support::{Lab, in_lab, majors, socket, timed};
+use pgflex::domain::version::Major;
+use pgflex::engine::blueprint::VOLUME_IN_USE;
+use pgflex::engine::docker::DockerEngine;
+use pgflex::engine::{Engine, EngineError, NetworkSpec, label};
+use pgflex::postgres::client::TlsPostgres;
+use pgflex::postgres::{Postgres, PostgresError};
+use std::time::Duration;
+
+const V17: Major = Major::V17;
+
+#[tokio::test]
+async fn a_server_is_made_restarted_and_removed() {
+    for major in majors() {
+        println!("PostgreSQL {}", major.number());
+        in_lab(major, |lab| async move {
+            timed("ALL OF THE CREATION", lab.create()).await;
+            let probe = lab.probe().await.unwrap();
+            assert!(
+                probe.version.starts_with(&format!("{}.", major.number())) && !probe.in_recovery
+            );
+            restart_and_crash(&lab).await;
+            remove_twice(&lab).await;
+        })
+        .await;
+    }
+}
+
+async fn restart_and_crash(lab: &Lab) {
+    let name = lab.member.container();
+    let before = lab.container().await;
+    assert_eq!((before.memory_limit_bytes, before.cpu_limit), (2 << 30, 1.0));
+    timed("stop", lab.engine.stop_container(&name, Duration::from_secs(60))).await.unwrap();
+    lab.engine.stop_container(&name, Duration::from_secs(60)).await.unwrap();
+    let stopped = lab.container().await;
+    assert_eq!((stopped.exit_code, stopped.address), (Some(0), None));
+    timed("start", lab.engine.start_container(&name)).await.unwrap();
+    lab.engine.start_container(&name).await.unwrap();
+    timed("answer after start", lab.answers()).await;
+    assert!(lab.container().await.started_at > before.started_at);
+    lab.engine.signal_container(&name, "SIGHUP").await.unwrap();
+    // What the engine's own kill would not do: a process that dies by itself is started again.
+    let (_, _) = lab.run(&["sh", "-c", "kill -QUIT 1"], &[]).await;
+    timed("answer after a crash", lab.answers()).await;
+}
+
+async fn remove_twice(lab: &Lab) {
+    for _ in 0..2 {
+        timed("container removed", lab.engine.remove_container(&lab.member.container()))
+            .await
+            .unwrap();
+        timed("volume removed", lab.engine.remove_volume(&lab.member.volume())).await.unwrap();
+        let network = lab.blueprint().network().name;
+        timed("network removed", lab.engine.remove_network(&network)).await.unwrap();
+    }
+    assert_eq!(lab.engine.owned().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn every_ensure_can_be_repeated_and_owned_lists_it() {
+    in_lab(V17, |lab| async move {
+        let (blueprint, engine) = (lab.blueprint(), &lab.engine);
+        let (network, volume) = (blueprint.network(), blueprint.volume());
+        let both = tokio::join!(engine.ensure_network(&network), engine.ensure_network(&network));
+        assert_eq!(both, (Ok(()), Ok(())));
+        for _ in 0..2 {
+            engine.ensure_network(&network).await.unwrap();
+            engine.ensure_volume(&volume).await.unwrap();
+            engine.ensure_container(&blueprint.member_container(&lab.image)).await.unwrap();
+        }
+        let owned = engine.owned().await.unwrap();
+        let kinds: Vec<_> = owned.iter().map(|object| object.kind).collect();
+        assert_eq!(kinds, ["container", "network", "volume"]);
+        assert!(owned.iter().all(|object| object.labels.contains_key(label::SPEC)));
+        let name = lab.member.container();
+        assert_eq!(lab.container().await.state, "created");
+        assert_eq!(engine.wait_exit(&name, Duration::from_secs(1)).await.unwrap(), None);
+        assert_eq!(engine.container("pgflex-nothing").await.unwrap(), None);
+        let missing = engine.start_container("pgflex-nothing").await;
+        assert!(matches!(missing, Err(EngineError::Missing(_))), "{missing:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn initialisation_that_was_killed_half_way_is_done_again() {
+    in_lab(V17, |lab| async move {
+        let (blueprint, engine) = (lab.blueprint(), &lab.engine);
+        engine.ensure_volume(&blueprint.volume()).await.unwrap();
+        let spec = blueprint.init_container(&lab.image);
+        for delay in [100, 250, 400] {
+            engine.ensure_container(&spec).await.unwrap();
+            engine.start_container(&spec.name).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            engine.signal_container(&spec.name, "SIGKILL").await.unwrap();
+            let code = engine.wait_exit(&spec.name, Duration::from_secs(10)).await.unwrap();
+            assert_eq!(code, Some(137));
+        }
+        lab.initialise().await;
+        lab.initialise().await;
+        lab.create().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_containers_never_open_one_volume() {
+    in_lab(V17, |lab| async move {
+        lab.create().await;
+        let mut second = lab.blueprint().member_container(&lab.image);
+        second.name = format!("{}-second", second.name);
+        second.restart = false;
+        let helper = lab.blueprint().init_container(&lab.image);
+        for spec in [second, helper] {
+            lab.engine.ensure_container(&spec).await.unwrap();
+            lab.engine.start_container(&spec.name).await.unwrap();
+            let code = lab.engine.wait_exit(&spec.name, Duration::from_secs(10)).await.unwrap();
+            assert_eq!(code, Some(VOLUME_IN_USE), "{}", spec.name);
+        }
+        lab.probe().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_another_installation_is_refused_and_kept() {
+    in_lab(V17, |lab| async move {
+        lab.create().await;
+        let other = DockerEngine::connect(&socket(), "another-installation").unwrap();
+        let mut spec = lab.blueprint().member_container(&lab.image);
+        let (mut volume, mut network) = (lab.blueprint().volume(), lab.blueprint().network());
+        for labels in [&mut spec.labels, &mut volume.labels, &mut network.labels] {
+            labels.insert(label::INSTALL.into(), "another-installation".into());
+        }
+        let refused = [
+            other.ensure_container(&spec).await,
+            other.ensure_volume(&volume).await,
+            other.ensure_network(&network).await,
+            other.remove_container(&spec.name).await,
+            other.remove_volume(&volume.name).await,
+            other.remove_network(&network.name).await,
+        ];
+        for result in refused {
+            assert!(matches!(result, Err(EngineError::Foreign(_))), "{result:?}");
+        }
+        assert_eq!(other.owned().await.unwrap(), []);
+        lab.probe().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_member_sees_neither_its_neighbours_nor_the_world_and_cannot_write_outside() {
+    in_lab(V17, |lab| async move {
+        lab.create().await;
+        let neighbour = lab.neighbour();
+        neighbour.create().await;
+        let address = neighbour.target().await.address;
+        let dial = format!("exec 3<>/dev/tcp/{}/{}", address.ip(), address.port());
+        let own = lab.run(&["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/5432"], &[]).await;
+        assert_eq!(own.0, 0, "{}", own.1);
+        assert_ne!(lab.run(&["timeout", "2", "bash", "-c", &dial], &[]).await.0, 0);
+        for command in [
+            "touch /etc/x",
+            "touch /usr/share/x",
+            "touch /x",
+            "cp /bin/true /tmp/x && /tmp/x",
+            "chown 0 /var/lib/pgflex/lock",
+        ] {
+            assert_ne!(lab.run(&["sh", "-c", command], &[]).await.0, 0, "{command}");
+        }
+        let keys =
+            lab.run(&["stat", "-c", "%a %u", "/var/lib/pgflex/config/server.key"], &[]).await;
+        assert_eq!(keys.1.trim(), "600 5432");
+        // The portal's certificate for one server opens no other, and a name that is not the server's is refused.
+        let mut target = neighbour.target().await;
+        target.client_certificate = lab.certificates.control.certificate.clone();
+        target.client_key = lab.certificates.control.key.clone();
+        assert!(TlsPostgres.probe(&target).await.is_err());
+        let mut target = neighbour.target().await;
+        target.server_name = "elsewhere.pgflex.localhost".into();
+        let wrong = TlsPostgres.probe(&target).await;
+        assert!(matches!(wrong, Err(PostgresError::Silent(_))), "{wrong:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_engine_says_what_it_is_and_what_it_cannot() {
+    in_lab(V17, |lab| async move {
+        let facts = timed("facts", lab.engine.facts()).await.unwrap();
+        assert!(facts.cpus > 0 && facts.memory_bytes > 1 << 30 && !facts.engine_id.is_empty());
+        assert!(facts.storage_total_bytes > facts.storage_free_bytes);
+        assert!(facts.images.contains(&V17.image_tag()), "{:?}", facts.images);
+        lab.engine.ensure_volume(&lab.blueprint().volume()).await.unwrap();
+        let mut spec = lab.blueprint().init_container("pgflex/postgres:none");
+        let missing = lab.engine.ensure_container(&spec).await;
+        assert!(matches!(missing, Err(EngineError::Missing(_))), "{missing:?}");
+        spec.image.clone_from(&lab.image);
+        spec.vcores = 4096.0;
+        let refused = lab.engine.ensure_container(&spec).await;
+        assert!(matches!(refused, Err(EngineError::Refused(_))), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn there_are_more_networks_than_the_engines_own_pools_hold() {
+    in_lab(V17, |lab| async move {
+        let spec = lab.blueprint().network();
+        for number in 0..36 {
+            let spec = NetworkSpec { name: format!("{}-{number}", spec.name), ..spec.clone() };
+            lab.engine.ensure_network(&spec).await.unwrap();
+        }
+        assert_eq!(lab.engine.owned().await.unwrap().len(), 36);
+        // A server made after them lives in the spare pool and works like any other.
+        lab.create().await;
+    })
+    .await;
+}

@@ -1,0 +1,9 @@
+//! Tests on a real Docker Engine. `make test` starts one and sets `PGFLEX_TEST_ENGINE`; without it they say
+//! that they were skipped. Everything they make carries `pgflex.test=1` and an install id of the test's own,
+//! and is removed at its end, also when it failed.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
+
+mod admin;
+mod engine;
+mod support;

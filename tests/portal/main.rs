@@ -1,0 +1,9 @@
+//! Stories of people using the portal: the whole application in process, a hand-wound clock, on
+//! SQLite always and on PostgreSQL when `PGFLEX_TEST_DATABASE_URL` is set.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on fails here")]
+
+mod account;
+mod helpers;
+mod safety;
+mod sign_in;

@@ -1,0 +1,356 @@
+//! Every kind of operation: to the end; killed at every moment of every step; failed at every step;
+//! killed while it unwinds; with every reply of the engine lost. A new kind is covered by being in
+//! `OperationKind::ALL`, and the counts below fail when a step escapes.
+
+use crate::world::{VERIFIER, World};
+use pgflex::domain::activity::ActivityOutcome;
+use pgflex::domain::operation::{Operation, OperationKind, OperationStatus, StepStatus};
+use pgflex::domain::server::{ServerState, SettledState};
+use pgflex::engine::EngineError;
+use pgflex::engine::fake::Fault;
+use pgflex::operations::kinds::steps;
+use pgflex::operations::runner::{Hook, Interference, Moment, Point};
+use pgflex::operations::step::Undo;
+use pgflex::secrets::sha256_hex;
+use pgflex::store::activity::ActivityFilter;
+use pgflex::store::testing;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+async fn world() -> World {
+    World::new(testing::sqlite().await).await
+}
+
+/// Interferes once, at one moment.
+fn once(step: &'static str, point: Point, undoing: bool, what: Interference) -> Hook {
+    let armed = AtomicBool::new(true);
+    Arc::new(move |moment: Moment<'_>| {
+        let here = moment == Moment { step, point, undoing };
+        if here && armed.swap(false, Ordering::SeqCst) { what } else { Interference::None }
+    })
+}
+
+/// Whether a failure of the step at `at` can still be taken back.
+fn before_return(kind: OperationKind, at: usize) -> bool {
+    !steps(kind)[..at].iter().any(|step| step.point_of_no_return)
+}
+
+/// What must be true of a server after an operation of the kind succeeded.
+async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
+    assert_eq!(
+        operation.status,
+        OperationStatus::Succeeded,
+        "{why}: {:?} {:?}",
+        operation.failed_step,
+        operation.error
+    );
+    let records = world.services.store.operation_steps(&operation.id).await.unwrap();
+    assert!(
+        records.iter().all(|record| record.status == StepStatus::Done && record.ended_at.is_some()),
+        "{why}"
+    );
+    let activity = world.services.store.activities(&ActivityFilter::default()).await.unwrap();
+    let mine: Vec<_> =
+        activity.iter().filter(|line| line.operation_id.as_ref() == Some(&operation.id)).collect();
+    assert_eq!(mine.len(), 1, "{why}: one line, once");
+    assert_eq!(mine[0].outcome, ActivityOutcome::Succeeded, "{why}");
+    match operation.kind {
+        OperationKind::Delete => assert_nothing_left(world, why).await,
+        OperationKind::Create | OperationKind::Restart | OperationKind::RenewCertificate => {
+            assert_running_once(world, operation, why).await
+        }
+    }
+}
+
+async fn assert_running_once(world: &World, operation: &Operation, why: &str) {
+    let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
+    assert_eq!(server.state(), ServerState::Ready, "{why}");
+    let members = world.services.store.members(&server.id).await.unwrap();
+    assert_eq!(members.len(), 1, "{why}");
+    let mut wanted = vec![
+        format!("container {}", members[0].container()),
+        format!("network {}", pgflex::domain::server::network_name(&server.id)),
+        format!("volume {}", members[0].volume()),
+    ];
+    wanted.sort();
+    assert_eq!(world.engine.remaining(), wanted, "{why}: exactly one of each");
+    let admins = world.postgres.admins();
+    assert!(
+        !admins.is_empty()
+            && admins.iter().all(|admin| admin.verifier_sha256 == sha256_hex(VERIFIER)),
+        "{why}: always the same secret"
+    );
+    let routes = world.services.store.route_snapshot("pgflex.localhost").await.unwrap().routes;
+    let address = routes[0].target.unwrap().ip().to_string();
+    assert!(
+        world.engine.member_at(&address).is_some(),
+        "{why}: the route leads to the running member"
+    );
+}
+
+async fn assert_nothing_left(world: &World, why: &str) {
+    assert_eq!(world.engine.remaining(), Vec::<String>::new(), "{why}");
+    assert_eq!(world.services.store.route_snapshot("x").await.unwrap().routes.len(), 0, "{why}");
+    assert_eq!(world.services.store.members_all().await.unwrap().len(), 0, "{why}");
+}
+
+/// What must be true after an operation was unwound.
+async fn assert_unwound(world: &World, operation: &Operation, why: &str) {
+    let ended = [OperationStatus::Failed, OperationStatus::Cancelled].contains(&operation.status);
+    assert!(ended, "{why}: {:?} {:?}", operation.status, operation.error);
+    assert!(
+        operation.error.as_ref().is_some_and(|text| !text.is_empty()) && operation.advice.is_some(),
+        "{why}: says what and what to do"
+    );
+    let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
+    if operation.kind == OperationKind::Create {
+        assert_nothing_left(world, why).await;
+        assert_eq!(server.settled, SettledState::Failed, "{why}");
+    } else {
+        assert_running_once(world, operation, why).await;
+    }
+}
+
+#[tokio::test]
+async fn every_kind_runs_to_the_end_on_both_databases() {
+    for kind in OperationKind::ALL {
+        for test in testing::all().await {
+            let name = test.name;
+            let world = World::new(test).await;
+            let id = world.submit(kind).await;
+            let operation = world.run_to_rest(&world.runner(), &id).await;
+            assert_succeeded(&world, &operation, &format!("{kind:?} on {name}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_kind_ends_right_when_killed_at_every_moment_of_every_step() {
+    let mut moments = 0;
+    for kind in OperationKind::ALL {
+        for step in steps(kind) {
+            for point in Point::ALL {
+                let world = world().await;
+                let id = world.submit(kind).await;
+                let struck = Arc::new(AtomicBool::new(false));
+                let hook = {
+                    let (struck, inner) =
+                        (struck.clone(), once(step.name, point, false, Interference::Kill));
+                    Arc::new(move |moment: Moment<'_>| {
+                        let what = inner(moment);
+                        struck.fetch_or(what == Interference::Kill, Ordering::SeqCst);
+                        what
+                    })
+                };
+                let operation = world.run_through(hook, &id).await;
+                assert!(
+                    struck.load(Ordering::SeqCst),
+                    "{kind:?} {} {point:?} was reached",
+                    step.name
+                );
+                assert_succeeded(
+                    &world,
+                    &operation,
+                    &format!("{kind:?} killed at {} {point:?}", step.name),
+                )
+                .await;
+                moments += 1;
+            }
+        }
+    }
+    let all: usize = OperationKind::ALL.iter().map(|kind| steps(*kind).len() * 3).sum();
+    assert_eq!(moments, all);
+}
+
+#[tokio::test]
+async fn every_kind_leaves_nothing_behind_when_a_step_fails() {
+    for kind in OperationKind::ALL {
+        for (at, step) in steps(kind).iter().enumerate() {
+            for point in [Point::Begun, Point::Acted] {
+                let why = format!("{kind:?} failed at {} {point:?}", step.name);
+                let world = world().await;
+                let id = world.submit(kind).await;
+                let operation =
+                    world.run_through(once(step.name, point, false, Interference::Fail), &id).await;
+                assert_eq!(operation.failed_step.as_deref(), Some(step.name), "{why}");
+                if before_return(kind, at) {
+                    assert_unwound(&world, &operation, &why).await;
+                } else {
+                    assert_eq!(operation.status, OperationStatus::NeedsAttention, "{why}");
+                    world
+                        .door()
+                        .retry(&operation, &pgflex::domain::activity::Actor::system(), None)
+                        .await
+                        .unwrap();
+                    let operation = world.run_to_rest(&world.runner(), &id).await;
+                    assert_eq!(operation.status, OperationStatus::Succeeded, "{why}, then retried");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn unwinding_survives_a_kill_at_every_moment() {
+    for kind in OperationKind::ALL {
+        let last = (0..steps(kind).len()).rev().find(|at| before_return(kind, *at)).unwrap();
+        for step in steps(kind)[..=last].iter().filter(|step| matches!(step.undo, Undo::Run(_))) {
+            for point in Point::ALL {
+                let why = format!("{kind:?}: killed while undoing {} {point:?}", step.name);
+                let world = world().await;
+                let id = world.submit(kind).await;
+                let fail = once(steps(kind)[last].name, Point::Acted, false, Interference::Fail);
+                let kill = once(step.name, point, true, Interference::Kill);
+                let hook: Hook = Arc::new(move |moment| match fail(moment) {
+                    Interference::None => kill(moment),
+                    other => other,
+                });
+                let operation = world.run_through(hook, &id).await;
+                assert_unwound(&world, &operation, &why).await;
+            }
+        }
+    }
+}
+
+/// The engine did it, but its answer never came: the step must find its own work.
+#[tokio::test]
+async fn a_lost_reply_of_any_engine_call_does_no_harm() {
+    for kind in OperationKind::ALL {
+        let calm = world().await;
+        let id = calm.submit(kind).await;
+        let before = calm.engine.calls().len();
+        calm.run_to_rest(&calm.runner(), &id).await;
+        let methods: std::collections::BTreeSet<&'static str> = calm.engine.calls()[before..]
+            .iter()
+            .filter_map(|call| METHODS.iter().find(|name| call.starts_with(*name)).copied())
+            .collect();
+        assert!(!methods.is_empty());
+        for method in methods {
+            let world = world().await;
+            let id = world.submit(kind).await;
+            world.engine.inject(method, 1, Fault::LoseReply);
+            let operation = world.run_to_rest(&world.runner(), &id).await;
+            assert_succeeded(&world, &operation, &format!("{kind:?}, reply of {method} lost"))
+                .await;
+        }
+    }
+}
+
+/// Longer names first: `start_container` must not be taken for a shorter one.
+const METHODS: &[&str] = &[
+    "ensure_image",
+    "ensure_network",
+    "remove_network",
+    "ensure_volume",
+    "remove_volume",
+    "ensure_container",
+    "remove_container",
+    "put_files",
+    "start_container",
+    "stop_container",
+    "signal_container",
+    "wait_exit",
+    "tail",
+    "container",
+];
+
+#[tokio::test]
+async fn a_cancelled_operation_is_taken_back() {
+    for kind in OperationKind::ALL {
+        let world = world().await;
+        let id = world.submit(kind).await;
+        let operation = world.operation(&id).await;
+        world.door().cancel(&operation, &pgflex::domain::activity::Actor::system()).await.unwrap();
+        let operation = world.run_to_rest(&world.runner(), &id).await;
+        assert_eq!(operation.status, OperationStatus::Cancelled, "{kind:?}");
+        assert_unwound(&world, &operation, &format!("{kind:?} cancelled")).await;
+    }
+}
+
+/// An engine that stays away: the operation gives up, cannot clean up, says so, and ends when the engine is back.
+#[tokio::test]
+async fn an_engine_that_stays_away_parks_the_operation_until_a_person_retries() {
+    let world = world().await;
+    let id = world.submit(OperationKind::Create).await;
+    let silent = || Fault::Fail(EngineError::Silent("connection refused".into()));
+    for method in METHODS {
+        if !["ensure_image", "ensure_network", "ensure_volume"].contains(method) {
+            world.engine.inject(method, 1_000, silent());
+        }
+    }
+    let operation = world.run_to_rest(&world.runner(), &id).await;
+    assert_eq!(operation.status, OperationStatus::NeedsAttention);
+    assert_eq!(operation.failed_step.as_deref(), Some("initialise_data"));
+    world.engine.heal();
+    world.door().retry(&operation, &pgflex::domain::activity::Actor::system(), None).await.unwrap();
+    let operation = world.run_to_rest(&world.runner(), &id).await;
+    assert_unwound(&world, &operation, "after the engine is back").await;
+}
+
+/// A failed creation is tried again on the same server and then succeeds.
+#[tokio::test]
+async fn a_failed_creation_can_be_retried() {
+    let world = world().await;
+    let id = world.submit(OperationKind::Create).await;
+    world.engine.set_init_exit(1);
+    let failed = world.run_to_rest(&world.runner(), &id).await;
+    assert_unwound(&world, &failed, "initdb failed").await;
+    assert!(failed.error.as_ref().unwrap().contains("initdb ended with code 1"));
+    world.engine.set_init_exit(0);
+    let again = world
+        .door()
+        .retry(&failed, &pgflex::domain::activity::Actor::system(), None)
+        .await
+        .unwrap();
+    assert_ne!(again, id);
+    let operation = world.run_to_rest(&world.runner(), &again).await;
+    assert_eq!(operation.retry_of, Some(id));
+    assert_succeeded(&world, &operation, "retried").await;
+}
+
+/// Two runners: the one that lost its lease can write nothing.
+#[tokio::test]
+async fn a_runner_that_lost_its_lease_writes_nothing() {
+    for test in testing::all().await {
+        let world = World::new(test).await;
+        let id = world.submit(OperationKind::Create).await;
+        let (store, now) = (&world.services.store, pgflex::clock::Clock::now(&world.clock));
+        let old = store
+            .claim_operation("slow", now, now + chrono::Duration::seconds(30))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            store
+                .claim_operation("other", now, now + chrono::Duration::seconds(30))
+                .await
+                .unwrap()
+                .is_none(),
+            "held"
+        );
+        world.clock.wind(chrono::Duration::seconds(31));
+        let operation = world.run_to_rest(&world.runner(), &id).await;
+        assert_eq!(operation.status, OperationStatus::Succeeded);
+        let late = store.append_operation_log(&old, now, "create_volume", &["late".into()]).await;
+        assert!(matches!(late, Err(pgflex::store::StoreError::Stale)));
+        assert!(matches!(
+            store.renew_lease(&old, now, now).await,
+            Err(pgflex::store::StoreError::Stale)
+        ));
+    }
+}
+
+/// Step names are stored and shown; a name stands for one thing within its kind.
+#[test]
+fn step_names_are_unique_within_a_kind_and_imperative_words() {
+    for kind in OperationKind::ALL {
+        let names: Vec<_> = steps(kind).iter().map(|step| step.name).collect();
+        let unique: std::collections::HashSet<_> = names.iter().collect();
+        assert_eq!(unique.len(), names.len(), "{kind:?}");
+        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        assert!(
+            steps(kind).iter().any(|step| step.point_of_no_return),
+            "{kind:?} names its point of no return"
+        );
+    }
+}
