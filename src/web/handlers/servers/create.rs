@@ -96,7 +96,10 @@ pub async fn post(visit: Signed<Contributor>, posted: Posted) -> PageResult {
         return page::see(&target(&id, action));
     }
     let is_password_kept = password == PasswordState::Kept;
-    refused(&visit, Facts { draft: id, tab: current, form, problems, is_password_kept, world: &world })
+    refused(
+        &visit,
+        Facts { draft: id, tab: current, form, problems, is_password_kept, world: &world },
+    )
 }
 
 /// The form again with its faults, on the first tab that has one.
@@ -219,7 +222,11 @@ mod tests {
 
     #[test]
     fn a_change_of_tier_takes_its_smallest_size_that_fits() {
-        let mut form = CreateForm { region: "westeurope".into(), tier: "MemoryOptimized".into(), ..CreateForm::default() };
+        let mut form = CreateForm {
+            region: "westeurope".into(),
+            tier: "MemoryOptimized".into(),
+            ..CreateForm::default()
+        };
         settle_size(&mut form, &world(vec![host("01", 24, &[])]));
         assert_eq!(form.sku, "Standard_E2ds_v5");
         form.sku = "Standard_E4ds_v5".into();

@@ -4,10 +4,12 @@
 use super::create_form::{CreateForm, HA_DISABLED};
 use super::create_world::{Image, World};
 use crate::domain::catalog::{Preset, STORAGE_SIZES, Sku, StorageSize, Tier};
+use crate::domain::cost::PriceList;
 use crate::domain::network::Access;
 use crate::domain::region::Region;
 use crate::domain::version::Major;
 use crate::web::form::Choice;
+use crate::web::paths;
 
 /// A card that a preset may point at.
 pub struct Card {
@@ -38,11 +40,17 @@ pub struct PresetCard {
     pub price: String,
 }
 
-pub fn presets(world: &World) -> Vec<PresetCard> {
+impl PresetCard {
+    /// The form with these values.
+    pub fn link(&self) -> String {
+        paths::server_create_preset(self.key)
+    }
+}
+
+pub fn preset_cards(prices: &PriceList) -> Vec<PresetCard> {
     let card = |preset: Preset| {
         let (sku, gib) = preset.values();
         let (sku, storage) = Sku::by_name(sku).zip(StorageSize::by_gib(gib))?;
-        let prices = &world.config.prices;
         let (label, purpose) = match preset {
             Preset::Development => ("Development", "For trying things out, tests and small sites."),
             Preset::Production => ("Production", "For steady load that people depend on."),
@@ -157,7 +165,9 @@ pub fn storage(world: &World, form: &CreateForm) -> Vec<Card> {
     let card = |size: &'static StorageSize| {
         let prices = &world.config.prices;
         let provisioned = match size.iops_burst > size.iops {
-            true => format!("{} IOPS, bursts to {}", thousands(size.iops), thousands(size.iops_burst)),
+            true => {
+                format!("{} IOPS, bursts to {}", thousands(size.iops), thousands(size.iops_burst))
+            }
             false => format!("{} IOPS", thousands(size.iops)),
         };
         let mut choice = Choice::new(size.gib.to_string(), size.label())
@@ -167,7 +177,8 @@ pub fn storage(world: &World, form: &CreateForm) -> Vec<Card> {
             let effective = thousands(sku.effective_iops(size));
             choice = choice.fact(format!("up to {effective} with {}", sku.short_name()));
         }
-        let reason = region.and_then(|region| world.reason_against_storage(region, &form.zone, size));
+        let reason =
+            region.and_then(|region| world.reason_against_storage(region, &form.zone, size));
         choice.closed = reason.unwrap_or_default();
         let preset = |preset: &Preset| preset.values().1 == size.gib;
         let is_chosen = form.storage == choice.value;
@@ -177,24 +188,37 @@ pub fn storage(world: &World, form: &CreateForm) -> Vec<Card> {
 }
 
 fn preset_keys(fills: impl Fn(&Preset) -> bool) -> String {
-    Preset::ALL.iter().filter(|preset| fills(preset)).map(|preset| preset.key()).collect::<Vec<_>>().join(" ")
+    Preset::ALL
+        .iter()
+        .filter(|preset| fills(preset))
+        .map(|preset| preset.key())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 pub fn high_availability() -> Vec<Choice> {
     let later = "Not built yet in this version. Never on Burstable.";
     vec![
-        Choice::new(HA_DISABLED, "Disabled").detail("Commits are on one host. A failed container is started again on the same volume."),
-        Choice::new("SameZone", "Same zone").detail("A synchronous standby beside it.").closed(later),
-        Choice::new("ZoneRedundant", "Zone redundant").detail("A synchronous standby in another zone.").closed(later),
+        Choice::new(HA_DISABLED, "Disabled").detail(
+            "Commits are on one host. A failed container is started again on the same volume.",
+        ),
+        Choice::new("SameZone", "Same zone")
+            .detail("A synchronous standby beside it.")
+            .closed(later),
+        Choice::new("ZoneRedundant", "Zone redundant")
+            .detail("A synchronous standby in another zone.")
+            .closed(later),
     ]
 }
 
 pub fn access() -> Vec<Choice> {
-    let card = |access: Access| match access {
+    let card = |access: Access| {
+        match access {
         Access::Public => Choice::new(access.key(), "Public access")
             .detail("Clients connect through the gateway, from the addresses that firewall rules allow."),
         Access::Private => Choice::new(access.key(), "Private access")
             .detail("No way in through the gateway. In this version only containers in the server's own Docker network reach it, so most servers want public access."),
+    }
     };
     Access::ALL.into_iter().map(card).collect()
 }
@@ -235,7 +259,11 @@ mod tests {
         let groups = sizes(&world, &form());
         assert_eq!(groups.iter().map(|group| group.cards.len()).sum::<usize>(), 25);
         let card = |name: &str| {
-            groups.iter().flat_map(|group| &group.cards).find(|card| card.choice.label == name).unwrap()
+            groups
+                .iter()
+                .flat_map(|group| &group.cards)
+                .find(|card| card.choice.label == name)
+                .unwrap()
         };
         assert!(card("B1ms").is_chosen && !card("B1ms").choice.is_closed());
         assert_eq!(card("B1ms").presets, "development");
@@ -250,13 +278,19 @@ mod tests {
         let world = world(vec![host("01", 24, &[])]);
         let cards = storage(&world, &form());
         assert_eq!(cards[0].choice.facts, ["120 IOPS, bursts to 3,500", "up to 640 with B1ms"]);
-        assert!(!cards[3].choice.is_closed() && cards[4].choice.is_closed(), "200 GiB, promised twice");
+        assert!(
+            !cards[3].choice.is_closed() && cards[4].choice.is_closed(),
+            "200 GiB, promised twice"
+        );
     }
 
     #[test]
     fn regions_are_grouped_and_marked() {
         let groups = regions(&world(vec![host("01", 24, &["1"])]));
-        assert_eq!(groups.iter().map(|group| group.label.as_str()).collect::<Vec<_>>(), ["Europe", "Americas", "Asia Pacific"]);
+        assert_eq!(
+            groups.iter().map(|group| group.label.as_str()).collect::<Vec<_>>(),
+            ["Europe", "Americas", "Asia Pacific"]
+        );
         assert_eq!(groups[0].regions[0].detail, "zone redundant");
         assert!(groups[1].regions.iter().all(Choice::is_closed));
     }
@@ -265,19 +299,24 @@ mod tests {
     fn versions_tell_whether_their_image_is_there() {
         let world = world(vec![host("01", 24, &[])]);
         let cards = versions(&world, world.config.region("westeurope"), "");
-        assert!(cards[0].facts[0].contains("built first") && cards[1].facts[0].contains("on the host"));
+        assert!(
+            cards[0].facts[0].contains("built first") && cards[1].facts[0].contains("on the host")
+        );
         assert!(cards[0].detail.contains("November 2030"));
     }
 
     #[test]
     fn presets_carry_their_price() {
-        let cards = presets(&world(vec![]));
+        let cards = preset_cards(&world(vec![]).config.prices);
         assert_eq!(cards[0].price, "€ 14.47 / month");
         assert!(cards[1].sizes.contains("D2ds_v5, 2 vCores, 8 GiB memory, 128 GiB storage"));
     }
 
     #[test]
     fn numbers_have_commas() {
-        assert_eq!([0, 999, 1000, 20000, 1_234_567].map(|n| thousands(n)), ["0", "999", "1,000", "20,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 20000, 1_234_567].map(|n| thousands(n)),
+            ["0", "999", "1,000", "20,000", "1,234,567"]
+        );
     }
 }

@@ -56,7 +56,11 @@ pub fn check(
         check_fit(&mut faults, form, world, region, sizes).map(|zone| (region, sizes, zone))
     });
     if form.ha != HA_DISABLED {
-        faults.at(Tab::Basics, "ha", "High availability is not built yet in this version. Choose “Disabled”.");
+        faults.at(
+            Tab::Basics,
+            "ha",
+            "High availability is not built yet in this version. Choose “Disabled”.",
+        );
     }
     let admin_login = faults.take(Tab::Basics, AdminLogin::parse(&form.admin_login));
     if let Some(refusal) = password.refusal() {
@@ -65,8 +69,16 @@ pub fn check(
     let (access, rules) = check_network(&mut faults, form);
     let tags = check_tags(&mut faults, form);
     let parts = (name, zone, major, admin_login, access);
-    let (true, (Some(name), Some((region, (sku, storage), zone)), Some(major), Some(admin_login), Some(access))) =
-        (faults.0.is_empty(), parts)
+    let (
+        true,
+        (
+            Some(name),
+            Some((region, (sku, storage), zone)),
+            Some(major),
+            Some(admin_login),
+            Some(access),
+        ),
+    ) = (faults.0.is_empty(), parts)
     else {
         return Err(faults.0);
     };
@@ -105,11 +117,7 @@ fn check_name(faults: &mut Faults, form: &CreateForm, world: &World) -> Option<S
     Some(name)
 }
 
-fn check_place<'a>(
-    faults: &mut Faults,
-    form: &CreateForm,
-    world: &'a World,
-) -> Option<&'a Region> {
+fn check_place<'a>(faults: &mut Faults, form: &CreateForm, world: &'a World) -> Option<&'a Region> {
     let Some(region) = world.region(form) else {
         faults.at(Tab::Basics, "region", "Choose one of the regions in the list.");
         return None;
@@ -148,7 +156,11 @@ fn check_sizes(faults: &mut Faults, form: &CreateForm) -> Option<Sizes> {
     let storage = form.storage.parse().ok().and_then(StorageSize::by_gib);
     if storage.is_none() {
         let sizes: Vec<_> = STORAGE_SIZES.iter().map(StorageSize::label).collect();
-        faults.at(Tab::Basics, "storage", format!("Choose one of the storage sizes {}.", sizes.join(", ")));
+        faults.at(
+            Tab::Basics,
+            "storage",
+            format!("Choose one of the storage sizes {}.", sizes.join(", ")),
+        );
     }
     sku.zip(storage)
 }
@@ -187,11 +199,13 @@ fn check_fit(
     };
     let zone = region.zones.iter().find(|zone| **zone == form.zone);
     if zone.is_some_and(|zone| world.hosts(&region.key, zone).next().is_none()) {
-        let text = format!("No host serves zone {} of {}. Choose another zone.", form.zone, region.label);
+        let text =
+            format!("No host serves zone {} of {}. Choose another zone.", form.zone, region.label);
         faults.at(Tab::Basics, "zone", text);
         return None;
     }
-    let field = if world.reason_against_sku(region, &form.zone, sku).is_some() { "sku" } else { "storage" };
+    let field =
+        if world.reason_against_sku(region, &form.zone, sku).is_some() { "sku" } else { "storage" };
     let what = if field == "sku" { sku.short_name().to_owned() } else { storage.label() };
     faults.at(Tab::Basics, field, format!("{what} does not fit on a host now. {reason}"));
     None
@@ -229,7 +243,12 @@ fn check_rule(
     let line = row + 1;
     let name = parse_rule_name(&rule.name)
         .map_err(|refusal| {
-            faults.in_row(Tab::Networking, "rule_name", row, format!("Rule {line}: {}", refusal.text));
+            faults.in_row(
+                Tab::Networking,
+                "rule_name",
+                row,
+                format!("Rule {line}: {}", refusal.text),
+            );
         })
         .ok();
     let range = AddressRange::parse(&rule.start, &rule.end)
@@ -259,12 +278,18 @@ fn check_tags(faults: &mut Faults, form: &CreateForm) -> Vec<Tag> {
                 faults.in_row(Tab::Tags, "tag_name", row, text);
             }
             Err(refusal) => {
-                faults.in_row(Tab::Tags, "tag_name", row, format!("Tag {}: {}", row + 1, refusal.text));
+                faults.in_row(
+                    Tab::Tags,
+                    "tag_name",
+                    row,
+                    format!("Tag {}: {}", row + 1, refusal.text),
+                );
             }
         }
     }
     if tags.len() > Tag::COUNT_MAX {
-        let text = format!("A server has at most {} tags; these are {}.", Tag::COUNT_MAX, tags.len());
+        let text =
+            format!("A server has at most {} tags; these are {}.", Tag::COUNT_MAX, tags.len());
         faults.at(Tab::Tags, "tags", text);
     }
     tags
@@ -327,11 +352,39 @@ mod tests {
             (|f| f.rules = vec![rule("", "1.2.3.4", "")], "rule_name-0", "1 to 80"),
             (|f| f.rules = vec![rule("a", "1.2.3.4", "1.2.3.3")], "rule_end-0", "below"),
             (|f| f.rules = vec![rule("a", "::1", "")], "rule_start-0", "IPv6"),
-            (|f| f.rules = vec![rule("a", "1.2.3.4", ""), rule("a", "1.2.3.5", "")], "rule_name-1", "already"),
-            (|f| f.rules = (0..129).map(|n| rule(&format!("r{n}"), "1.2.3.4", "")).collect(), "rules", "128"),
-            (|f| f.tags = vec![TagRow { name: String::new(), value: "x".into() }], "tag_name-0", "needs a name"),
-            (|f| f.tags = ["Env", "env"].map(|n| TagRow { name: n.into(), value: "x".into() }).to_vec(), "tag_name-1", "already"),
-            (|f| f.tags = (0..51).map(|n| TagRow { name: format!("t{n}"), value: String::new() }).collect(), "tags", "50"),
+            (
+                |f| f.rules = vec![rule("a", "1.2.3.4", ""), rule("a", "1.2.3.5", "")],
+                "rule_name-1",
+                "already",
+            ),
+            (
+                |f| f.rules = (0..129).map(|n| rule(&format!("r{n}"), "1.2.3.4", "")).collect(),
+                "rules",
+                "128",
+            ),
+            (
+                |f| f.tags = vec![TagRow { name: String::new(), value: "x".into() }],
+                "tag_name-0",
+                "needs a name",
+            ),
+            (
+                |f| {
+                    f.tags = ["Env", "env"]
+                        .map(|n| TagRow { name: n.into(), value: "x".into() })
+                        .to_vec()
+                },
+                "tag_name-1",
+                "already",
+            ),
+            (
+                |f| {
+                    f.tags = (0..51)
+                        .map(|n| TagRow { name: format!("t{n}"), value: String::new() })
+                        .collect()
+                },
+                "tags",
+                "50",
+            ),
         ];
         for (change, anchor, words) in cases {
             let mut form = form();
@@ -364,6 +417,9 @@ mod tests {
         let anchors: Vec<_> = problems.iter().map(|problem| problem.anchor.as_str()).collect();
         assert_eq!(anchors, ["region", "admin_password"]);
         let other_zone = CreateForm { zone: "2".into(), ..form() };
-        assert_eq!(check(&other_zone, &PasswordState::Kept, &nowhere).unwrap_err()[0].anchor, "zone");
+        assert_eq!(
+            check(&other_zone, &PasswordState::Kept, &nowhere).unwrap_err()[0].anchor,
+            "zone"
+        );
     }
 }

@@ -363,7 +363,10 @@ mod tests {
         }
         assert_eq!(form.rules.len(), 1);
         assert_eq!(form.rules[0].name, "ClientIPAddress_2026-11-23_03-35-00");
-        assert_eq!((form.rules[0].start.as_str(), form.rules[0].end.as_str()), ("203.0.113.7", "203.0.113.7"));
+        assert_eq!(
+            (form.rules[0].start.as_str(), form.rules[0].end.as_str()),
+            ("203.0.113.7", "203.0.113.7")
+        );
         form.apply(Action::AddMyAddress, now(), "2001:db8::1");
         assert_eq!(form.rules.len(), 1, "rules hold IPv4 only");
         form.apply(Action::AddEveryone, now(), "-");

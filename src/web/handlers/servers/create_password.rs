@@ -99,8 +99,14 @@ mod tests {
     #[test]
     fn a_password_counts_only_when_both_fields_agree_and_it_is_good() {
         assert!(typed(&fields("", ""), "ann").unwrap().is_none());
-        assert_eq!(typed(&fields("Secret123", "Secret123"), "ann").unwrap().unwrap().reveal(), "Secret123");
-        assert_eq!(typed(&fields("Secret123", "secret123"), "ann").unwrap_err().field, Some(CONFIRM));
+        assert_eq!(
+            typed(&fields("Secret123", "Secret123"), "ann").unwrap().unwrap().reveal(),
+            "Secret123"
+        );
+        assert_eq!(
+            typed(&fields("Secret123", "secret123"), "ann").unwrap_err().field,
+            Some(CONFIRM)
+        );
         assert_eq!(typed(&fields("", "Secret123"), "ann").unwrap_err().field, Some(FIELD));
         assert_eq!(typed(&fields("short", "short"), "ann").unwrap_err().field, Some(FIELD));
         assert!(typed(&fields("Shopadmin123", "Shopadmin123"), "shopadmin").is_err());
@@ -109,7 +115,9 @@ mod tests {
     #[test]
     fn a_verifier_opens_only_in_its_own_draft() {
         let sealer = Sealer::from_key([7; 32]);
-        let draft = |end: &str| DraftId::parse(&format!("01890a5d-ac96-774b-bcce-b302099a80{end}")).unwrap();
+        let draft = |end: &str| {
+            DraftId::parse(&format!("01890a5d-ac96-774b-bcce-b302099a80{end}")).unwrap()
+        };
         let sealed = seal(&sealer, &draft("57"), &Secret::new("Secret123")).unwrap();
         let opened = open(&sealer, &draft("57"), &sealed).unwrap();
         assert!(opened.reveal().starts_with("SCRAM-SHA-256$"));
@@ -118,7 +126,11 @@ mod tests {
 
     #[test]
     fn another_login_asks_for_the_password_again() {
-        let form = CreateForm { admin_login: "b".into(), password_login: "a".into(), ..CreateForm::default() };
+        let form = CreateForm {
+            admin_login: "b".into(),
+            password_login: "a".into(),
+            ..CreateForm::default()
+        };
         assert_eq!(PasswordState::of(&form, true), PasswordState::LoginChanged);
         assert_eq!(PasswordState::of(&form, false), PasswordState::Missing);
         assert!(PasswordState::of(&CreateForm::default(), true).refusal().is_none());

@@ -22,7 +22,8 @@ pub struct View {
     pub f: FormState,
     pub problems: Vec<Problem>,
     pub is_password_kept: bool,
-    pub domain: String,
+    /// What follows the name in the endpoint.
+    pub suffix: String,
     pub presets: Vec<PresetCard>,
     pub regions: Vec<RegionGroup>,
     pub zones: Vec<Choice>,
@@ -59,8 +60,8 @@ impl View {
         }
         let region = world.region(&form);
         Self {
-            domain: world.config.args.endpoint_domain.clone(),
-            presets: cards::presets(world),
+            suffix: format!(".{}", world.config.args.endpoint_domain),
+            presets: cards::preset_cards(&world.config.prices),
             regions: cards::regions(world),
             zones: cards::zones(world, region),
             zone_hint: cards::zone_hint(world, region),
@@ -233,7 +234,14 @@ mod tests {
     fn view(form: CreateForm, problems: Vec<Problem>) -> View {
         let draft = DraftId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
         let world = world(vec![host("01", 24, &[])]);
-        View::new(Facts { draft, tab: Tab::Basics, form, problems, is_password_kept: false, world: &world })
+        View::new(Facts {
+            draft,
+            tab: Tab::Basics,
+            form,
+            problems,
+            is_password_kept: false,
+            world: &world,
+        })
     }
 
     #[test]
@@ -241,14 +249,18 @@ mod tests {
         let world = world(vec![]);
         let form = CreateForm { name: "Shop".into(), ..CreateForm::default() };
         let estimate = EstimateView::new(&form, &world);
-        let (sku, size) = (Sku::by_name("Standard_B1ms").unwrap(), StorageSize::by_gib(32).unwrap());
+        let (sku, size) =
+            (Sku::by_name("Standard_B1ms").unwrap(), StorageSize::by_gib(32).unwrap());
         let prices = &world.config.prices;
         let figures = estimate.figures.unwrap();
         assert_eq!(figures.compute, prices.text(prices.compute_month(sku)));
         assert_eq!(figures.storage, prices.text(prices.storage_month(size)));
         assert_eq!(figures.total, "€ 14.47 / month");
         assert_eq!(figures.iops, "up to 640, limited by the size");
-        assert_eq!((estimate.name, estimate.endpoint.as_str()), (NameState::Free, "shop.pgflex.localhost"));
+        assert_eq!(
+            (estimate.name, estimate.endpoint.as_str()),
+            (NameState::Free, "shop.pgflex.localhost")
+        );
         assert!(estimate.is_example);
     }
 
@@ -261,8 +273,16 @@ mod tests {
 
     #[test]
     fn a_fault_leads_to_its_field_or_to_its_tab() {
-        let problem = |tab, anchor: &str, field| Problem { tab, anchor: anchor.into(), text: "No.".into(), field };
-        let problems = vec![problem(Tab::Basics, "name", Some("name")), problem(Tab::Networking, "rule_end-1", None)];
+        let problem = |tab, anchor: &str, field| Problem {
+            tab,
+            anchor: anchor.into(),
+            text: "No.".into(),
+            field,
+        };
+        let problems = vec![
+            problem(Tab::Basics, "name", Some("name")),
+            problem(Tab::Networking, "rule_end-1", None),
+        ];
         let view = view(CreateForm::default(), problems);
         assert_eq!(view.link(&view.problems[0]), "#f-name");
         assert_eq!(

@@ -140,14 +140,17 @@ impl World {
     pub fn image(&self, region: &Region, zone: &str, major: Major) -> Image {
         let tag = major.image_tag();
         let zones = self.zones(region, zone);
-        let hosts: HashSet<_> =
-            zones.iter().flat_map(|zone| self.hosts(&region.key, zone)).map(|load| load.host.id.as_str()).collect();
+        let hosts: HashSet<_> = zones
+            .iter()
+            .flat_map(|zone| self.hosts(&region.key, zone))
+            .map(|load| load.host.id.as_str())
+            .collect();
         let loads = self.loads.iter().filter(|load| hosts.contains(load.host.id.as_str()));
-        let mut facts = loads.filter_map(|load| load.facts.as_ref()).peekable();
-        match facts.peek() {
-            None => Image::Unknown,
-            Some(_) if facts.all(|facts| facts.images.contains(&tag)) => Image::Present,
-            Some(_) => Image::ToBuild,
+        let facts: Vec<_> = loads.filter_map(|load| load.facts.as_ref()).collect();
+        match facts.as_slice() {
+            [] => Image::Unknown,
+            seen if seen.iter().all(|facts| facts.images.contains(&tag)) => Image::Present,
+            _ => Image::ToBuild,
         }
     }
 
@@ -199,7 +202,12 @@ pub mod tests {
     }
 
     pub fn world(loads: Vec<HostLoad>) -> World {
-        World { config: Arc::new(config()), loads, is_name_taken: false, address: "203.0.113.7".into() }
+        World {
+            config: Arc::new(config()),
+            loads,
+            is_name_taken: false,
+            address: "203.0.113.7".into(),
+        }
     }
 
     fn sizes(sku: &str, gib: u32) -> (&'static Sku, &'static StorageSize) {
@@ -239,6 +247,11 @@ pub mod tests {
         assert_eq!(world_one.image(&region, "", Major::V18), Image::ToBuild);
         let silent = world(vec![HostLoad { facts: None, ..host("01", 8, &[]) }]);
         assert_eq!(silent.image(&region, "", Major::V17), Image::Unknown);
-        assert!(silent.reason_against_sku(&region, "", sizes("Standard_B1ms", 32).0).unwrap().contains("does not answer"));
+        assert!(
+            silent
+                .reason_against_sku(&region, "", sizes("Standard_B1ms", 32).0)
+                .unwrap()
+                .contains("does not answer")
+        );
     }
 }

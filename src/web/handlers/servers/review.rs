@@ -4,7 +4,7 @@
 use super::create;
 use super::create_check::{Problem, Wanted, check};
 use super::create_draft::{self as draft, Kept};
-use super::create_form::{CreateForm, Tab};
+use super::create_form::Tab;
 use super::create_password::{self as password, PasswordState};
 use super::create_view::{EstimateView, Facts};
 use super::create_world::World;
@@ -14,7 +14,7 @@ use crate::domain::network::Access;
 use crate::domain::operation::OperationKind;
 use crate::domain::refusal::Refusal;
 use crate::operations::submit::{Door, NewServer, SubmitError};
-use crate::web::error::{PageError, PageResult};
+use crate::web::error::PageResult;
 use crate::web::form::Posted;
 use crate::web::page::{self, Layout, Nav};
 use crate::web::paths;
@@ -47,6 +47,10 @@ impl ReviewPage {
 
     fn tab_link(&self, tab: &Tab) -> String {
         paths::server_create_tab(&self.draft, tab.key())
+    }
+
+    fn back_link(&self) -> String {
+        self.tab_link(&Tab::Tags)
     }
 }
 
@@ -81,8 +85,7 @@ async fn show(
 ) -> PageResult {
     let seconds = visit.state.store.step_seconds(OperationKind::Create).await?;
     let is_public = wanted.spec.access == Access::Public;
-    let status =
-        if refusal.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let status = if refusal.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let page = ReviewPage {
         layout: visit.layout("Review and create", Nav::Servers),
         draft: kept.id.clone(),
@@ -123,8 +126,11 @@ async fn submit(
 ) -> Result<OperationId, SubmitError> {
     let state = &visit.state;
     let sealed = kept.sealed.as_deref().unwrap_or_default();
-    let verifier = password::open(&state.sealer, &kept.id, sealed)
-        .map_err(|error| Refusal::whole(format!("The kept password cannot be used: {error}. Type it again on the tab Basics.")))?;
+    let verifier = password::open(&state.sealer, &kept.id, sealed).map_err(|error| {
+        Refusal::whole(format!(
+            "The kept password cannot be used: {error}. Type it again on the tab Basics."
+        ))
+    })?;
     let door = Door { store: &state.store, clock: state.clock.as_ref(), poke: &state.poke };
     // Two people's keys never meet: the user is part of it.
     let key = format!("{}/{}", visit.user.id, kept.id);

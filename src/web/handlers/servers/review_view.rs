@@ -43,7 +43,12 @@ pub fn groups(draft: &DraftId, form: &CreateForm, wanted: &Wanted, world: &World
     vec![
         group("Server", Tab::Basics, "name", server_rows(form, wanted, world)),
         group("Compute and storage", Tab::Basics, "tier", size_rows(wanted, world)),
-        group("High availability", Tab::Basics, "ha", vec![row("Mode", "Disabled: commits are on one host")]),
+        group(
+            "High availability",
+            Tab::Basics,
+            "ha",
+            vec![row("Mode", "Disabled: commits are on one host")],
+        ),
         group("Administrator", Tab::Basics, "admin_login", administrator_rows(wanted)),
         group("Networking", Tab::Networking, "access", network_rows(wanted)),
         group("Tags", Tab::Tags, "tags", tag_rows(wanted)),
@@ -88,7 +93,10 @@ fn size_rows(wanted: &Wanted, world: &World) -> Vec<Row> {
                 prices.text(prices.compute_month(sku))
             ),
         ),
-        row("Storage", format!("{}, {} a month", storage.label(), prices.text(prices.storage_month(storage)))),
+        row(
+            "Storage",
+            format!("{}, {} a month", storage.label(), prices.text(prices.storage_month(storage))),
+        ),
         row("IOPS", format!("up to {}", thousands(sku.effective_iops(storage)))),
         row(
             "Connections",
@@ -170,7 +178,11 @@ mod tests {
     #[test]
     fn every_choice_is_listed_with_the_way_to_it() {
         let world = world(vec![host("01", 24, &[])]);
-        let rule = RuleRow { name: "office".into(), start: "203.0.113.1".into(), end: "203.0.113.9".into() };
+        let rule = RuleRow {
+            name: "office".into(),
+            start: "203.0.113.1".into(),
+            end: "203.0.113.9".into(),
+        };
         let form = CreateForm {
             name: "shop".into(),
             region: "westeurope".into(),
