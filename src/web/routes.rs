@@ -5,10 +5,10 @@ use crate::web::assets;
 use crate::web::error::PageError;
 use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
-use crate::web::handlers::{hosts, operation_events, operations};
 use crate::web::handlers::servers::{
     connect, delete, networking, networking_everyone, overview, restart,
 };
+use crate::web::handlers::{activity, hosts, operation_events, operations};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
@@ -41,8 +41,6 @@ const fn post(access: Access, pattern: &'static str, handler: fn() -> Route) -> 
 }
 
 use Access::{Anonymous, Contributor, Owner, Reader};
-use Access::{Anonymous, Contributor, Reader};
-use Access::{Anonymous, Owner, Reader};
 
 /// The table. Order matters only between a fixed path and a pattern that also fits it: fixed first.
 #[rustfmt::skip]
@@ -62,6 +60,9 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::ask_abandon)),
     post(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::abandon)),
     get(Reader, "/hosts", || web::to(hosts::get)),
+    get(Reader, "/activity", || web::to(activity::get)),
+    get(Reader, "/activity.csv", || web::to(activity::csv::get)),
+    get(Reader, "/servers/{id}/activity", || web::to(activity::server)),
 
     // Fixed paths below /servers/ come before these patterns.
     get(Reader, "/servers/{id}", || web::to(overview::get)),

@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn promises_stand_against_the_limit_not_the_capacity() {
-        let promised = Promise { servers: 3, vcores: 6, memory_bytes: 30 << 30, storage_bytes: 64 << 30 };
+        let promised =
+            Promise { servers: 3, vcores: 6, memory_bytes: 30 << 30, storage_bytes: 64 << 30 };
         let rows = resources(&promised, Some(&facts()), &Overcommit::default());
         assert_eq!((rows[0].limit.as_str(), rows[0].percent), ("8", Some(75)));
         assert_eq!((rows[1].promised.as_str(), rows[1].is_over), ("30 GiB", true));

@@ -55,8 +55,12 @@ mod tests {
     #[test]
     fn a_gateway_says_whether_it_knows_the_newest_rules() {
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
-        let seen = GatewaySeen { id: "a".into(), seen_at: now, generation: 11, notes: String::new() };
-        assert_eq!((row(&seen, 11, now).chip.text, row(&seen, 12, now).chip.text), ("Works", "Catching up"));
+        let seen =
+            GatewaySeen { id: "a".into(), seen_at: now, generation: 11, notes: String::new() };
+        assert_eq!(
+            (row(&seen, 11, now).chip.text, row(&seen, 12, now).chip.text),
+            ("Works", "Catching up")
+        );
         assert_eq!(row(&seen, 12, now).generation, "11 of 12");
         assert_eq!(row(&seen, 11, now + Duration::minutes(2)).chip.text, "Silent");
         let noted = GatewaySeen { notes: "port 5432 is taken".into(), ..seen };

@@ -36,7 +36,14 @@ pub fn row(orphan: &Orphan, address: &str) -> OrphanRow {
         ),
     };
     let server = if orphan.server.is_empty() { "not named".into() } else { orphan.server.clone() };
-    OrphanRow { kind: orphan.kind.clone(), name: orphan.name.clone(), server, look, remove, warning }
+    OrphanRow {
+        kind: orphan.kind.clone(),
+        name: orphan.name.clone(),
+        server,
+        look,
+        remove,
+        warning,
+    }
 }
 
 /// The client, told which engine where it is not the usual one of the machine.
@@ -62,7 +69,11 @@ mod tests {
 
     #[test]
     fn commands_are_ready_to_paste_and_cannot_be_poisoned() {
-        let orphan = |kind: &str, name: &str| Orphan { kind: kind.into(), name: name.into(), server: "shop".into() };
+        let orphan = |kind: &str, name: &str| Orphan {
+            kind: kind.into(),
+            name: name.into(),
+            server: "shop".into(),
+        };
         let volume = row(&orphan("volume", "pgflex-1-data"), "unix:///var/run/docker.sock");
         assert_eq!(volume.remove, "docker volume rm pgflex-1-data");
         assert!(volume.warning.contains("cannot be undone"));

@@ -44,7 +44,8 @@ fn about(region: &Region, seen: &Seen) -> Vec<String> {
     let mut zones_of: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut said = vec![];
     for zone in &region.zones {
-        let here: Vec<_> = seen.loads.iter().filter(|load| load.host.serves(&region.key, zone)).collect();
+        let here: Vec<_> =
+            seen.loads.iter().filter(|load| load.host.serves(&region.key, zone)).collect();
         if here.is_empty() {
             said.push(format!("zone {zone} has no host; no server can be created there."));
         }
@@ -90,7 +91,10 @@ mod tests {
     use std::collections::HashMap;
 
     fn load(name: &str, places: &[(&str, &str)]) -> HostLoad {
-        let place = |(region, zone): &(&str, &str)| Place { region: (*region).into(), zone: (*zone).into() };
+        let place = |(region, zone): &(&str, &str)| Place {
+            region: (*region).into(),
+            zone: (*zone).into(),
+        };
         let host = Host {
             id: new_id(HostId::parse),
             name: name.into(),
@@ -114,8 +118,13 @@ mod tests {
     #[test]
     fn shared_and_empty_zones_are_named() {
         let regions = &default_regions()[..1];
-        let hosts = vec![load("a", &[("westeurope", "1"), ("westeurope", "2")]), load("b", &[("uksouth", "1")])];
-        let ZoneTruth::Several(said) = truth(regions, &seen(hosts)) else { panic!("several engines") };
+        let hosts = vec![
+            load("a", &[("westeurope", "1"), ("westeurope", "2")]),
+            load("b", &[("uksouth", "1")]),
+        ];
+        let ZoneTruth::Several(said) = truth(regions, &seen(hosts)) else {
+            panic!("several engines")
+        };
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].contains("zone 3 has no host"), "{said:?}");
         assert!(said[1].contains("zones 1, 2 share the Docker Engine of host a"), "{said:?}");
