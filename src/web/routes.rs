@@ -8,6 +8,7 @@ use crate::web::handlers::health;
 use crate::web::handlers::servers::{
     connect, delete, networking, networking_everyone, overview, restart,
 };
+use crate::web::handlers::{activity, hosts, operation_events, operations};
 use crate::web::handlers::{hosts, operation_events, operations};
 use crate::web::handlers::servers::{create, list, review};
 use actix_web::http::Method;
@@ -68,6 +69,9 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/create/estimate", || web::to(create::estimate)),
     get(Contributor, "/servers/create/review", || web::to(review::get)),
     post(Contributor, "/servers/create/review", || web::to(review::post)),
+    get(Reader, "/activity", || web::to(activity::get)),
+    get(Reader, "/activity.csv", || web::to(activity::csv::get)),
+    get(Reader, "/servers/{id}/activity", || web::to(activity::server)),
 
     // Fixed paths below /servers/ come before these patterns.
     get(Reader, "/servers/{id}", || web::to(overview::get)),
