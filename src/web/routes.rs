@@ -39,8 +39,7 @@ const fn post(access: Access, pattern: &'static str, handler: fn() -> Route) -> 
     RouteInfo { method: Method::POST, pattern, access, handler }
 }
 
-use Access::{Anonymous, Contributor, Reader};
-use Access::{Anonymous, Owner, Reader};
+use Access::{Anonymous, Contributor, Owner, Reader};
 
 /// The table. Order matters only between a fixed path and a pattern that also fits it: fixed first.
 #[rustfmt::skip]
