@@ -20,6 +20,15 @@ impl Asset {
             .take(6)
             .map(|byte| format!("{byte:02x}"))
             .collect();
+    body: Vec<u8>,
+}
+
+impl Asset {
+    /// `parts` are put one behind the other.
+    fn new(stem: &str, extension: &str, content_type: &'static str, parts: &[&str]) -> Self {
+        let body = parts.concat().into_bytes();
+        let hash: String =
+            Sha256::digest(&body).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         Self { name: format!("{stem}-{hash}.{extension}"), content_type, body }
     }
 
@@ -41,6 +50,20 @@ static JS: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("app", "js", "text/javascript; charset=utf-8", SCRIPTS));
 static ICON: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("icon", "svg", "image/svg+xml", include_str!("../../static/icon.svg"))
+static CSS: LazyLock<Asset> = LazyLock::new(|| {
+    let parts = [include_str!("../../static/app.css"), include_str!("../../static/css/server.css")];
+    Asset::new("app", "css", "text/css; charset=utf-8", &parts)
+});
+static JS: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new(
+        "app",
+        "js",
+        "text/javascript; charset=utf-8",
+        &[include_str!("../../static/app.js")],
+    )
+});
+static ICON: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("icon", "svg", "image/svg+xml", &[include_str!("../../static/icon.svg")])
 });
 
 /// URL of the style sheet.
@@ -65,5 +88,5 @@ pub async fn get(file: web::Path<String>) -> PageResult {
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, asset.content_type))
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
-        .body(asset.body))
+        .body(asset.body.as_slice()))
 }

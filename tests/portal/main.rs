@@ -9,5 +9,8 @@
 
 mod account;
 mod helpers;
+mod networking;
 mod safety;
+mod server_pages;
+mod server_seed;
 mod sign_in;
