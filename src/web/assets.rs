@@ -10,16 +10,6 @@ use std::sync::LazyLock;
 struct Asset {
     name: String,
     content_type: &'static str,
-    body: &'static str,
-}
-
-impl Asset {
-    fn new(stem: &str, extension: &str, content_type: &'static str, body: &'static str) -> Self {
-        let hash: String = Sha256::digest(body.as_bytes())
-            .iter()
-            .take(6)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
     body: Vec<u8>,
 }
 
@@ -38,29 +28,19 @@ impl Asset {
 }
 
 /// The style sheet: the common one first, then one for each area that has its own.
-const STYLES: &str =
-    concat!(include_str!("../../static/app.css"), include_str!("../../static/css/operations.css"));
-/// The script: helpers first, as functions of the one module.
-const SCRIPTS: &str =
-    concat!(include_str!("../../static/js/morph.js"), include_str!("../../static/app.js"));
-
-static CSS: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("app", "css", "text/css; charset=utf-8", STYLES));
-static JS: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("app", "js", "text/javascript; charset=utf-8", SCRIPTS));
-static ICON: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("icon", "svg", "image/svg+xml", include_str!("../../static/icon.svg"))
 static CSS: LazyLock<Asset> = LazyLock::new(|| {
-    let parts = [include_str!("../../static/app.css"), include_str!("../../static/css/server.css")];
+    let parts = [
+        include_str!("../../static/app.css"),
+        include_str!("../../static/css/create.css"),
+        include_str!("../../static/css/operations.css"),
+        include_str!("../../static/css/server.css"),
+    ];
     Asset::new("app", "css", "text/css; charset=utf-8", &parts)
 });
+/// The script: helpers first, as functions of the one module.
 static JS: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new(
-        "app",
-        "js",
-        "text/javascript; charset=utf-8",
-        &[include_str!("../../static/app.js")],
-    )
+    let parts = [include_str!("../../static/js/morph.js"), include_str!("../../static/app.js")];
+    Asset::new("app", "js", "text/javascript; charset=utf-8", &parts)
 });
 static ICON: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("icon", "svg", "image/svg+xml", &[include_str!("../../static/icon.svg")])
