@@ -25,9 +25,12 @@ impl Asset {
     }
 }
 
-static CSS: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("app", "css", "text/css; charset=utf-8", include_bytes!("../../static/app.css"))
-});
+/// The style sheet of every page, then those of areas.
+const CSS_TEXT: &str =
+    concat!(include_str!("../../static/app.css"), include_str!("../../static/css/create.css"));
+
+static CSS: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("app", "css", "text/css; charset=utf-8", CSS_TEXT.as_bytes()));
 static JS: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("app", "js", "text/javascript; charset=utf-8", include_bytes!("../../static/app.js"))
 });
