@@ -8,6 +8,7 @@
 )]
 
 mod account;
+mod create;
 mod helpers;
 mod networking;
 mod safety;

@@ -222,7 +222,7 @@ fn figures(sku: &Sku, storage: &StorageSize, world: &World) -> Figures {
         storage_label: format!("Storage, {}", storage.label()),
         storage: prices.text(estimate.storage),
         total: per_month(&prices.text(estimate.total())),
-        iops: format!("up to {}, limited by {limit}", thousands(effective)),
+        iops: format!("Up to {} IOPS, limited by {limit}.", thousands(effective)),
     }
 }
 
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(figures.compute, prices.text(prices.compute_month(sku)));
         assert_eq!(figures.storage, prices.text(prices.storage_month(size)));
         assert_eq!(figures.total, "€ 14.47 / month");
-        assert_eq!(figures.iops, "up to 640, limited by the size");
+        assert_eq!(figures.iops, "Up to 640 IOPS, limited by the size.");
         assert_eq!(
             (estimate.name, estimate.endpoint.as_str()),
             (NameState::Free, "shop.pgflex.localhost")
@@ -278,6 +278,7 @@ mod tests {
             anchor: anchor.into(),
             text: "No.".into(),
             field,
+            line: String::new(),
         };
         let problems = vec![
             problem(Tab::Basics, "name", Some("name")),
