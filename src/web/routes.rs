@@ -9,7 +9,6 @@ use crate::web::handlers::servers::{
     connect, delete, networking, networking_everyone, overview, restart,
 };
 use crate::web::handlers::{activity, hosts, operation_events, operations};
-use crate::web::handlers::{hosts, operation_events, operations};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};

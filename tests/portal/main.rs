@@ -8,6 +8,9 @@
 )]
 
 mod account;
+mod activity;
 mod helpers;
+mod hosts;
+mod operations;
 mod safety;
 mod sign_in;
