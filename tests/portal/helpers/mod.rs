@@ -5,7 +5,7 @@ mod app;
 mod browser;
 
 pub use app::{TestApp, each_database, each_database_with};
-pub use browser::Browser;
+pub use browser::{Answer, Browser};
 
 /// A password that passes the rules.
 pub const PASSWORD: &str = "correct horse battery";

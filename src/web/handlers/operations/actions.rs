@@ -3,15 +3,16 @@
 
 use super::facts;
 use super::view::headline;
-use crate::domain::ids::{OperationId, UserId};
+use crate::domain::ids::OperationId;
 use crate::domain::operation::{Operation, OperationKind, OperationStatus};
 use crate::domain::refusal::Refusal;
 use crate::domain::server::network_name;
 use crate::operations::kinds;
-use crate::operations::submit::{Door, SubmitError};
+use crate::operations::submit::SubmitError;
 use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
 use crate::web::form::Posted;
+use crate::web::handlers::servers::nav::{door, submission_key};
 use crate::web::page::{self, Layout, Nav};
 use crate::web::paths;
 use crate::web::state::AppState;
@@ -38,21 +39,11 @@ impl AbandonPage {
     }
 }
 
-fn door(state: &AppState) -> Door<'_> {
-    Door { store: &state.store, clock: state.clock.as_ref(), poke: &state.poke }
-}
-
-/// The stored key of a form: bound to its user, so that keys of different people never meet.
-pub fn submit_key(user: &UserId, typed: &str) -> Option<String> {
-    // Ids have the form of a UUID, as the key must.
-    crate::domain::ids::DraftId::parse(typed).map(|key| format!("{user}:{key}"))
-}
-
 /// `POST /operations/{id}/retry`
 pub async fn retry(who: Signed<Contributor>, id: web::Path<String>, posted: Posted) -> PageResult {
     let operation = facts::find(&who.state.store, &id).await?;
-    let key = submit_key(&who.user.id, posted.text("idempotency_key"));
-    match door(&who.state).retry(&operation, &who.actor(), key.as_deref()).await {
+    let key = submission_key(&who, &posted)?;
+    match door(&who.state).retry(&operation, &who.actor(), Some(&key)).await {
         Ok(next) => page::see(&paths::operation(&next)),
         Err(error) => refused(&who, &operation, error),
     }
@@ -144,18 +135,4 @@ async fn what_may_be_left(
         left.push(("Network", network_name(&operation.server_id), host));
     }
     Ok(left)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_a_uuid_and_belongs_to_its_user() {
-        let user = UserId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
-        assert_eq!(submit_key(&user, "x"), None);
-        assert_eq!(submit_key(&user, ""), None);
-        let key = submit_key(&user, "01890a5d-ac96-774b-bcce-b302099a8058").unwrap();
-        assert!(key.starts_with(user.as_str()));
-    }
 }
