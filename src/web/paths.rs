@@ -40,6 +40,30 @@ pub fn server_rule(id: &ServerId, rule: &RuleId) -> String {
     format!("/servers/{id}/networking/{rule}")
 }
 
+pub fn server_rule_delete(id: &ServerId, rule: &RuleId) -> String {
+    format!("/servers/{id}/networking/{rule}/delete")
+}
+
+/// Adds a rule for the address that asks.
+pub fn server_rule_mine(id: &ServerId) -> String {
+    format!("/servers/{id}/networking/mine")
+}
+
+/// The page that asks before a server is opened to every address.
+pub fn server_rule_everyone(id: &ServerId) -> String {
+    format!("/servers/{id}/networking/everyone")
+}
+
+/// Whether the gateways have the rules: a part of the networking page.
+pub fn server_networking_effect(id: &ServerId) -> String {
+    format!("/servers/{id}/networking/effect")
+}
+
+/// The live part of the overview; it leads to the whole page when `seen` is no longer so.
+pub fn server_fragment(id: &ServerId, seen: &str) -> String {
+    format!("/servers/{id}/fragment?seen={}", encoded(seen))
+}
+
 pub fn server_activity(id: &ServerId) -> String {
     format!("/servers/{id}/activity")
 }
@@ -72,12 +96,24 @@ pub fn operation_cancel(id: &OperationId) -> String {
     format!("/operations/{id}/cancel")
 }
 
+pub fn operation_fragment(id: &OperationId) -> String {
+    format!("/operations/{id}/fragment")
+}
+
+pub fn operation_abandon(id: &OperationId) -> String {
+    format!("/operations/{id}/abandon")
+}
+
 pub fn hosts() -> String {
     "/hosts".into()
 }
 
 pub fn activity() -> String {
     "/activity".into()
+}
+
+pub fn activity_csv() -> String {
+    "/activity.csv".into()
 }
 
 pub fn ca_pem() -> String {

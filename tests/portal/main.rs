@@ -10,5 +10,8 @@
 mod account;
 mod create;
 mod helpers;
+mod networking;
 mod safety;
+mod server_pages;
+mod server_seed;
 mod sign_in;
