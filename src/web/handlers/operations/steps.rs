@@ -45,7 +45,7 @@ fn view(operation: &Operation, step: &StepRecord, usual: &Usual, now: DateTime<U
         chip: chip(operation.status, step.status, has_failed),
         title: step.title.clone(),
         started: step.started_at.map(Stamp),
-        took: took(step, now).map(duration_text).unwrap_or_default(),
+        took: took(step, now).map(short_text).unwrap_or_default(),
         usual: usual_text(usual.get(&step.name).copied()),
         note: note(operation, step, has_failed),
         attempts: step.attempts,
@@ -100,9 +100,14 @@ fn took(step: &StepRecord, now: DateTime<Utc>) -> Option<Duration> {
 
 fn usual_text(seconds: Option<f64>) -> String {
     match seconds {
-        Some(seconds) => format!("usually {}", duration_text(length(seconds))),
+        Some(seconds) => format!("usually {}", short_text(length(seconds))),
         None => "not measured yet".into(),
     }
+}
+
+/// Steps are often too short for the figure that pages show.
+fn short_text(length: Duration) -> String {
+    if length < Duration::milliseconds(100) { "under 0.1 s".into() } else { duration_text(length) }
 }
 
 fn length(seconds: f64) -> Duration {
