@@ -5,6 +5,7 @@
 //   data-live-poll="URL" data-seconds block replaced by fetching
 //   data-estimate-url="URL"           on a form: posts it after a change and replaces each [data-part] that was not changed
 //   data-tabs / data-panel="id"       wizard tabs: buttons show one panel at a time
+//   data-address="URL"                the address of an answer to a post: going back or reloading asks there
 //   data-confirm-name="shop"          on an input: its form's [data-confirmed] button opens when it matches
 
 const policy = window.trustedTypes
@@ -252,6 +253,9 @@ document.querySelectorAll("form[data-estimate-url]").forEach(estimate);
 document.querySelectorAll("[data-tabs]").forEach(tabs);
 document.querySelectorAll("[data-confirm-name]").forEach(confirmName);
 document.querySelectorAll(".log[data-follow]").forEach(follow);
+
+const answered = document.querySelector("[data-address]");
+if (answered) history.replaceState(null, "", answered.dataset.address);
 
 // A form is sent once; the button says that it is on its way.
 document.addEventListener("submit", (event) => {
