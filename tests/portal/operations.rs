@@ -350,7 +350,8 @@ async fn a_stream_ends_with_its_session() {
             olga.press("/sign-out", &[]).await
         };
         let (stream, _) = futures_util::future::join(watch, leave).await;
-        assert!(stream.body.ends_with("event: done\ndata: /sign-in\n\n"), "{}", stream.body);
+        let end = format!("event: done\ndata: /sign-in?return_to=/operations/{id}\n\n");
+        assert!(stream.body.ends_with(&end), "{}", stream.body);
     })
     .await;
 }
