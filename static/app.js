@@ -3,7 +3,7 @@
 //   data-copy                         on a button: copies the .copy-text beside it
 //   data-live="URL" (+ id)            block replaced when the server-sent events of URL say so; falls back to fetching
 //   data-live-poll="URL" data-seconds block replaced by fetching
-//   data-estimate-url="URL"           on a form: posts it after a change and replaces #estimate
+//   data-estimate-url="URL"           on a form: posts it after a change and replaces each [data-part] that was not changed
 //   data-tabs / data-panel="id"       wizard tabs: buttons show one panel at a time
 //   data-confirm-name="shop"          on an input: its form's [data-confirmed] button opens when it matches
 
@@ -150,8 +150,7 @@ function watch(root) {
 function estimate(form) {
   let timer;
   let running;
-  const ask = async () => {
-    running?.abort();
+  const ask = async (changed) => {
     running = new AbortController();
     const body = new FormData(form);
     for (const name of [...body.keys()]) if (name.includes("password")) body.delete(name);
@@ -162,14 +161,24 @@ function estimate(form) {
         credentials: "same-origin",
         signal: running.signal,
       });
-      if (answer.ok) show("estimate", await answer.text());
+      if (answer.ok) showParts(await answer.text(), changed);
     } catch { /* a newer change asks again */ }
   };
-  form.addEventListener("input", (event) => {
-    if (event.target.type === "password") return;
+  form.addEventListener("input", ({ target }) => {
+    if (target.type === "password") return;
+    // An older answer must not undo this change.
+    running?.abort();
     clearTimeout(timer);
-    timer = setTimeout(ask, event.target.type === "radio" ? 0 : 250);
+    timer = setTimeout(ask, target.type === "radio" ? 0 : 250, target);
   });
+}
+
+// Every part of the answer but the one that the person is in.
+function showParts(html, changed) {
+  for (const fresh of parse(html).querySelectorAll("[data-part][id]")) {
+    const old = document.getElementById(fresh.id);
+    if (old && !old.contains(changed)) replace(old, document.adoptNode(fresh));
+  }
 }
 
 // ---------- wizard tabs: without script all panels are shown one below the other ----------
@@ -181,9 +190,13 @@ function tabs(list) {
     for (const tab of all) {
       const on = tab === chosen;
       tab.setAttribute("aria-selected", String(on));
+      tab.removeAttribute("aria-current");
       tab.tabIndex = on ? 0 : -1;
       panel(tab).hidden = !on;
     }
+    // The form knows where its person is, for the button that Return presses.
+    const place = chosen.form?.elements.namedItem("tab");
+    if (place) place.value = chosen.value.replace("tab:", "");
     if (focus) chosen.focus();
   };
   list.hidden = false;
@@ -203,7 +216,7 @@ function tabs(list) {
     });
   }
   const bad = all.find((tab) => panel(tab).querySelector(".field-bad"));
-  choose(bad || all.find((tab) => tab.hasAttribute("data-chosen")) || all[0]);
+  choose(all.find((tab) => tab.hasAttribute("data-chosen")) || bad || all[0]);
   for (const next of document.querySelectorAll("[data-next]")) {
     next.hidden = false;
     next.addEventListener("click", () => {

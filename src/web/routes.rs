@@ -8,6 +8,7 @@ use crate::web::handlers::health;
 use crate::web::handlers::servers::{
     connect, delete, networking, networking_everyone, overview, restart,
 };
+use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{activity, hosts, operation_events, operations};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
@@ -60,6 +61,13 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::ask_abandon)),
     post(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::abandon)),
     get(Reader, "/hosts", || web::to(hosts::get)),
+    // Servers: the list, create and review.
+    get(Reader, "/servers", || web::to(list::get)),
+    get(Contributor, "/servers/create", || web::to(create::get)),
+    post(Contributor, "/servers/create", || web::to(create::post)),
+    post(Contributor, "/servers/create/estimate", || web::to(create::estimate)),
+    get(Contributor, "/servers/create/review", || web::to(review::get)),
+    post(Contributor, "/servers/create/review", || web::to(review::post)),
     get(Reader, "/activity", || web::to(activity::get)),
     get(Reader, "/activity.csv", || web::to(activity::csv::get)),
     get(Reader, "/servers/{id}/activity", || web::to(activity::server)),

@@ -6,6 +6,7 @@
 
 mod admin;
 mod engine;
+mod gateway;
 mod kills;
 mod portal;
 mod support;
