@@ -73,10 +73,13 @@ function announce(text) {
 // What a reader hears is one sentence, and only when it changed.
 function replace(old, fresh) {
   const said = old.dataset.announce;
+  const hadFocus = old.contains(document.activeElement);
   const logs = [...old.querySelectorAll(".log[data-follow]")].filter(
     (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 24);
   enhance(fresh);
   const now = morph(old, fresh);
+  // A button that is gone must not take the keyboard's place with it.
+  if (hadFocus && !now.contains(document.activeElement)) now.querySelector("[data-refocus]")?.focus();
   for (const log of logs) log.scrollTop = log.scrollHeight;
   for (const log of now.querySelectorAll(".log[data-follow]:not([data-followed])")) follow(log);
   if (now.dataset.announce && now.dataset.announce !== said) announce(now.dataset.announce);
