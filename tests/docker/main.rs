@@ -5,5 +5,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod admin;
+mod connect_strings;
 mod engine;
 mod support;
