@@ -123,7 +123,9 @@ function poll(id, url, seconds) {
   const ask = async () => {
     const block = document.getElementById(id);
     if (!block || !(block.dataset.live || block.dataset.livePoll)) return;
-    if (document.hidden) { again(); return; }
+    const selection = getSelection();
+    const isRead = !selection.isCollapsed && block.contains(selection.anchorNode);
+    if (document.hidden || isRead) { again(); return; }
     try {
       const answer = await fetch(url, { headers: { Accept: "text/html" }, credentials: "same-origin" });
       if (answer.redirected) { location.reload(); return; }
