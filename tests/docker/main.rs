@@ -5,7 +5,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod admin;
+mod browser;
 mod engine;
 mod kills;
 mod portal;
+mod story;
+mod story_plain;
+mod story_terminal;
 mod support;
