@@ -38,12 +38,6 @@ static CSS: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("app", "css", "text/css; charset=utf-8", &parts)
 });
 /// The script: helpers first, as functions of the one module.
-/// The style sheet of every page, then those of areas.
-const CSS_TEXT: &str =
-    concat!(include_str!("../../static/app.css"), include_str!("../../static/css/create.css"));
-
-static CSS: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("app", "css", "text/css; charset=utf-8", CSS_TEXT.as_bytes()));
 static JS: LazyLock<Asset> = LazyLock::new(|| {
     let parts = [include_str!("../../static/js/morph.js"), include_str!("../../static/app.js")];
     Asset::new("app", "js", "text/javascript; charset=utf-8", &parts)
