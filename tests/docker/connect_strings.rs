@@ -96,7 +96,7 @@ impl Clients {
 
     pub async fn uri(&self) -> Outcome {
         let output = self.run("psql", [&self.strings.uri], &self.work, &psql_input()).await?;
-        answered(output)
+        answered(&output)
     }
 
     pub async fn environment(&self) -> Outcome {
@@ -217,7 +217,7 @@ impl Clients {
             return Err(Problem::Failed(format!("as printed it said {output:?}")));
         }
         assert!(program.contains(PRINTED));
-        answered(self.cook(recipe, &program.replace(PRINTED, ASKED)).await?)
+        answered(&self.cook(recipe, &program.replace(PRINTED, ASKED)).await?)
     }
 
     async fn cook(&self, recipe: &Recipe, program: &str) -> Result<String, Problem> {
@@ -271,7 +271,7 @@ fn psql_input() -> String {
     format!("\\set ON_ERROR_STOP on\n\\pset format unaligned\n{ASKED};\n")
 }
 
-fn answered(output: String) -> Outcome {
+fn answered(output: &str) -> Outcome {
     if output.contains(ANSWER) {
         return Ok(());
     }
