@@ -15,10 +15,13 @@ use pgflex::domain::version::Major;
 use pgflex::engine::docker::DockerEngine;
 use pgflex::operations::submit::{Door, NewServer};
 use pgflex::secrets::{Secret, scram_verifier};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -36,7 +39,7 @@ pub struct Portal {
     child: Option<Child>,
     /// A gateway of its own process, when one was started.
     gateway: Option<Child>,
-    lines: Option<Receiver<String>>,
+    lines: Option<Mutex<Receiver<String>>>,
 }
 
 #[derive(Parser)]
@@ -94,7 +97,7 @@ impl Portal {
             }
         });
         self.child = Some(child);
-        self.lines = Some(lines);
+        self.lines = Some(Mutex::new(lines));
     }
 
     /// Starts a process that is nothing but a gateway.
@@ -143,7 +146,7 @@ impl Portal {
 
     /// The next printed line that has `text` in it.
     pub fn wait_line(&self, text: &str) -> String {
-        let lines = self.lines.as_ref().expect("the portal runs");
+        let lines = self.lines.as_ref().expect("the portal runs").lock().unwrap();
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -209,6 +212,24 @@ impl Portal {
         }
     }
 
+    /// Lets ten minutes pass since everybody typed a password: what asks for a fresh one asks.
+    pub async fn age_passwords(&self) {
+        let options = SqliteConnectOptions::new().filename(self.folder.join("pgflex.db"));
+        let mut database = options.connect().await.unwrap();
+        let rows: Vec<(String, String)> = sqlx::query_as("SELECT key_hash, state FROM sessions")
+            .fetch_all(&mut database)
+            .await
+            .unwrap();
+        for (key, state) in rows {
+            sqlx::query("UPDATE sessions SET state = $1 WHERE key_hash = $2")
+                .bind(with_older_password(&state))
+                .bind(key)
+                .execute(&mut database)
+                .await
+                .unwrap();
+        }
+    }
+
     pub fn engine(&self) -> DockerEngine {
         DockerEngine::connect(&socket(), &self.app.install_id).unwrap()
     }
@@ -255,6 +276,16 @@ impl Drop for Portal {
         self.kill();
         self.kill_gateway();
     }
+}
+
+/// The number after `password_at`, ten minutes less, whatever quotes stand around the name.
+fn with_older_password(state: &str) -> String {
+    let Some(at) = state.find("password_at") else { return state.to_owned() };
+    let begin = at + state[at..].find(|c: char| c.is_ascii_digit()).unwrap();
+    let length = state[begin..].find(|c: char| !c.is_ascii_digit()).unwrap();
+    let micros: i64 = state[begin..begin + length].parse().unwrap();
+    let older = micros - 600_000_000;
+    format!("{}{older}{}", &state[..begin], &state[begin + length..])
 }
 
 fn arguments(

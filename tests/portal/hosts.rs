@@ -56,7 +56,16 @@ async fn a_host_shows_what_it_has_promises_and_runs() {
         assert!(!body.contains("Orphans"));
         app.wind(Duration::minutes(2));
         let later = olga.get("/hosts").await.body;
-        assert_says(&later, &["Not looked at lately", "class=\"stale\"", "Silent", "2 min ago"]);
+        assert_says(
+            &later,
+            &[
+                "Not looked at lately",
+                "seen last: Answers queries",
+                "class=\"stale\"",
+                "Silent",
+                "2 min ago",
+            ],
+        );
     })
     .await;
 }

@@ -119,7 +119,7 @@ impl Feed {
                 self.checked = Instant::now();
                 if !self.is_signed_in().await {
                     self.phase = Phase::Over;
-                    return Some(event("done", &paths::sign_in()));
+                    return Some(event("done", &paths::sign_in_then(&paths::operation(&self.id))));
                 }
                 return Some(": alive\n\n".into());
             }

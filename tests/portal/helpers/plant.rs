@@ -104,11 +104,6 @@ impl Plant {
         self.work(self.runner().with_hook(hook), id).await
     }
 
-    /// Lets the runner work up to its next pause.
-    pub async fn tick(&self) {
-        self.runner().tick().await.unwrap();
-    }
-
     fn runner(&self) -> Runner {
         Runner::new(self.services.clone(), format!("test/{}", new_uuid()))
     }
