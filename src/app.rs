@@ -73,6 +73,8 @@ impl App {
         let mut tasks = tokio::task::JoinSet::new();
         if self.config.has(Role::Runner) {
             let runner = Runner::new(services.clone(), owner::this_process());
+            #[cfg(feature = "test-util")]
+            let runner = stop_where_told(runner, self.config.args.test_stop_at.clone());
             tasks.spawn(runner.run(stopped.clone()));
         }
         if self.config.has(Role::Monitor) {
@@ -188,7 +190,14 @@ impl App {
             .iter()
             .map(|host| (host.name.clone(), host.address.clone(), host.places.clone()))
             .collect();
-        let hosts = self.store.register_hosts(self.clock.now(), &wanted).await?;
+        // Only a process that drives engines says which there are: one that serves pages or clients may
+        // run elsewhere, without the file that names them.
+        let drives = self.config.has(Role::Runner) || self.config.has(Role::Monitor);
+        let hosts = if drives {
+            self.store.register_hosts(self.clock.now(), &wanted).await?
+        } else {
+            self.store.hosts().await?
+        };
         let mut engines: HashMap<HostId, Arc<dyn Engine>> = HashMap::new();
         for host in hosts.iter().filter(|host| wanted.iter().any(|(name, ..)| *name == host.name)) {
             let engine = DockerEngine::connect(&host.address, self.install_id.clone())
@@ -283,6 +292,21 @@ async fn open_authority(
         .open(ROOT_KEY, &STANDARD.decode(sealed)?)
         .context("the master key does not belong to this metadata database")?;
     Ok(Authority::from_pem(certificate, Secret::new(String::from_utf8(key.to_vec())?)))
+}
+
+/// For tests with real kills: prints that the moment has come, then never goes on.
+#[cfg(feature = "test-util")]
+fn stop_where_told(runner: Runner, at: Option<String>) -> Runner {
+    use crate::operations::runner::{Interference, Moment};
+    let Some(at) = at else { return runner };
+    runner.with_hook(Arc::new(move |moment: Moment<'_>| {
+        let here = format!("{}:{:?}", moment.step, moment.point).to_lowercase();
+        if here == at && !moment.undoing {
+            println!("stopped at {at}");
+            std::thread::sleep(std::time::Duration::from_secs(3600));
+        }
+        Interference::None
+    }))
 }
 
 async fn wait(mut stopped: watch::Receiver<bool>) {

@@ -60,6 +60,10 @@ pub struct ServeArgs {
     /// Marks everything made on engines as made by a test, for the clean-up.
     #[arg(long, env = "PGFLEX_TEST", hide = true)]
     pub test: bool,
+    /// Says so and stands still at a moment of a step, such as `create_volume:acted`, until it is killed.
+    #[cfg(feature = "test-util")]
+    #[arg(long, hide = true)]
+    pub test_stop_at: Option<String>,
 }
 
 /// A part of the work that a process can take.
@@ -135,7 +139,7 @@ impl Config {
         Self {
             hosts: if file.hosts.is_empty() { vec![local()] } else { file.hosts },
             regions: if file.regions.is_empty() { default_regions() } else { file.regions },
-            prices: file.prices.unwrap_or_default(),
+            prices: file.prices.map_or_else(PriceList::default, PriceList::of_operator),
             overcommit: file.overcommit,
             args,
         }

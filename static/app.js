@@ -3,8 +3,9 @@
 //   data-copy                         on a button: copies the .copy-text beside it
 //   data-live="URL" (+ id)            block replaced when the server-sent events of URL say so; falls back to fetching
 //   data-live-poll="URL" data-seconds block replaced by fetching
-//   data-estimate-url="URL"           on a form: posts it after a change and replaces #estimate
+//   data-estimate-url="URL"           on a form: posts it after a change and replaces each [data-part] that was not changed
 //   data-tabs / data-panel="id"       wizard tabs: buttons show one panel at a time
+//   data-address="URL"                the address of an answer to a post: going back or reloading asks there
 //   data-confirm-name="shop"          on an input: its form's [data-confirmed] button opens when it matches
 
 const policy = window.trustedTypes
@@ -68,23 +69,26 @@ function announce(text) {
 
 // ---------- live parts ----------
 
-// Puts the new block in the place of the old one, keeping focus, scroll and open details.
+// Brings the block to its new form in place, so that focus, selection, scroll and open details stay.
+// What a reader hears is one sentence, and only when it changed.
 function replace(old, fresh) {
-  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
-  const open = [...old.querySelectorAll("details[open][id]")].map((details) => details.id);
-  const logs = [...old.querySelectorAll(".log[id]")].map((log) => ({
-    id: log.id,
-    top: log.scrollTop,
-    atEnd: log.scrollHeight - log.scrollTop - log.clientHeight < 24,
-  }));
-  old.replaceWith(fresh);
-  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  for (const { id, top, atEnd } of logs) {
-    const log = document.getElementById(id);
-    if (log) log.scrollTop = atEnd ? log.scrollHeight : top;
-  }
-  if (focused) document.getElementById(focused)?.focus();
+  const said = old.dataset.announce;
+  const hadFocus = old.contains(document.activeElement);
+  const logs = [...old.querySelectorAll(".log[data-follow]")].filter(
+    (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 24);
   enhance(fresh);
+  const now = morph(old, fresh);
+  // A button that is gone must not take the keyboard's place with it.
+  if (hadFocus && !now.contains(document.activeElement)) now.querySelector("[data-refocus]")?.focus();
+  for (const log of logs) log.scrollTop = log.scrollHeight;
+  for (const log of now.querySelectorAll(".log[data-follow]:not([data-followed])")) follow(log);
+  if (now.dataset.announce && now.dataset.announce !== said) announce(now.dataset.announce);
+}
+
+// A log begins at its end.
+function follow(log) {
+  log.dataset.followed = "";
+  log.scrollTop = log.scrollHeight;
 }
 
 function show(id, html) {
@@ -149,8 +153,7 @@ function watch(root) {
 function estimate(form) {
   let timer;
   let running;
-  const ask = async () => {
-    running?.abort();
+  const ask = async (changed) => {
     running = new AbortController();
     const body = new FormData(form);
     for (const name of [...body.keys()]) if (name.includes("password")) body.delete(name);
@@ -161,14 +164,24 @@ function estimate(form) {
         credentials: "same-origin",
         signal: running.signal,
       });
-      if (answer.ok) show("estimate", await answer.text());
+      if (answer.ok) showParts(await answer.text(), changed);
     } catch { /* a newer change asks again */ }
   };
-  form.addEventListener("input", (event) => {
-    if (event.target.type === "password") return;
+  form.addEventListener("input", ({ target }) => {
+    if (target.type === "password") return;
+    // An older answer must not undo this change.
+    running?.abort();
     clearTimeout(timer);
-    timer = setTimeout(ask, event.target.type === "radio" ? 0 : 250);
+    timer = setTimeout(ask, target.type === "radio" ? 0 : 250, target);
   });
+}
+
+// Every part of the answer but the one that the person is in.
+function showParts(html, changed) {
+  for (const fresh of parse(html).querySelectorAll("[data-part][id]")) {
+    const old = document.getElementById(fresh.id);
+    if (old && !old.contains(changed)) replace(old, document.adoptNode(fresh));
+  }
 }
 
 // ---------- wizard tabs: without script all panels are shown one below the other ----------
@@ -180,9 +193,13 @@ function tabs(list) {
     for (const tab of all) {
       const on = tab === chosen;
       tab.setAttribute("aria-selected", String(on));
+      tab.removeAttribute("aria-current");
       tab.tabIndex = on ? 0 : -1;
       panel(tab).hidden = !on;
     }
+    // The form knows where its person is, for the button that Return presses.
+    const place = chosen.form?.elements.namedItem("tab");
+    if (place) place.value = chosen.value.replace("tab:", "");
     if (focus) chosen.focus();
   };
   list.hidden = false;
@@ -202,7 +219,7 @@ function tabs(list) {
     });
   }
   const bad = all.find((tab) => panel(tab).querySelector(".field-bad"));
-  choose(bad || all.find((tab) => tab.hasAttribute("data-chosen")) || all[0]);
+  choose(all.find((tab) => tab.hasAttribute("data-chosen")) || bad || all[0]);
   for (const next of document.querySelectorAll("[data-next]")) {
     next.hidden = false;
     next.addEventListener("click", () => {
@@ -240,6 +257,10 @@ enhance(document);
 document.querySelectorAll("form[data-estimate-url]").forEach(estimate);
 document.querySelectorAll("[data-tabs]").forEach(tabs);
 document.querySelectorAll("[data-confirm-name]").forEach(confirmName);
+document.querySelectorAll(".log[data-follow]").forEach(follow);
+
+const answered = document.querySelector("[data-address]");
+if (answered) history.replaceState(null, "", answered.dataset.address);
 
 // A form is sent once; the button says that it is on its way.
 document.addEventListener("submit", (event) => {

@@ -27,17 +27,20 @@ impl Asset {
     }
 }
 
+/// The style sheet: the common one first, then one for each area that has its own.
 static CSS: LazyLock<Asset> = LazyLock::new(|| {
-    let parts = [include_str!("../../static/app.css"), include_str!("../../static/css/server.css")];
+    let parts = [
+        include_str!("../../static/app.css"),
+        include_str!("../../static/css/create.css"),
+        include_str!("../../static/css/operations.css"),
+        include_str!("../../static/css/server.css"),
+    ];
     Asset::new("app", "css", "text/css; charset=utf-8", &parts)
 });
+/// The script: helpers first, as functions of the one module.
 static JS: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new(
-        "app",
-        "js",
-        "text/javascript; charset=utf-8",
-        &[include_str!("../../static/app.js")],
-    )
+    let parts = [include_str!("../../static/js/morph.js"), include_str!("../../static/app.js")];
+    Asset::new("app", "js", "text/javascript; charset=utf-8", &parts)
 });
 static ICON: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("icon", "svg", "image/svg+xml", &[include_str!("../../static/icon.svg")])

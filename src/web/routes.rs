@@ -8,6 +8,8 @@ use crate::web::handlers::health;
 use crate::web::handlers::servers::{
     connect, delete, networking, networking_everyone, overview, restart,
 };
+use crate::web::handlers::servers::{create, list, review};
+use crate::web::handlers::{activity, hosts, operation_events, operations};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
@@ -49,6 +51,26 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Anonymous, "/ca.pem", || web::to(health::ca_pem)),
     get(Anonymous, "/static/{file}", || web::to(assets::get)),
     get(Anonymous, "/", || web::to(health::home)),
+    // Operations, hosts, activity log.
+    get(Reader, "/operations", || web::to(operations::list::get)),
+    get(Reader, "/operations/{id}", || web::to(operations::show::get)),
+    get(Reader, "/operations/{id}/events", || web::to(operation_events::get)),
+    get(Reader, "/operations/{id}/fragment", || web::to(operations::show::fragment)),
+    post(Contributor, "/operations/{id}/retry", || web::to(operations::actions::retry)),
+    post(Contributor, "/operations/{id}/cancel", || web::to(operations::actions::cancel)),
+    get(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::ask_abandon)),
+    post(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::abandon)),
+    get(Reader, "/hosts", || web::to(hosts::get)),
+    // Servers: the list, create and review.
+    get(Reader, "/servers", || web::to(list::get)),
+    get(Contributor, "/servers/create", || web::to(create::get)),
+    post(Contributor, "/servers/create", || web::to(create::post)),
+    post(Contributor, "/servers/create/estimate", || web::to(create::estimate)),
+    get(Contributor, "/servers/create/review", || web::to(review::get)),
+    post(Contributor, "/servers/create/review", || web::to(review::post)),
+    get(Reader, "/activity", || web::to(activity::get)),
+    get(Reader, "/activity.csv", || web::to(activity::csv::get)),
+    get(Reader, "/servers/{id}/activity", || web::to(activity::server)),
 
     // Fixed paths below /servers/ come before these patterns.
     get(Reader, "/servers/{id}", || web::to(overview::get)),

@@ -39,7 +39,7 @@ pub fn socket() -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests take their switches from the environment")]
-fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
@@ -270,4 +270,13 @@ fn member(server: &Server) -> Member {
         image: String::new(),
         postgres_version: String::new(),
     }
+}
+
+/// Whether the test command made an engine ready; says so when not.
+pub fn has_engine() -> bool {
+    let there = variable("PGFLEX_TEST_ENGINE").is_some();
+    if !there {
+        println!("SKIPPED: PGFLEX_TEST_ENGINE is not set");
+    }
+    there
 }
