@@ -5,6 +5,7 @@
 //   data-live-poll="URL" data-seconds block replaced by fetching
 //   data-estimate-url="URL"           on a form: posts it after a change and replaces each [data-part] that was not changed
 //   data-tabs / data-panel="id"       wizard tabs: buttons show one panel at a time
+//   data-address="URL"                the address of an answer to a post: going back or reloading asks there
 //   data-confirm-name="shop"          on an input: its form's [data-confirmed] button opens when it matches
 
 const policy = window.trustedTypes
@@ -72,10 +73,13 @@ function announce(text) {
 // What a reader hears is one sentence, and only when it changed.
 function replace(old, fresh) {
   const said = old.dataset.announce;
+  const hadFocus = old.contains(document.activeElement);
   const logs = [...old.querySelectorAll(".log[data-follow]")].filter(
     (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 24);
   enhance(fresh);
   const now = morph(old, fresh);
+  // A button that is gone must not take the keyboard's place with it.
+  if (hadFocus && !now.contains(document.activeElement)) now.querySelector("[data-refocus]")?.focus();
   for (const log of logs) log.scrollTop = log.scrollHeight;
   for (const log of now.querySelectorAll(".log[data-follow]:not([data-followed])")) follow(log);
   if (now.dataset.announce && now.dataset.announce !== said) announce(now.dataset.announce);
@@ -119,7 +123,9 @@ function poll(id, url, seconds) {
   const ask = async () => {
     const block = document.getElementById(id);
     if (!block || !(block.dataset.live || block.dataset.livePoll)) return;
-    if (document.hidden) { again(); return; }
+    const selection = getSelection();
+    const isRead = !selection.isCollapsed && block.contains(selection.anchorNode);
+    if (document.hidden || isRead) { again(); return; }
     try {
       const answer = await fetch(url, { headers: { Accept: "text/html" }, credentials: "same-origin" });
       if (answer.redirected) { location.reload(); return; }
@@ -252,6 +258,9 @@ document.querySelectorAll("form[data-estimate-url]").forEach(estimate);
 document.querySelectorAll("[data-tabs]").forEach(tabs);
 document.querySelectorAll("[data-confirm-name]").forEach(confirmName);
 document.querySelectorAll(".log[data-follow]").forEach(follow);
+
+const answered = document.querySelector("[data-address]");
+if (answered) history.replaceState(null, "", answered.dataset.address);
 
 // A form is sent once; the button says that it is on its way.
 document.addEventListener("submit", (event) => {

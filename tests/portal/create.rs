@@ -178,7 +178,7 @@ async fn a_server_is_asked_for_with_everything_that_was_chosen() {
             "shop.pgflex.localhost",
             "West Europe",
             "PostgreSQL 17",
-            "€ 14.47 / month",
+            "€ 14.47",
             "203.0.113.1 to 203.0.113.9",
             "not measured yet",
             "Reserve a place on a host",
@@ -328,7 +328,7 @@ async fn the_buttons_of_the_form_keep_everything() {
                 "basics",
                 "value=\"Standard_D2ds_v5\" data-presets=\"production\" checked",
             ),
-            ("estimate", "basics", "€ 14.47 / month"),
+            ("estimate", "basics", "€ 14.47"),
         ] {
             let answer = form.press(&mut olga, action).await;
             let expected = format!("/servers/create?draft={}&tab={tab}", form.get("draft"));
