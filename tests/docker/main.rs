@@ -5,6 +5,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod admin;
+mod axe;
+mod axe_pages;
+mod axe_world;
 mod browser;
 mod connect_strings;
 mod engine;

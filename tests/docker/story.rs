@@ -295,7 +295,7 @@ impl Story {
 
 /// A refused form is an answer with 4xx, which the browser's log calls an error; it is none.
 fn is_fault(message: &str) -> bool {
-    !message.contains("Failed to load resource: the server responded with a status of 4")
+    message.contains("/static/") || !message.contains("the server responded with a status of 4")
 }
 
 /// Makes the first owner with the printed link.
