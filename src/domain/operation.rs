@@ -112,12 +112,14 @@ impl OperationKind {
             }
         };
         let state = ServerState::shown(settled, None).label();
-        if allowed {
-            Ok(())
-        } else {
-            Err(Refusal::whole(format!(
+        match self {
+            _ if allowed => Ok(()),
+            OperationKind::Create => {
+                Err(Refusal::whole(format!("The server is {state}: it exists already.")))
+            }
+            _ => Err(Refusal::whole(format!(
                 "The server is {state}. This needs a server that is Ready."
-            )))
+            ))),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! operation with its plan, write the activity line. Two submits at once: one wins by the unique index
 //! on (server, lane), the other is told. The same idempotency key gives the same operation.
 
+use super::kinds;
 use super::runner::{new_deadline, plan, settle_server};
 use crate::clock::{Clock, new_id};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
@@ -11,7 +12,7 @@ use crate::domain::ids::{DraftId, OperationId, ServerId};
 use crate::domain::network::FirewallRule;
 use crate::domain::operation::{Operation, OperationKind, OperationStatus};
 use crate::domain::refusal::Refusal;
-use crate::domain::server::ServerSpec;
+use crate::domain::server::{ServerSpec, SettledState};
 use crate::operations::access::{sealed_place, secret};
 use crate::poke::Poke;
 use crate::secrets::{Sealer, Secret};
@@ -236,6 +237,10 @@ impl Door<'_> {
             );
         }
         settle_server(&mut tx, operation, OperationStatus::Failed).await?;
+        if kinds::is_past_return(operation.kind, operation.cursor) {
+            // Half of it is done and stays done: the server is no longer what its state would say.
+            tx.set_settled(&operation.server_id, SettledState::Failed).await?;
+        }
         tx.skip_pending_steps(&operation.id).await?;
         tx.change_operation(
             &operation.id,

@@ -13,7 +13,7 @@ use pgflex::domain::operation::Operation;
 use pgflex::domain::server::ServerSpec;
 use pgflex::domain::version::Major;
 use pgflex::engine::docker::DockerEngine;
-use pgflex::operations::submit::{Door, NewServer};
+use pgflex::operations::submit::{Door, NewServer, SubmitError};
 use pgflex::secrets::{Secret, scram_verifier};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -56,8 +56,12 @@ fn free_port() -> u16 {
 impl Portal {
     /// A portal that is not running yet.
     pub async fn new() -> Self {
-        let folder =
-            std::env::temp_dir().join(format!("pgflex-portal-{}", pgflex::clock::new_uuid()));
+        let name = format!("pgflex-portal-{}", pgflex::clock::new_uuid());
+        Self::in_folder(std::env::temp_dir().join(name)).await
+    }
+
+    /// The same with its data in a folder of the test's choice.
+    pub async fn in_folder(folder: PathBuf) -> Self {
         let web_port = free_port();
         let shared_port = free_port();
         // Ten ports in a row, away from the range the system gives out by itself.
@@ -182,6 +186,10 @@ impl Portal {
 
     /// Asks for a server that clients on this machine may reach.
     pub async fn submit_create(&self, name: &str) -> OperationId {
+        self.try_submit_create(name).await.unwrap()
+    }
+
+    pub async fn try_submit_create(&self, name: &str) -> Result<OperationId, SubmitError> {
         let rules = [FirewallRule {
             id: pgflex::clock::new_id(RuleId::parse),
             name: "here".into(),
@@ -196,7 +204,7 @@ impl Portal {
             ports: self.ports,
             idempotency_key: None,
         };
-        self.door().create(&self.app.sealer, &new, &Actor::system()).await.unwrap()
+        self.door().create(&self.app.sealer, &new, &Actor::system()).await
     }
 
     /// Waits until the operation has ended or needs a person.
@@ -298,10 +306,10 @@ fn arguments(
     let mut all: Vec<String> = ["pgflex", "--data"].map(String::from).to_vec();
     all.push(folder.display().to_string());
     all.extend([format!("--listen=127.0.0.1:{web}"), format!("--gateway-shared-port={shared}")]);
-    all.extend([
-        format!("--gateway-ports={}-{}", ports.0, ports.1),
-        format!("--docker-host={}", socket()),
-    ]);
+    all.push(format!("--gateway-ports={}-{}", ports.0, ports.1));
+    if !extra.iter().any(|argument| argument.starts_with("--docker-host")) {
+        all.push(format!("--docker-host={}", socket()));
+    }
     all.push("--test".into());
     all.extend(extra.iter().map(|argument| (*argument).to_owned()));
     all

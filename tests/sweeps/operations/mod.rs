@@ -287,6 +287,24 @@ async fn an_engine_that_stays_away_parks_the_operation_until_a_person_retries() 
     assert_unwound(&world, &operation, "after the engine is back").await;
 }
 
+/// Given up half way: the server must not look as if nothing had happened.
+#[tokio::test]
+async fn an_abandoned_deletion_leaves_a_failed_server_that_can_be_deleted_again() {
+    let world = world().await;
+    let id = world.submit(OperationKind::Delete).await;
+    let fail = once("remove_volume", Point::Begun, false, Interference::Fail);
+    let parked = world.run_through(fail, &id).await;
+    assert_eq!(parked.status, OperationStatus::NeedsAttention);
+    let actor = pgflex::domain::activity::Actor::system();
+    world.door().abandon(&parked, &actor).await.unwrap();
+    let server = world.services.store.server(&parked.server_id).await.unwrap().unwrap();
+    assert_eq!(server.state(), ServerState::Failed);
+    let again =
+        world.door().submit(OperationKind::Delete, &parked.server_id, &actor, None).await.unwrap();
+    let operation = world.run_to_rest(&world.runner(), &again).await;
+    assert_succeeded(&world, &operation, "deleted after all").await;
+}
+
 /// A failed creation is tried again on the same server and then succeeds.
 #[tokio::test]
 async fn a_failed_creation_can_be_retried() {
