@@ -197,6 +197,7 @@ impl Walk {
     async fn looks(&self, name: &str) {
         let it = &self.browser;
         it.see("pgflex").await;
+        it.dark(false).await;
         self.runs_axe(&format!("{name}, light")).await;
         self.measures(&format!("{name}, wide")).await;
         self.shoots(name, "wide").await;
