@@ -36,7 +36,7 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
                 services
                     .store
                     .observe_host(&host.id, services.clock.now(), &facts, &orphans)
-                    .await?
+                    .await?;
             }
             Err(error) => {
                 silent.insert(host.id.clone());

@@ -41,7 +41,7 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
             Ok(_) => {}
             // Something else is under way; the next tick asks again, thirty days are left.
             Err(SubmitError::Refused(why)) => {
-                tracing::info!(server.id = %server, %why, "a certificate is renewed later")
+                tracing::info!(server.id = %server, %why, "a certificate is renewed later");
             }
             Err(SubmitError::Store(error)) => return Err(error),
         }

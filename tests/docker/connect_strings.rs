@@ -3,13 +3,16 @@
 //! Clients come from where people get them: psql and the JDBC driver from Debian, Python's from PyPI,
 //! Node's from npm, Go's from its module proxy. What this machine lacks is skipped, and said.
 
-use super::support::{Lab, in_lab, majors, timed};
+use super::support::{Lab, endpoint, in_lab, majors, timed};
 use pgflex::certificates::Authority;
 use pgflex::clock::{Clock, SystemClock};
+use pgflex::domain::server::network_name;
 use pgflex::postgres::Postgres;
 use pgflex::postgres::client::TlsPostgres;
 use pgflex::secrets::{Secret, scram_verifier};
-use pgflex::web::handlers::servers::connect_strings::{CA_FILE, ConnectStrings, Target};
+use pgflex::web::handlers::servers::connect_strings::{
+    CA_FILE, ConnectStrings, Target, psql_in_network,
+};
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -91,16 +94,18 @@ impl Clients {
 
     /// The command line, given to a shell as it is, with the query typed in.
     pub async fn psql(&self) -> Outcome {
-        self.shell(&self.strings.psql, &psql_input()).await.and_then(answered)
+        self.shell(&self.strings.psql, &psql_input()).await.and_then(|output| answered(&output))
     }
 
     pub async fn uri(&self) -> Outcome {
         let output = self.run("psql", [&self.strings.uri], &self.work, &psql_input()).await?;
-        answered(output)
+        answered(&output)
     }
 
     pub async fn environment(&self) -> Outcome {
-        self.shell(&self.strings.environment, &psql_input()).await.and_then(answered)
+        self.shell(&self.strings.environment, &psql_input())
+            .await
+            .and_then(|output| answered(&output))
     }
 
     pub async fn psycopg(&self) -> Outcome {
@@ -217,7 +222,7 @@ impl Clients {
             return Err(Problem::Failed(format!("as printed it said {output:?}")));
         }
         assert!(program.contains(PRINTED));
-        answered(self.cook(recipe, &program.replace(PRINTED, ASKED)).await?)
+        answered(&self.cook(recipe, &program.replace(PRINTED, ASKED)).await?)
     }
 
     async fn cook(&self, recipe: &Recipe, program: &str) -> Result<String, Problem> {
@@ -271,7 +276,7 @@ fn psql_input() -> String {
     format!("\\set ON_ERROR_STOP on\n\\pset format unaligned\n{ASKED};\n")
 }
 
-fn answered(output: String) -> Outcome {
+fn answered(output: &str) -> Outcome {
     if output.contains(ANSWER) {
         return Ok(());
     }
@@ -350,6 +355,7 @@ async fn every_printed_string_connects_and_checks_the_server() {
 
             let by_address = lab.clients(port, "127.0.0.1", "postgres", &ca);
             by_address.all().await;
+            inside(&lab, &by_address, target.address).await;
             strangers(&lab, target.address).await;
         })
         .await;
@@ -366,6 +372,24 @@ async fn dump(from: &Clients, copy: &ConnectStrings) {
             assert!(found.contains("42"), "{found}");
         }
         Err(Problem::Skipped(why)) => println!("SKIPPED: pg_dump: {why}"),
+        Err(Problem::Failed(why)) => panic!("{why}"),
+    }
+}
+
+/// The command for a private server; its terminal and its question for the password are the test's.
+async fn inside(lab: &Lab, clients: &Clients, address: SocketAddr) {
+    let target = Target {
+        host: endpoint(&lab.server),
+        hostaddr: Some(address.ip()),
+        port: address.port(),
+        database: "postgres".into(),
+        user: lab.server.spec.admin_login.as_str().into(),
+    };
+    let printed = psql_in_network(&target, &network_name(&lab.server.id), &lab.image);
+    let command = printed.replacen(" -it ", " -i -e PGPASSWORD ", 1);
+    match clients.shell(&command, &psql_input()).await.and_then(|output| answered(&output)) {
+        Ok(()) => {}
+        Err(Problem::Skipped(why)) => println!("SKIPPED: docker run: {why}"),
         Err(Problem::Failed(why)) => panic!("{why}"),
     }
 }

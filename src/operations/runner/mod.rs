@@ -178,7 +178,7 @@ impl Runner {
                 tracing::warn!(operation.id = %lease.operation_id, "the lease was lost; another runner goes on");
             }
             Err(error) => {
-                tracing::error!(operation.id = %lease.operation_id, error = %chain(&error), "an operation stopped; it goes on when its lease ends")
+                tracing::error!(operation.id = %lease.operation_id, error = %chain(&error), "an operation stopped; it goes on when its lease ends");
             }
         }
     }

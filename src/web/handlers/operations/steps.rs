@@ -114,6 +114,8 @@ fn usual_text(operation: &Operation, step: &StepRecord, usual: &Usual) -> String
     }
     match usual.get(&step.name) {
         Some(seconds) => format!("usually {}", duration_text(length(*seconds))),
+        // Where nothing was measured yet, the elapsed time says so once instead of every line.
+        None if usual.is_empty() => String::new(),
         None => "not measured yet".into(),
     }
 }

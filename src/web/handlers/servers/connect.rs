@@ -1,6 +1,6 @@
 //! How to connect to a server: the CA certificate first, then strings and programs that work as printed.
 
-use super::connect_strings::{CA_FILE, ConnectStrings, Target, parse_database};
+use super::connect_strings::{CA_FILE, ConnectStrings, Target, parse_database, psql_in_network};
 use super::nav::{self, Endpoint, Frame, Tab};
 use crate::domain::server::{Member, Server, network_name};
 use crate::web::error::{PageError, PageResult};
@@ -235,13 +235,9 @@ fn inside(
         database: database.to_owned(),
         user: server.spec.admin_login.as_str().to_owned(),
     };
-    let image =
-        if member.image.is_empty() { server.spec.major.image_tag() } else { member.image.clone() };
-    Some(format!(
-        "docker run --rm -it --network {} \\\n  -v \"$PWD/{CA_FILE}:/work/{CA_FILE}:ro\" -w /work \\\n  --entrypoint psql {image} \\\n  {}",
-        network_name(&server.id),
-        ConnectStrings::of(&target).psql.trim_start_matches("psql "),
-    ))
+    let tag = server.spec.major.image_tag();
+    let image = if member.image.is_empty() { &tag } else { &member.image };
+    Some(psql_in_network(&target, &network_name(&server.id), image))
 }
 
 #[cfg(test)]

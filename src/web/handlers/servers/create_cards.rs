@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn numbers_have_commas() {
         assert_eq!(
-            [0, 999, 1000, 20000, 1_234_567].map(|n| thousands(n)),
+            [0, 999, 1000, 20000, 1_234_567].map(thousands),
             ["0", "999", "1,000", "20,000", "1,234,567"]
         );
     }

@@ -364,7 +364,7 @@ mod tests {
                 |f| {
                     f.tags = ["Env", "env"]
                         .map(|n| TagRow { name: n.into(), value: "x".into() })
-                        .to_vec()
+                        .to_vec();
                 },
                 "tag_name-1",
                 "already",
@@ -373,7 +373,7 @@ mod tests {
                 |f| {
                     f.tags = (0..51)
                         .map(|n| TagRow { name: format!("t{n}"), value: String::new() })
-                        .collect()
+                        .collect();
                 },
                 "tags",
                 "50",
