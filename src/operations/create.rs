@@ -13,7 +13,7 @@ use crate::clock::new_id;
 use crate::domain::ids::MemberId;
 use crate::domain::placement;
 use crate::domain::server::{Member, network_name};
-use crate::engine::ImageProgress;
+use crate::engine::{EngineError, ImageProgress};
 use crate::postgres::CONTROL_ROLE;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -251,10 +251,19 @@ fn create_network(ctx: &StepContext) -> StepResult<'_> {
 pub(super) fn remove_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
-            ctx.engine(member)?.remove_network(&network_name(&ctx.server.id)).await?;
+            ours_is_gone(ctx.engine(member)?.remove_network(&network_name(&ctx.server.id)).await)?;
         }
         Ok(Outcome::done())
     })
+}
+
+/// Where a stranger's object has the name, ours cannot be, and theirs is not ours to remove: an
+/// undoing that waits for it would never end.
+fn ours_is_gone(removed: Result<(), EngineError>) -> Result<(), EngineError> {
+    match removed {
+        Err(EngineError::Foreign(_)) => Ok(()),
+        other => other,
+    }
 }
 
 fn create_volume(ctx: &StepContext) -> StepResult<'_> {
@@ -268,7 +277,7 @@ fn create_volume(ctx: &StepContext) -> StepResult<'_> {
 fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
-            ctx.engine(member)?.remove_volume(&member.volume()).await?;
+            ours_is_gone(ctx.engine(member)?.remove_volume(&member.volume()).await)?;
         }
         Ok(Outcome::done())
     })
@@ -299,7 +308,7 @@ fn initialise_data(ctx: &StepContext) -> StepResult<'_> {
 fn remove_init_container(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
-            ctx.engine(member)?.remove_container(&member.init_container()).await?;
+            ours_is_gone(ctx.engine(member)?.remove_container(&member.init_container()).await)?;
         }
         Ok(Outcome::done())
     })
@@ -318,7 +327,7 @@ fn create_member(ctx: &StepContext) -> StepResult<'_> {
 fn remove_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
-            ctx.engine(member)?.remove_container(&member.container()).await?;
+            ours_is_gone(ctx.engine(member)?.remove_container(&member.container()).await)?;
         }
         Ok(Outcome::done())
     })

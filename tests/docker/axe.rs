@@ -30,7 +30,7 @@ const root = document.documentElement;
 if (root.scrollWidth <= innerWidth) return null;
 const scrolls = (element) => element && (getComputedStyle(element).overflowX !== "visible" || scrolls(element.parentElement));
 const wide = [...document.body.querySelectorAll("*")].filter((element) =>
-  element.getBoundingClientRect().right > innerWidth + 1 && !scrolls(element.parentElement));
+  (element.getBoundingClientRect().right > innerWidth + 1 || element.scrollWidth > innerWidth) && !scrolls(element));
 return `${root.scrollWidth} of ${innerWidth}: ` + wide.slice(-3).map((element) =>
   `<${element.tagName.toLowerCase()} class="${element.className}"> ${element.textContent.trim().slice(0, 40)}`).join("; ");
 "#;
@@ -197,6 +197,7 @@ impl Walk {
     async fn looks(&self, name: &str) {
         let it = &self.browser;
         it.see("pgflex").await;
+        it.dark(false).await;
         self.runs_axe(&format!("{name}, light")).await;
         self.measures(&format!("{name}, wide")).await;
         self.shoots(name, "wide").await;
