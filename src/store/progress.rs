@@ -29,6 +29,8 @@ pub struct StepChange<'a> {
     pub output: Option<&'a serde_json::Value>,
     pub note: Option<&'a str>,
     pub begins: bool,
+    /// The call before failed in a way that may pass: the next one is one more attempt.
+    pub retries: bool,
     pub ends: bool,
 }
 
@@ -126,7 +128,8 @@ impl WriteTx {
     ) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE operation_steps SET status = COALESCE($3, status), output = COALESCE($4, output), note = $5,
-               attempts = attempts + $6, started_at = CASE WHEN $6 = 1 THEN COALESCE(started_at, $7) ELSE started_at END,
+               attempts = attempts + CASE WHEN $9 = 1 OR ($6 = 1 AND status <> 'waiting') THEN 1 ELSE 0 END,
+               started_at = CASE WHEN $6 = 1 THEN COALESCE(started_at, $7) ELSE started_at END,
                ended_at = CASE WHEN $8 = 1 THEN $7 ELSE ended_at END
              WHERE operation_id = $1 AND ordinal = $2",
         )
@@ -138,6 +141,7 @@ impl WriteTx {
         .bind(flag(change.begins))
         .bind(micros(self.now))
         .bind(flag(change.ends))
+        .bind(flag(change.retries))
         .execute(&mut *self.tx)
         .await?;
         Ok(())

@@ -49,12 +49,11 @@ impl Runner {
         let now = self.services.clock.now();
         let mut tx = self.services.store.begin_write(now).await?;
         tx.guard(lease, None).await?;
-        tx.change_step(
-            &operation.id,
-            operation.cursor,
-            &StepChange { status: Some(status), note: Some(why), ..Default::default() },
-        )
-        .await?;
+        // Looking again at something that takes its time is no attempt; trying again after a fault is.
+        let retries = attempt > operation.attempt;
+        let waits =
+            StepChange { status: Some(status), note: Some(why), retries, ..Default::default() };
+        tx.change_step(&operation.id, operation.cursor, &waits).await?;
         let later = OperationChange {
             attempt: Some(attempt),
             run_at: Some(now + after),

@@ -305,6 +305,23 @@ async fn an_abandoned_deletion_leaves_a_failed_server_that_can_be_deleted_again(
     assert_succeeded(&world, &operation, "deleted after all").await;
 }
 
+/// Looking again while an image is built is no attempt; trying again after a fault is one.
+#[tokio::test]
+async fn attempts_count_faults_and_not_looks() {
+    let world = world().await;
+    let id = world.submit(OperationKind::Create).await;
+    world.engine.set_image_calls(5);
+    world.engine.inject("ensure_network", 2, Fault::Fail(EngineError::Silent("away".into())));
+    let operation = world.run_to_rest(&world.runner(), &id).await;
+    assert_succeeded(&world, &operation, "in the end").await;
+    let steps = world.services.store.operation_steps(&id).await.unwrap();
+    let attempts = |name| steps.iter().find(|step| step.name == name).unwrap().attempts;
+    assert_eq!(
+        (attempts("ensure_image"), attempts("create_network"), attempts("create_volume")),
+        (1, 3, 1)
+    );
+}
+
 /// A failed creation is tried again on the same server and then succeeds.
 #[tokio::test]
 async fn a_failed_creation_can_be_retried() {
