@@ -242,7 +242,7 @@ impl Story {
     async fn reads_the_activity(&self) {
         let it = &self.browser;
         it.press("Activity log").await;
-        it.see("Lines are added, never changed or removed.").await;
+        it.see("Who asked for what, when").await;
         let rows = it.read_all("table.activity tbody tr").await;
         let has =
             |words: &[&str]| rows.iter().any(|row| words.iter().all(|word| row.contains(word)));
