@@ -12,6 +12,7 @@ mod activity;
 mod create;
 mod helpers;
 mod hosts;
+mod largest;
 mod networking;
 mod operations;
 mod safety;

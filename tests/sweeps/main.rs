@@ -3,5 +3,6 @@
 mod layers;
 mod migrations;
 mod operations;
+mod templates;
 #[path = "../common/world.rs"]
 mod world;

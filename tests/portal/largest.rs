@@ -1,0 +1,89 @@
+//! Every page with the largest and most hostile content there can be: it is drawn, and text stays text.
+
+use crate::helpers::{TestApp, each_database};
+use crate::server_seed::{observe, operation, ready, running, seed};
+use pgflex::clock::{Clock, new_id};
+use pgflex::domain::ids::{OperationId, RuleId};
+use pgflex::domain::network::{Access, AddressRange, FirewallRule, RULES_MAX};
+use pgflex::domain::operation::{OperationKind, OperationStatus};
+use pgflex::domain::server::{MemberFacts, SettledState};
+use pgflex::store::Record;
+use pgflex::web::{Access as Least, ROUTES};
+
+const HOSTILE: &str = "<script>alert(1)</script>\u{202e}\"'&{{7*7}}";
+
+/// What a server's own log may hold.
+async fn write_log(app: &TestApp, id: &OperationId) {
+    let (store, now) = (&app.state.store, app.clock.now());
+    let claimed =
+        store.claim_operation("test", now, now + chrono::Duration::minutes(1)).await.unwrap();
+    let lease = claimed.expect("the operation is due");
+    assert_eq!(&lease.operation_id, id);
+    let lines: Vec<String> = (0..400).map(|at| format!("{at} {}", HOSTILE.repeat(40))).collect();
+    store.append_operation_log(&lease, now, "step", &lines).await.unwrap();
+}
+
+async fn fill_rules(app: &TestApp, server: &pgflex::domain::ids::ServerId) {
+    let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
+    for at in 0..RULES_MAX {
+        let name = format!("{}-{at:03}", "r".repeat(76));
+        let range = AddressRange::parse("10.0.0.1", "255.255.255.255").unwrap();
+        let rule = FirewallRule { id: new_id(RuleId::parse), name, range };
+        tx.save_firewall_rule(server, &rule).await.unwrap();
+    }
+    tx.commit(Record::Nothing("a story begins")).await.unwrap();
+}
+
+fn hostile_facts() -> MemberFacts {
+    MemberFacts {
+        container_state: HOSTILE.into(),
+        probe_error: Some(HOSTILE.repeat(20)),
+        accepts_queries: Some(false),
+        ..running()
+    }
+}
+
+#[actix_web::test]
+async fn every_page_draws_the_largest_content_and_text_stays_text() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let name = "n".repeat(63);
+        let server = ready(&app, &name).await;
+        for at in 0..120u16 {
+            seed(
+                &app,
+                &format!("server-{at:03}"),
+                Access::Public,
+                SettledState::Failed,
+                20_100 + at,
+            )
+            .await;
+        }
+        observe(&app, &server, hostile_facts()).await;
+        fill_rules(&app, &server.id).await;
+        let running =
+            operation(&app, &server, OperationKind::Restart, OperationStatus::Running).await;
+        write_log(&app, &running).await;
+        let mut seen = 0;
+        for route in ROUTES.iter().filter(|route| route.method == actix_web::http::Method::GET) {
+            if route.access == Least::Anonymous || route.pattern.ends_with("/events") {
+                continue;
+            }
+            let id = if route.pattern.starts_with("/operations") {
+                running.as_str()
+            } else {
+                server.id.as_str()
+            };
+            let path = route.pattern.replace("{id}", id);
+            let answer = olga.get(&path).await;
+            assert!([200, 303, 404, 409].contains(&answer.status), "{path}: {}", answer.status);
+            assert!(!answer.body.contains("<script>alert"), "{path} lets script in");
+            assert!(!answer.body.contains("49\"'"), "{path} computes what it is given");
+            seen += usize::from(answer.status == 200);
+        }
+        assert!(seen > 12, "{seen} pages were drawn");
+        let page = olga.get(&format!("/operations/{running}")).await;
+        assert!(page.body.contains("&#60;script&#62;") || page.body.contains("&lt;script&gt;"));
+    })
+    .await;
+}
