@@ -73,6 +73,8 @@ impl App {
         let mut tasks = tokio::task::JoinSet::new();
         if self.config.has(Role::Runner) {
             let runner = Runner::new(services.clone(), owner::this_process());
+            #[cfg(feature = "test-util")]
+            let runner = stop_where_told(runner, self.config.args.test_stop_at.clone());
             tasks.spawn(runner.run(stopped.clone()));
         }
         if self.config.has(Role::Monitor) {
@@ -283,6 +285,21 @@ async fn open_authority(
         .open(ROOT_KEY, &STANDARD.decode(sealed)?)
         .context("the master key does not belong to this metadata database")?;
     Ok(Authority::from_pem(certificate, Secret::new(String::from_utf8(key.to_vec())?)))
+}
+
+/// For tests with real kills: prints that the moment has come, then never goes on.
+#[cfg(feature = "test-util")]
+fn stop_where_told(runner: Runner, at: Option<String>) -> Runner {
+    use crate::operations::runner::{Interference, Moment};
+    let Some(at) = at else { return runner };
+    runner.with_hook(Arc::new(move |moment: Moment<'_>| {
+        let here = format!("{}:{:?}", moment.step, moment.point).to_lowercase();
+        if here == at && !moment.undoing {
+            println!("stopped at {at}");
+            std::thread::sleep(std::time::Duration::from_secs(3600));
+        }
+        Interference::None
+    }))
 }
 
 async fn wait(mut stopped: watch::Receiver<bool>) {

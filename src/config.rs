@@ -60,6 +60,10 @@ pub struct ServeArgs {
     /// Marks everything made on engines as made by a test, for the clean-up.
     #[arg(long, env = "PGFLEX_TEST", hide = true)]
     pub test: bool,
+    /// Says so and stands still at a moment of a step, such as `create_volume:acted`, until it is killed.
+    #[cfg(feature = "test-util")]
+    #[arg(long, hide = true)]
+    pub test_stop_at: Option<String>,
 }
 
 /// A part of the work that a process can take.

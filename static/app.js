@@ -6,7 +6,6 @@
 //   data-estimate-url="URL"           on a form: posts it after a change and replaces #estimate
 //   data-tabs / data-panel="id"       wizard tabs: buttons show one panel at a time
 //   data-confirm-name="shop"          on an input: its form's [data-confirmed] button opens when it matches
-//   data-focus                        gets the focus when the page opens
 
 const policy = window.trustedTypes
   ? window.trustedTypes.createPolicy("pgflex", { createHTML: (text) => text })
@@ -69,23 +68,23 @@ function announce(text) {
 
 // ---------- live parts ----------
 
-// Puts the new block in the place of the old one, keeping focus, scroll and open details.
+// Brings the block to its new form in place, so that focus, selection, scroll and open details stay.
+// What a reader hears is one sentence, and only when it changed.
 function replace(old, fresh) {
-  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
-  const open = [...old.querySelectorAll("details[open][id]")].map((details) => details.id);
-  const logs = [...old.querySelectorAll(".log[id]")].map((log) => ({
-    id: log.id,
-    top: log.scrollTop,
-    atEnd: log.scrollHeight - log.scrollTop - log.clientHeight < 24,
-  }));
-  old.replaceWith(fresh);
-  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  for (const { id, top, atEnd } of logs) {
-    const log = document.getElementById(id);
-    if (log) log.scrollTop = atEnd ? log.scrollHeight : top;
-  }
-  if (focused) document.getElementById(focused)?.focus();
+  const said = old.dataset.announce;
+  const logs = [...old.querySelectorAll(".log[data-follow]")].filter(
+    (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 24);
   enhance(fresh);
+  const now = morph(old, fresh);
+  for (const log of logs) log.scrollTop = log.scrollHeight;
+  for (const log of now.querySelectorAll(".log[data-follow]:not([data-followed])")) follow(log);
+  if (now.dataset.announce && now.dataset.announce !== said) announce(now.dataset.announce);
+}
+
+// A log begins at its end.
+function follow(log) {
+  log.dataset.followed = "";
+  log.scrollTop = log.scrollHeight;
 }
 
 function show(id, html) {
@@ -239,7 +238,7 @@ enhance(document);
 document.querySelectorAll("form[data-estimate-url]").forEach(estimate);
 document.querySelectorAll("[data-tabs]").forEach(tabs);
 document.querySelectorAll("[data-confirm-name]").forEach(confirmName);
-document.querySelector("[data-focus]")?.focus();
+document.querySelectorAll(".log[data-follow]").forEach(follow);
 
 // A form is sent once; the button says that it is on its way.
 document.addEventListener("submit", (event) => {

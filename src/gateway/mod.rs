@@ -31,6 +31,7 @@ use registry::Registry;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use table::Table;
 use tokio::time::Instant;
 
@@ -53,6 +54,22 @@ pub struct GatewaySettings {
     pub stats: Arc<GatewayStats>,
 }
 
+/// Threads for the data path when nobody says otherwise: half of the cores. One thread moves some ten thousand messages a
+/// second; on few cores more threads only take turns.
+pub fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+}
+
+/// Every connection takes two file descriptors, and many systems start a process with 1,024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it was");
+    }
+}
+
 /// Runs the gateway until `shutdown` comes. Then ports are closed and connections are cut.
 ///
 /// # Errors
@@ -64,6 +81,7 @@ pub async fn run(
     settings: GatewaySettings,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
+    raise_descriptor_limit();
     let mut follower = Follower::new(store, clock, settings)?;
     tokio::pin!(shutdown);
     loop {
@@ -93,7 +111,12 @@ struct Follower {
     store_silent: bool,
     ports_tried: Instant,
     reported: Option<(Instant, i64, String)>,
+    /// When refusals were last put in the log, and how many there had been.
+    refusals_told: (Instant, u64),
 }
+
+/// Between two lines of the log about refusals.
+const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 impl Follower {
     fn new(
@@ -121,6 +144,7 @@ impl Follower {
             store_silent: false,
             ports_tried: Instant::now(),
             reported: None,
+            refusals_told: (Instant::now(), 0),
         })
     }
 
@@ -139,6 +163,17 @@ impl Follower {
         }
         if !self.store_silent {
             self.report().await;
+        }
+        self.log_refusals();
+    }
+
+    /// One line for many refusals: strangers must not fill the log.
+    fn log_refusals(&mut self) {
+        let total: u64 = self.registry.stats.refused().map(|(_, count)| count).sum();
+        let (since, told) = self.refusals_told;
+        if total > told && since.elapsed() >= REFUSALS_LOGGED_EVERY {
+            tracing::info!(clients = total - told, "clients were refused; the reasons are counted");
+            self.refusals_told = (Instant::now(), total);
         }
     }
 

@@ -1,4 +1,5 @@
-//! What is due by the calendar: certificates near their end, and forms that nobody finished.
+//! What is due by the calendar: certificates near their end, forms that nobody finished, and
+//! sessions and sign-in counters that are over.
 
 use crate::certificates::RENEW_BEFORE;
 use crate::domain::activity::Actor;
@@ -28,5 +29,8 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
             Err(SubmitError::Store(error)) => return Err(error),
         }
     }
-    services.store.prune_drafts(now).await
+    services.store.prune_drafts(now).await?;
+    services.store.purge_sessions(now).await?;
+    services.store.purge_throttles(now).await?;
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Which steps a kind has, and what its end means for the server. The only list of kinds.
 
-use super::step::Step;
+use super::step::{Step, Undo};
 use super::{create, delete, renew_certificate, restart};
 use crate::domain::operation::OperationKind;
 use crate::domain::server::SettledState;
@@ -34,4 +34,15 @@ pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
             Settlement::Unchanged
         }
     }
+}
+
+/// Whether a step before `cursor`, so one that is done, was the point of no return.
+pub fn is_past_return(kind: OperationKind, cursor: i64) -> bool {
+    let done = usize::try_from(cursor).unwrap_or(0);
+    steps(kind).iter().take(done).any(|step| step.point_of_no_return)
+}
+
+/// Whether the step of this name has something to take back.
+pub fn has_undo(kind: OperationKind, name: &str) -> bool {
+    steps(kind).iter().any(|step| step.name == name && matches!(step.undo, Undo::Run(_)))
 }

@@ -7,10 +7,12 @@ use crate::domain::network::Access;
 use crate::domain::route::RouteState;
 use crate::domain::server::Member;
 use crate::engine::blueprint::Blueprint;
-use crate::engine::{ContainerSpec, FileSpec, NetworkSpec, VolumeSpec};
+use crate::engine::{ContainerSpec, Engine, FileSpec, NetworkSpec, VolumeSpec};
+use crate::postgres::PostgresError;
 use crate::postgres::conf::{self, ConfigFile, Settings, TlsFiles};
 use crate::secrets::Secret;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Names and addresses that a server's certificate carries.
@@ -113,27 +115,37 @@ pub fn init_failed(code: i64, lines: &[String]) -> StepError {
     )
 }
 
+/// How long one call of a waiting step looks again and again before it gives its turn back.
+const LOOK_FOR: Duration = Duration::from_secs(3);
+/// Time between two looks: what a person waits longer than needed, at most.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
 /// Done when PostgreSQL answers a query; says meanwhile what it waits for.
 pub async fn wait_accepting(ctx: &StepContext) -> Result<Outcome, StepError> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        match look_accepting(ctx).await? {
+            Outcome::Wait(_, why) if begun.elapsed() >= LOOK_FOR => {
+                return Ok(Outcome::Wait(Duration::from_millis(200), why));
+            }
+            Outcome::Wait(..) => tokio::time::sleep(LOOK_EVERY).await,
+            done @ Outcome::Done(_) => return Ok(done),
+        }
+    }
+}
+
+async fn look_accepting(ctx: &StepContext) -> Result<Outcome, StepError> {
     let member = ctx.member()?;
     let engine = ctx.engine(member)?;
     let Some(facts) = engine.container(&member.container()).await? else {
-        return Err(StepError::permanent(
-            "The container is gone.",
-            "Somebody removed it on the host. Retry.",
-        ));
+        let advice = "Somebody removed it on the host. Retry.";
+        return Err(StepError::permanent("The container is gone.", advice));
     };
-    if facts.state == "exited" && facts.restarts > 3 {
-        let lines = engine.tail(&member.container(), 40).await?;
-        ctx.log_new(&lines).await;
-        let last = lines.last().cloned().unwrap_or_default();
-        return Err(StepError::permanent(
-            format!("PostgreSQL ends right after its start: {last}"),
-            "The log below has its last lines.",
-        ));
+    if facts.state == "exited" || facts.restarts > RESTARTS_MAX {
+        return Err(ended_at_once(ctx, engine, member).await);
     }
     let Some(address) = access::address_of(engine, member).await? else {
-        return Ok(Outcome::Wait(Duration::from_millis(200), "the container is starting".into()));
+        return Ok(Outcome::Wait(LOOK_EVERY, "the container is starting".into()));
     };
     let target = access::target(&ctx.services, &ctx.server, address).await?;
     match ctx.services.postgres.probe(&target).await {
@@ -143,11 +155,20 @@ pub async fn wait_accepting(ctx: &StepContext) -> Result<Outcome, StepError> {
             ctx.commit(tx).await?;
             Ok(Outcome::Done(json!({ "version": probe.version })))
         }
-        Err(crate::postgres::PostgresError::Silent(why)) => {
-            Ok(Outcome::Wait(Duration::from_millis(100), why))
-        }
+        Err(PostgresError::Silent(why)) => Ok(Outcome::Wait(LOOK_EVERY, why)),
         Err(refused) => Err(refused.into()),
     }
+}
+
+/// Starts again by the engine before we say that it will not run.
+const RESTARTS_MAX: i64 = 3;
+
+async fn ended_at_once(ctx: &StepContext, engine: &Arc<dyn Engine>, member: &Member) -> StepError {
+    let lines = engine.tail(&member.container(), 40).await.unwrap_or_default();
+    ctx.log_new(&lines).await;
+    let last = lines.last().cloned().unwrap_or_default();
+    let what = format!("PostgreSQL ends right after its start: {last}");
+    StepError::permanent(what, "The log below has its last lines.")
 }
 
 /// Points the gateway at the member, open or closed as the server's access says.

@@ -97,24 +97,55 @@ impl WriteTx {
     }
 }
 
+impl ActivityFilter {
+    pub(super) fn action_pattern(&self) -> String {
+        if self.action.is_empty() {
+            String::new()
+        } else {
+            format!("{}%", escape_like(&self.action))
+        }
+    }
+
+    pub(super) fn subject_pattern(&self) -> String {
+        if self.subject.is_empty() {
+            String::new()
+        } else {
+            format!("%{}%", escape_like(&self.subject.to_lowercase()))
+        }
+    }
+}
+
+fn escape_like(text: &str) -> String {
+    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
+}
+
 impl Store {
     /// One page of the log, newest first.
     pub async fn activities(&self, filter: &ActivityFilter) -> Result<Vec<Activity>, StoreError> {
+        self.activities_up_to(filter, ACTIVITY_PAGE).await
+    }
+
+    /// The newest `limit` lines that the filter finds, newest first.
+    pub async fn activities_up_to(
+        &self,
+        filter: &ActivityFilter,
+        limit: i64,
+    ) -> Result<Vec<Activity>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, at, actor_name, address, action, subject, server_id, operation_id, outcome, detail, ended_at
              FROM activity
-             WHERE ($1 = '' OR server_id = $1) AND ($2 = '' OR actor_name = $2) AND ($3 = '' OR action LIKE $3)
-               AND ($4 = '' OR lower(subject) LIKE $4) AND ($5 = '' OR outcome = $5) AND ($6 = 0 OR id < $7)
+             WHERE ($1 = '' OR server_id = $1) AND ($2 = '' OR actor_name = $2) AND ($3 = '' OR action LIKE $3 ESCAPE '!')
+               AND ($4 = '' OR lower(subject) LIKE $4 ESCAPE '!') AND ($5 = '' OR outcome = $5) AND ($6 = 0 OR id < $7)
              ORDER BY id DESC LIMIT $8",
         )
         .bind(filter.server_id.as_ref().map_or("", |id| id.as_str()).to_owned())
         .bind(filter.actor.clone())
-        .bind(if filter.action.is_empty() { String::new() } else { format!("{}%", filter.action) })
-        .bind(if filter.subject.is_empty() { String::new() } else { format!("%{}%", filter.subject.to_lowercase()) })
+        .bind(filter.action_pattern())
+        .bind(filter.subject_pattern())
         .bind(filter.outcome.map_or("", ActivityOutcome::key))
         .bind(flag(filter.before.is_some()))
         .bind(filter.before.as_ref().map_or("", |id| id.as_str()).to_owned())
-        .bind(ACTIVITY_PAGE)
+        .bind(limit)
         .fetch_all(self.read())
         .await?;
         rows.into_iter().map(Row::into_activity).collect()

@@ -140,7 +140,7 @@ impl Store {
             match stored_range(&start, &end) {
                 Some(range) => ranges.entry(server_id).or_default().push(range),
                 None => {
-                    tracing::error!(%server_id, "a stored firewall rule makes no sense; it admits nobody")
+                    tracing::error!(%server_id, "a stored firewall rule makes no sense; it admits nobody");
                 }
             }
         }

@@ -137,7 +137,7 @@ fn tag_pattern(typed: &str) -> String {
 }
 
 impl Store {
-    /// One page of servers by name.
+    /// One page of servers by name, and one more where the list goes on.
     pub async fn servers(&self, filter: &ServerFilter) -> Result<Vec<Server>, StoreError> {
         let [name, state, region, tag] = filter.binds();
         let rows: Vec<Row> = sqlx::query_as(filtered!(
@@ -150,7 +150,7 @@ impl Store {
         .bind(region)
         .bind(tag)
         .bind(filter.after.clone())
-        .bind(SERVER_PAGE)
+        .bind(SERVER_PAGE + 1)
         .fetch_all(self.read())
         .await?;
         rows.into_iter().map(Row::into_server).collect()

@@ -10,13 +10,15 @@ use std::sync::LazyLock;
 struct Asset {
     name: String,
     content_type: &'static str,
-    body: &'static [u8],
+    body: Vec<u8>,
 }
 
 impl Asset {
-    fn new(stem: &str, extension: &str, content_type: &'static str, body: &'static [u8]) -> Self {
+    /// `parts` are put one behind the other.
+    fn new(stem: &str, extension: &str, content_type: &'static str, parts: &[&str]) -> Self {
+        let body = parts.concat().into_bytes();
         let hash: String =
-            Sha256::digest(body).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+            Sha256::digest(&body).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         Self { name: format!("{stem}-{hash}.{extension}"), content_type, body }
     }
 
@@ -25,14 +27,23 @@ impl Asset {
     }
 }
 
+/// The style sheet: the common one first, then one for each area that has its own.
 static CSS: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("app", "css", "text/css; charset=utf-8", include_bytes!("../../static/app.css"))
+    let parts = [
+        include_str!("../../static/app.css"),
+        include_str!("../../static/css/create.css"),
+        include_str!("../../static/css/operations.css"),
+        include_str!("../../static/css/server.css"),
+    ];
+    Asset::new("app", "css", "text/css; charset=utf-8", &parts)
 });
+/// The script: helpers first, as functions of the one module.
 static JS: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("app", "js", "text/javascript; charset=utf-8", include_bytes!("../../static/app.js"))
+    let parts = [include_str!("../../static/js/morph.js"), include_str!("../../static/app.js")];
+    Asset::new("app", "js", "text/javascript; charset=utf-8", &parts)
 });
 static ICON: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../../static/icon.svg"))
+    Asset::new("icon", "svg", "image/svg+xml", &[include_str!("../../static/icon.svg")])
 });
 
 /// URL of the style sheet.
@@ -57,5 +68,5 @@ pub async fn get(file: web::Path<String>) -> PageResult {
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, asset.content_type))
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
-        .body(asset.body))
+        .body(asset.body.as_slice()))
 }

@@ -16,7 +16,7 @@ pub struct Posted {
 }
 
 /// Fields of one form, at most: a form with more was not made by us.
-const FIELDS_MAX: usize = 500;
+const FIELDS_MAX: usize = 600;
 
 impl Posted {
     /// Reads the body of a form; `None` when it is no form.

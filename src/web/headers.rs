@@ -35,7 +35,7 @@ const FIXED: &[(&str, &str)] = &[
     ("cross-origin-resource-policy", "same-origin"),
     (
         "permissions-policy",
-        "accelerometer=(), ambient-light-sensor=(), autoplay=(), bluetooth=(), camera=(), clipboard-read=(), display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(), magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), web-share=(), xr-spatial-tracking=()",
+        "accelerometer=(), autoplay=(), camera=(), clipboard-read=(), display-capture=(), encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(), magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), xr-spatial-tracking=()",
     ),
 ];
 
@@ -113,7 +113,7 @@ fn log_failure(response: &ServiceResponse<BoxBody>, detail: &ErrorDetail, refere
     match &detail.cause {
         Some(cause) => tracing::error!(reference, status, path, cause, "a page failed"),
         None => {
-            tracing::info!(reference, status, path, what = detail.what, "a request was refused")
+            tracing::info!(reference, status, path, what = detail.what, "a request was refused");
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod headers;
 pub mod label;
 pub mod page;
 pub mod paths;
+pub mod query;
 pub mod routes;
 pub mod serve;
 pub mod session;

@@ -5,6 +5,7 @@ use crate::web::assets;
 use crate::web::error::PageResult;
 use crate::web::flash::{self, Flash};
 use crate::web::headers;
+use crate::web::paths;
 use crate::web::visit::Visit;
 use actix_web::HttpResponse;
 use actix_web::cookie::time::Duration;
@@ -24,6 +25,13 @@ pub enum Nav {
     Account,
 }
 
+/// One link of the main navigation.
+pub struct NavEntry {
+    pub path: String,
+    pub label: &'static str,
+    pub is_current: bool,
+}
+
 /// What `layout/base.html` needs. Every page template has it as its field `layout`.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -39,9 +47,23 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Attribute value of a navigation entry.
-    pub fn is_at(&self, nav: Nav) -> bool {
-        self.nav == nav
+    /// The navigation, for this person.
+    pub fn entries(&self) -> Vec<NavEntry> {
+        let entry = |nav, path, label| NavEntry { path, label, is_current: self.nav == nav };
+        let mut entries = vec![
+            entry(Nav::Servers, paths::servers(), "Servers"),
+            entry(Nav::Operations, paths::operations(), "Operations"),
+            entry(Nav::Hosts, paths::hosts(), "Hosts"),
+            entry(Nav::Activity, paths::activity(), "Activity log"),
+        ];
+        if self.may_manage_users() {
+            entries.push(entry(Nav::Users, paths::users(), "Users"));
+        }
+        entries
+    }
+
+    pub fn is_at_account(&self) -> bool {
+        self.nav == Nav::Account
     }
 
     pub fn may_change_servers(&self) -> bool {

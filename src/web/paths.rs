@@ -1,6 +1,6 @@
 //! Every URL of the portal is built here, so that a renamed page is one change and no link dangles.
 
-use crate::domain::ids::{InviteId, OperationId, RuleId, ServerId, SessionId, UserId};
+use crate::domain::ids::{DraftId, InviteId, OperationId, RuleId, ServerId, SessionId, UserId};
 
 pub fn servers() -> String {
     "/servers".into()
@@ -8,6 +8,20 @@ pub fn servers() -> String {
 
 pub fn server_create() -> String {
     "/servers/create".into()
+}
+
+/// The create form with the values of a preset.
+pub fn server_create_preset(preset: &str) -> String {
+    format!("/servers/create?preset={}", encoded(preset))
+}
+
+/// A tab of a create form that is being filled in; the address may be continued with `&` and `#`.
+pub fn server_create_tab(draft: &DraftId, tab: &str) -> String {
+    format!("/servers/create?draft={draft}&tab={}", encoded(tab))
+}
+
+pub fn server_create_review(draft: &DraftId) -> String {
+    format!("/servers/create/review?draft={draft}")
 }
 
 pub fn server(id: &ServerId) -> String {
@@ -24,6 +38,30 @@ pub fn server_networking(id: &ServerId) -> String {
 
 pub fn server_rule(id: &ServerId, rule: &RuleId) -> String {
     format!("/servers/{id}/networking/{rule}")
+}
+
+pub fn server_rule_delete(id: &ServerId, rule: &RuleId) -> String {
+    format!("/servers/{id}/networking/{rule}/delete")
+}
+
+/// Adds a rule for the address that asks.
+pub fn server_rule_mine(id: &ServerId) -> String {
+    format!("/servers/{id}/networking/mine")
+}
+
+/// The page that asks before a server is opened to every address.
+pub fn server_rule_everyone(id: &ServerId) -> String {
+    format!("/servers/{id}/networking/everyone")
+}
+
+/// Whether the gateways have the rules: a part of the networking page.
+pub fn server_networking_effect(id: &ServerId) -> String {
+    format!("/servers/{id}/networking/effect")
+}
+
+/// The live part of the overview; it leads to the whole page when `seen` is no longer so.
+pub fn server_fragment(id: &ServerId, seen: &str) -> String {
+    format!("/servers/{id}/fragment?seen={}", encoded(seen))
 }
 
 pub fn server_activity(id: &ServerId) -> String {
@@ -58,12 +96,24 @@ pub fn operation_cancel(id: &OperationId) -> String {
     format!("/operations/{id}/cancel")
 }
 
+pub fn operation_fragment(id: &OperationId) -> String {
+    format!("/operations/{id}/fragment")
+}
+
+pub fn operation_abandon(id: &OperationId) -> String {
+    format!("/operations/{id}/abandon")
+}
+
 pub fn hosts() -> String {
     "/hosts".into()
 }
 
 pub fn activity() -> String {
     "/activity".into()
+}
+
+pub fn activity_csv() -> String {
+    "/activity.csv".into()
 }
 
 pub fn ca_pem() -> String {

@@ -5,6 +5,11 @@ use crate::web::assets;
 use crate::web::error::PageError;
 use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
+use crate::web::handlers::servers::{
+    connect, delete, networking, networking_everyone, overview, restart,
+};
+use crate::web::handlers::servers::{create, list, review};
+use crate::web::handlers::{activity, hosts, operation_events, operations};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
@@ -36,7 +41,7 @@ const fn post(access: Access, pattern: &'static str, handler: fn() -> Route) -> 
     RouteInfo { method: Method::POST, pattern, access, handler }
 }
 
-use Access::{Anonymous, Owner, Reader};
+use Access::{Anonymous, Contributor, Owner, Reader};
 
 /// The table. Order matters only between a fixed path and a pattern that also fits it: fixed first.
 #[rustfmt::skip]
@@ -46,7 +51,43 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Anonymous, "/ca.pem", || web::to(health::ca_pem)),
     get(Anonymous, "/static/{file}", || web::to(assets::get)),
     get(Anonymous, "/", || web::to(health::home)),
+    // Operations, hosts, activity log.
+    get(Reader, "/operations", || web::to(operations::list::get)),
+    get(Reader, "/operations/{id}", || web::to(operations::show::get)),
+    get(Reader, "/operations/{id}/events", || web::to(operation_events::get)),
+    get(Reader, "/operations/{id}/fragment", || web::to(operations::show::fragment)),
+    post(Contributor, "/operations/{id}/retry", || web::to(operations::actions::retry)),
+    post(Contributor, "/operations/{id}/cancel", || web::to(operations::actions::cancel)),
+    get(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::ask_abandon)),
+    post(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::abandon)),
+    get(Reader, "/hosts", || web::to(hosts::get)),
+    // Servers: the list, create and review.
+    get(Reader, "/servers", || web::to(list::get)),
+    get(Contributor, "/servers/create", || web::to(create::get)),
+    post(Contributor, "/servers/create", || web::to(create::post)),
+    post(Contributor, "/servers/create/estimate", || web::to(create::estimate)),
+    get(Contributor, "/servers/create/review", || web::to(review::get)),
+    post(Contributor, "/servers/create/review", || web::to(review::post)),
+    get(Reader, "/activity", || web::to(activity::get)),
+    get(Reader, "/activity.csv", || web::to(activity::csv::get)),
+    get(Reader, "/servers/{id}/activity", || web::to(activity::server)),
 
+    // Fixed paths below /servers/ come before these patterns.
+    get(Reader, "/servers/{id}", || web::to(overview::get)),
+    get(Reader, "/servers/{id}/fragment", || web::to(overview::fragment)),
+    get(Reader, "/servers/{id}/connect", || web::to(connect::get)),
+    get(Reader, "/servers/{id}/networking", || web::to(networking::get)),
+    post(Contributor, "/servers/{id}/networking", || web::to(networking::add)),
+    get(Reader, "/servers/{id}/networking/effect", || web::to(networking::effect)),
+    post(Contributor, "/servers/{id}/networking/mine", || web::to(networking::add_mine)),
+    get(Contributor, "/servers/{id}/networking/everyone", || web::to(networking_everyone::get)),
+    post(Contributor, "/servers/{id}/networking/everyone", || web::to(networking_everyone::post)),
+    post(Contributor, "/servers/{id}/networking/{rule}", || web::to(networking::edit)),
+    post(Contributor, "/servers/{id}/networking/{rule}/delete", || web::to(networking::delete)),
+    get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
+    post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
+    get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),
+    post(Contributor, "/servers/{id}/delete", || web::to(delete::post)),
     get(Anonymous, "/sign-in", || web::to(sign_in::get)),
     post(Anonymous, "/sign-in", || web::to(sign_in::post)),
     post(Reader, "/sign-out", || web::to(sign_in::sign_out)),

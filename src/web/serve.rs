@@ -24,7 +24,7 @@ const CONNECTIONS_MAX: usize = 2_000;
 
 /// The whole portal as an actix application; the server and the in-process tests use the same.
 pub fn app(
-    state: web::Data<AppState>,
+    state: &web::Data<AppState>,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -32,7 +32,7 @@ pub fn app(
         Response = ServiceResponse<BoxBody>,
         Error = Error,
         InitError = (),
-    >,
+    > + use<>,
 > {
     App::new()
         .app_data(state.clone())
@@ -40,7 +40,7 @@ pub fn app(
         .default_service(web::to(routes::not_found))
         // The last one wrapped sees a request first.
         .wrap(from_fn(gate))
-        .wrap(session::middleware(&state))
+        .wrap(session::middleware(state))
         .wrap(from_fn(finish))
 }
 
@@ -53,7 +53,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (listen, state) = (state.config.args.listen, web::Data::new(state));
-    HttpServer::new(move || app(state.clone()))
+    HttpServer::new(move || app(&state))
         .client_request_timeout(HEAD_TIME)
         .keep_alive(KEEP_ALIVE)
         .max_connections(CONNECTIONS_MAX)

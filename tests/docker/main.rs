@@ -6,4 +6,6 @@
 
 mod admin;
 mod engine;
+mod kills;
+mod portal;
 mod support;

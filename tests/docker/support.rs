@@ -271,3 +271,12 @@ fn member(server: &Server) -> Member {
         postgres_version: String::new(),
     }
 }
+
+/// Whether the test command made an engine ready; says so when not.
+pub fn has_engine() -> bool {
+    let there = variable("PGFLEX_TEST_ENGINE").is_some();
+    if !there {
+        println!("SKIPPED: PGFLEX_TEST_ENGINE is not set");
+    }
+    there
+}

@@ -37,6 +37,7 @@ impl Identities for Pairs {
 }
 
 pub struct Lab {
+    folder: std::path::PathBuf,
     pub store: Store,
     pool: sqlx::AnyPool,
     pub poke: Poke,
@@ -46,6 +47,12 @@ pub struct Lab {
     pub authority: Authority,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
 }
 
 /// Limits short enough to wait for.
@@ -72,8 +79,9 @@ impl Lab {
     }
 
     pub async fn with(limits: Limits, shared_port: u16) -> Self {
-        let path = std::env::temp_dir().join(format!("pgflex-gateway-{}.db", new_uuid()));
-        let url = format!("sqlite://{}?mode=rwc", path.display());
+        let folder = std::env::temp_dir().join(format!("pgflex-gateway-{}", new_uuid()));
+        std::fs::create_dir(&folder).unwrap();
+        let url = format!("sqlite://{}/test.db?mode=rwc", folder.display());
         let store = Store::open(&url).await.unwrap();
         let pool = sqlx::AnyPool::connect(&url).await.unwrap();
         let (poke, stats, pairs) = (Poke::default(), Arc::default(), Arc::new(Pairs::default()));
@@ -99,7 +107,7 @@ impl Lab {
         ));
         let (authority, _) = Authority::generate("test-install", SystemClock.now()).unwrap();
         let (stop, running) = (Some(stop), Some(running));
-        Self { store, pool, poke, stats, pairs, shared_port, authority, stop, running }
+        Self { folder, store, pool, poke, stats, pairs, shared_port, authority, stop, running }
     }
 
     /// Ends the gateway in good order.

@@ -4,15 +4,27 @@ use super::*;
 use crate::clock::{Clock, SystemClock, new_id};
 use crate::store::Record;
 
-async fn stores() -> Vec<Store> {
-    let path = std::env::temp_dir().join(format!("pgflex-routes-{}.db", crate::clock::new_uuid()));
-    let mut stores =
-        vec![Store::open(&format!("sqlite://{}?mode=rwc", path.display())).await.unwrap()];
+struct Stores {
+    all: Vec<Store>,
+    folder: std::path::PathBuf,
+}
+
+impl Drop for Stores {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn stores() -> Stores {
+    let folder = std::env::temp_dir().join(format!("pgflex-routes-{}", crate::clock::new_uuid()));
+    std::fs::create_dir(&folder).unwrap();
+    let url = format!("sqlite://{}/test.db?mode=rwc", folder.display());
+    let mut all = vec![Store::open(&url).await.unwrap()];
     #[expect(clippy::disallowed_methods, reason = "where the test database is")]
     if let Ok(url) = std::env::var("PGFLEX_TEST_DATABASE_URL") {
-        stores.push(Store::open(&url).await.unwrap());
+        all.push(Store::open(&url).await.unwrap());
     }
-    stores
+    Stores { all, folder }
 }
 
 /// Other tests share the PostgreSQL database, so names and ports are random.
@@ -53,71 +65,71 @@ async fn done(tx: WriteTx) {
 
 #[tokio::test]
 async fn the_epoch_grows_with_every_change_and_only_then() {
-    for store in stores().await {
-        let id = server(&store, "Public").await;
-        assert_eq!(route_of(&store, &id).await, None);
+    for store in &stores().await.all {
+        let id = server(store, "Public").await;
+        assert_eq!(route_of(store, &id).await, None);
         let target = Some("127.0.0.1:5432".parse().unwrap());
-        let mut tx = begin(&store).await;
+        let mut tx = begin(store).await;
         assert_eq!(tx.set_route(&id, None, RouteState::Held).await.unwrap(), 1);
         assert_eq!(tx.set_route(&id, target, RouteState::Open).await.unwrap(), 2);
         done(tx).await;
         let generation = store.route_generation().await.unwrap();
-        let mut tx = begin(&store).await;
+        let mut tx = begin(store).await;
         assert_eq!(tx.set_route(&id, target, RouteState::Open).await.unwrap(), 2);
         done(tx).await;
         if store.dialect() == crate::store::Dialect::Sqlite {
             assert_eq!(store.route_generation().await.unwrap(), generation);
         }
-        let route = route_of(&store, &id).await.unwrap();
+        let route = route_of(store, &id).await.unwrap();
         assert_eq!((route.target, route.epoch, route.state), (target, 2, RouteState::Open));
         assert_eq!(route.endpoint, format!("s-{}.example.test", id.short()));
         assert_eq!(route.connections_max, 50);
-        let mut tx = begin(&store).await;
+        let mut tx = begin(store).await;
         tx.close_route(&id).await.unwrap();
         tx.close_route(&id).await.unwrap();
         done(tx).await;
-        let route = route_of(&store, &id).await.unwrap();
+        let route = route_of(store, &id).await.unwrap();
         assert_eq!((route.target, route.epoch, route.state), (target, 3, RouteState::Closed));
-        let mut tx = begin(&store).await;
+        let mut tx = begin(store).await;
         tx.delete_route(&id).await.unwrap();
         done(tx).await;
-        assert_eq!(route_of(&store, &id).await, None);
+        assert_eq!(route_of(store, &id).await, None);
         assert!(store.route_generation().await.unwrap() >= generation + 2);
     }
 }
 
 #[tokio::test]
 async fn a_private_server_is_shut_whatever_its_route_says() {
-    for store in stores().await {
-        let id = server(&store, "Private").await;
-        let mut tx = begin(&store).await;
+    for store in &stores().await.all {
+        let id = server(store, "Private").await;
+        let mut tx = begin(store).await;
         tx.set_route(&id, Some("127.0.0.1:1".parse().unwrap()), RouteState::Open).await.unwrap();
         done(tx).await;
-        assert_eq!(route_of(&store, &id).await.unwrap().state, RouteState::Closed);
+        assert_eq!(route_of(store, &id).await.unwrap().state, RouteState::Closed);
     }
 }
 
 #[tokio::test]
 async fn rules_are_saved_by_name_and_every_change_is_a_generation() {
-    for store in stores().await {
-        let id = server(&store, "Public").await;
+    for store in &stores().await.all {
+        let id = server(store, "Public").await;
         let mut generation = store.route_generation().await.unwrap();
         let first = rule("office", "10.0.0.1", "10.0.0.9");
-        let mut tx = begin(&store).await;
+        let mut tx = begin(store).await;
         tx.set_route(&id, None, RouteState::Open).await.unwrap();
         assert_eq!(tx.save_firewall_rule(&id, &first).await.unwrap(), RuleSaved::Added);
         let again = rule("office", "10.0.0.2", "");
         assert_eq!(tx.save_firewall_rule(&id, &again).await.unwrap(), RuleSaved::Updated);
         done(tx).await;
         let kept = FirewallRule { id: first.id.clone(), ..again };
-        assert_eq!(store.firewall_rules(&id).await.unwrap(), [kept.clone()]);
-        assert_eq!(route_of(&store, &id).await.unwrap().ranges, [kept.range]);
+        assert_eq!(store.firewall_rules(&id).await.unwrap(), std::slice::from_ref(&kept));
+        assert_eq!(route_of(store, &id).await.unwrap().ranges, [kept.range]);
         assert!(store.route_generation().await.unwrap() >= generation + 3);
 
         generation = store.route_generation().await.unwrap();
         let renamed = FirewallRule { name: "home".into(), ..kept };
-        let stranger = server(&store, "Public").await;
-        let mut tx = begin(&store).await;
+        let stranger = server(store, "Public").await;
+        let mut tx = begin(store).await;
         assert!(tx.update_firewall_rule(&id, &renamed).await.unwrap());
         assert!(!tx.update_firewall_rule(&stranger, &renamed).await.unwrap());
         assert_eq!(tx.delete_firewall_rule(&stranger, &first.id).await.unwrap(), None);
@@ -130,9 +142,9 @@ async fn rules_are_saved_by_name_and_every_change_is_a_generation() {
 
 #[tokio::test]
 async fn names_are_unique_within_a_server_and_rules_are_limited() {
-    for store in stores().await {
-        let id = server(&store, "Public").await;
-        let mut tx = begin(&store).await;
+    for store in &stores().await.all {
+        let id = server(store, "Public").await;
+        let mut tx = begin(store).await;
         let first = rule("rule0", "10.0.0.1", "");
         tx.save_firewall_rule(&id, &first).await.unwrap();
         for number in 1..RULES_MAX {
@@ -144,12 +156,12 @@ async fn names_are_unique_within_a_server_and_rules_are_limited() {
         let known = rule("rule5", "10.0.0.7", "");
         assert_eq!(tx.save_firewall_rule(&id, &known).await.unwrap(), RuleSaved::Updated);
         done(tx).await;
-        let mut tx = begin(&store).await;
+        let mut tx = begin(store).await;
         let taken = FirewallRule { name: "rule5".into(), ..first };
         let error = tx.update_firewall_rule(&id, &taken).await.unwrap_err();
         assert!(error.is_unique_violation());
         drop(tx);
-        let mut tx = begin(&store).await;
+        let mut tx = begin(store).await;
         tx.delete_firewall_rules(&id).await.unwrap();
         done(tx).await;
         assert!(store.firewall_rules(&id).await.unwrap().is_empty());
@@ -158,7 +170,7 @@ async fn names_are_unique_within_a_server_and_rules_are_limited() {
 
 #[tokio::test]
 async fn gateways_report_leave_and_are_forgotten() {
-    for store in stores().await {
+    for store in &stores().await.all {
         let id = crate::clock::new_uuid();
         let now = SystemClock.now();
         store.record_gateway(now - Duration::days(2), "old", 1, "").await.unwrap();

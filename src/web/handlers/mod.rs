@@ -1,5 +1,10 @@
 //! One file for each page or group of pages: template struct, form, handlers, view, in that order.
 
 pub mod account;
+pub mod activity;
 pub mod errors;
 pub mod health;
+pub mod hosts;
+pub mod operation_events;
+pub mod operations;
+pub mod servers;

@@ -107,7 +107,7 @@ impl TestApp {
         };
         let state = AppState::open(parts).await.unwrap();
         let service =
-            Rc::new(test::init_service(pgflex::web::app(web::Data::new(state.clone()))).await);
+            Rc::new(test::init_service(pgflex::web::app(&web::Data::new(state.clone()))).await);
         let call: Call = Rc::new(move |request| Box::pin(service.call(request.to_request())));
         Self { state, clock, call }
     }

@@ -1,6 +1,6 @@
 //! A browser: keeps cookies, sends Origin, picks up form tokens.
 
-use super::{PASSWORD, TestApp};
+use super::TestApp;
 use actix_web::body::to_bytes;
 use actix_web::cookie::Cookie;
 use actix_web::http::header::{HeaderMap, LOCATION};
@@ -101,11 +101,6 @@ impl Browser {
 
     pub async fn is_signed_in(&mut self) -> bool {
         self.get("/account").await.status == 200
-    }
-
-    /// Confirms the password when asked.
-    pub async fn confirm_password(&mut self) -> Answer {
-        self.post_form("/confirm-password", "/confirm-password", &[("password", PASSWORD)]).await
     }
 
     pub async fn send(&mut self, request: TestRequest) -> Answer {

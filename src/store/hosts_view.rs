@@ -1,0 +1,80 @@
+//! What runs where: every member with its server's size and state and the last look at it, in one read.
+
+use super::codec::{from_json, parsed, time};
+use super::{Store, StoreError};
+use crate::domain::ids::{HostId, MemberId, ServerId};
+use crate::domain::operation::OperationKind;
+use crate::domain::server::{Member, MemberFacts, ServerState, SettledState};
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+/// A member as the Hosts page lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemberOnHost {
+    pub member: Member,
+    pub server_name: String,
+    pub state: ServerState,
+    /// Name of the server's SKU and gibibytes of storage, as promised.
+    pub sku: String,
+    pub storage_gib: i64,
+    /// The last look at the container, with its time; `None` before the first.
+    pub seen: Option<(DateTime<Utc>, MemberFacts)>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    server_id: String,
+    host_id: String,
+    generation: i64,
+    image: String,
+    postgres_version: String,
+    name: String,
+    settled: String,
+    active: Option<String>,
+    sku: String,
+    storage_gib: i64,
+    observed_at: Option<i64>,
+    facts: Option<String>,
+}
+
+impl Row {
+    fn into_member(self) -> Result<MemberOnHost, StoreError> {
+        let facts: Option<MemberFacts> =
+            self.facts.as_deref().map(|text| from_json(text, "member facts")).transpose()?;
+        let active = self.active.as_deref().and_then(OperationKind::parse);
+        let settled = parsed(&self.settled, SettledState::parse, "settled state")?;
+        Ok(MemberOnHost {
+            member: Member {
+                id: parsed(&self.id, MemberId::parse, "member id")?,
+                server_id: parsed(&self.server_id, ServerId::parse, "server id")?,
+                host_id: parsed(&self.host_id, HostId::parse, "host id")?,
+                generation: self.generation,
+                image: self.image,
+                postgres_version: self.postgres_version,
+            },
+            server_name: self.name,
+            state: ServerState::shown(settled, active),
+            sku: self.sku,
+            storage_gib: self.storage_gib,
+            seen: self.observed_at.map(time).zip(facts),
+        })
+    }
+}
+
+impl Store {
+    /// Every member of every server, by server name.
+    pub async fn members_on_hosts(&self) -> Result<Vec<MemberOnHost>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, s.name, s.settled, o.kind AS active, s.sku,
+               s.storage_gib, v.observed_at, v.facts
+             FROM members m JOIN servers s ON s.id = m.server_id
+             LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1
+             LEFT JOIN member_observations v ON v.member_id = m.id
+             ORDER BY s.name, m.id",
+        )
+        .fetch_all(self.read())
+        .await?;
+        rows.into_iter().map(Row::into_member).collect()
+    }
+}

@@ -1,0 +1,78 @@
+//! Actions of the activity log in words. An action that is not here is shown as it is stored.
+
+use crate::web::form::Choice;
+
+/// Every action with its words, in groups: the word before the point is the group.
+const WORDS: &[(&str, &str)] = &[
+    ("server.create", "Create server"),
+    ("server.delete", "Delete server"),
+    ("server.restart", "Restart server"),
+    ("server.renew_certificate", "Renew certificate"),
+    ("firewall_rule.create", "Add firewall rule"),
+    ("firewall_rule.update", "Change firewall rule"),
+    ("firewall_rule.delete", "Delete firewall rule"),
+    ("operation.retry", "Retry operation"),
+    ("operation.cancel", "Cancel operation"),
+    ("operation.abandon", "Abandon operation"),
+    ("user.sign_in", "Sign in"),
+    ("user.sign_out", "Sign out"),
+    ("user.confirm_password", "Confirm password"),
+    ("user.password_change", "Change password"),
+    ("user.session_end", "End session"),
+    ("user.invite", "Invite user"),
+    ("user.invite_revoke", "Revoke invitation"),
+    ("user.join", "Join by link"),
+    ("user.role_change", "Change role"),
+    ("user.disable", "Disable user"),
+    ("user.enable", "Enable user"),
+];
+
+/// Beginnings that stand for a whole group.
+const GROUPS: &[(&str, &str)] = &[
+    ("server.", "Servers: everything"),
+    ("firewall_rule.", "Firewall rules: everything"),
+    ("operation.", "Operations: everything"),
+    ("user.", "Users and sign-ins: everything"),
+];
+
+/// The action in words.
+pub fn words(action: &str) -> &str {
+    WORDS.iter().find(|(key, _)| *key == action).map_or(action, |(_, words)| words)
+}
+
+/// The beginning of an action that a filter may name; empty for anything else.
+pub fn known(typed: &str) -> String {
+    let is_known = WORDS.iter().chain(GROUPS).any(|(key, _)| *key == typed);
+    if is_known { typed.to_owned() } else { String::new() }
+}
+
+/// Choices of the filter: everything, groups, single actions.
+pub fn choices() -> Vec<Choice> {
+    let named = GROUPS.iter().chain(WORDS).map(|(key, words)| Choice::new(*key, *words));
+    [Choice::new("", "Any action")].into_iter().chain(named).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::operation::OperationKind;
+
+    #[test]
+    fn every_kind_of_operation_has_words_and_a_group() {
+        for kind in OperationKind::ALL {
+            assert_ne!(words(kind.action()), kind.action());
+        }
+        for (key, _) in WORDS {
+            assert!(GROUPS.iter().any(|(group, _)| key.starts_with(group)), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_action_stays_raw_and_is_no_filter() {
+        assert_eq!(words("<b>"), "<b>");
+        assert_eq!(
+            (known("user."), known("%"), known("x")),
+            ("user.".into(), String::new(), String::new())
+        );
+    }
+}

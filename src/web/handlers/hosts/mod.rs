@@ -1,0 +1,76 @@
+//! `GET /hosts`: the Docker hosts, what was promised of them, what runs where, and whether zones are
+//! really apart. All of it is what the monitor saw, with the time when it saw it.
+
+pub mod capacity;
+pub mod card;
+pub mod gateways;
+pub mod orphans;
+pub mod zones;
+
+use crate::domain::host::HostObservation;
+use crate::domain::ids::HostId;
+use crate::domain::placement::HostLoad;
+use crate::store::hosts_view::MemberOnHost;
+use crate::web::error::{PageError, PageResult};
+use crate::web::page::{self, Layout, Nav};
+use crate::web::state::AppState;
+use crate::web::visit::{Reader, Signed};
+use askama::Template;
+use card::HostCard;
+use chrono::{DateTime, Duration, Utc};
+use gateways::GatewayRow;
+use std::collections::HashMap;
+use zones::ZoneTruth;
+
+/// An observation older than this is marked: what it says may no longer be so.
+pub const STALE_AFTER: Duration = Duration::seconds(60);
+
+#[derive(Template)]
+#[template(path = "hosts/hosts.html")]
+struct HostsPage {
+    layout: Layout,
+    cards: Vec<HostCard>,
+    zones: ZoneTruth,
+    gateways: Vec<GatewayRow>,
+    /// Factors by which promises may exceed what a host has.
+    overcommit: String,
+}
+
+/// `GET /hosts`
+pub async fn get(who: Signed<Reader>) -> PageResult {
+    let state = &who.state;
+    let seen = Seen::read(state).await?;
+    let generation = state.store.route_generation().await?;
+    let gateways = state.store.gateways().await?;
+    let cards = seen.loads.iter().map(|load| card::view(load, &seen, &state.config, who.now));
+    page::ok(&HostsPage {
+        layout: who.layout("Hosts", Nav::Hosts),
+        cards: cards.collect(),
+        zones: zones::truth(&state.config.regions, &seen),
+        gateways: gateways.iter().map(|seen| gateways::row(seen, generation, who.now)).collect(),
+        overcommit: capacity::overcommit_text(&state.config.overcommit),
+    })
+}
+
+/// What the store knows of all hosts.
+pub struct Seen {
+    pub loads: Vec<HostLoad>,
+    pub observations: HashMap<HostId, HostObservation>,
+    pub members: Vec<MemberOnHost>,
+}
+
+impl Seen {
+    async fn read(state: &AppState) -> Result<Self, PageError> {
+        let observations = state.store.host_observations().await?;
+        Ok(Self {
+            loads: state.store.host_loads().await?,
+            observations: observations.into_iter().map(|o| (o.host_id.clone(), o)).collect(),
+            members: state.store.members_on_hosts().await?,
+        })
+    }
+}
+
+/// Whether an observation is too old to be taken for now.
+pub fn is_stale(seen: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now - seen > STALE_AFTER
+}

@@ -1,0 +1,243 @@
+//! How an operation ended, in words: what happened, what was left, what to do.
+
+use super::facts::Facts;
+use crate::domain::operation::{OperationKind, OperationStatus, StepRecord, StepStatus};
+use crate::operations::kinds;
+use crate::web::paths;
+
+/// The panel at the top of an operation that has ended or waits for a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Class of the banner.
+    pub class: &'static str,
+    pub title: String,
+    /// Pairs of a term and its text; without a term it is a plain sentence.
+    pub lines: Vec<(&'static str, String)>,
+    pub links: Vec<Link>,
+}
+
+/// Where to go on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    pub label: &'static str,
+    pub href: String,
+    pub is_primary: bool,
+}
+
+/// The panel; `None` while the operation goes on by itself.
+pub fn of(facts: &Facts) -> Option<Outcome> {
+    match facts.operation.status {
+        OperationStatus::Queued | OperationStatus::Running | OperationStatus::Undoing => None,
+        OperationStatus::Succeeded => Some(succeeded(facts)),
+        OperationStatus::Failed => Some(failed(facts)),
+        OperationStatus::Cancelled => Some(cancelled(facts)),
+        OperationStatus::NeedsAttention => Some(needs_attention(facts)),
+    }
+}
+
+fn succeeded(facts: &Facts) -> Outcome {
+    let id = &facts.operation.server_id;
+    let link = |label, href, is_primary| Link { label, href, is_primary };
+    let overview = |is_primary| link("Go to the server", paths::server(id), is_primary);
+    let list = || link("Go to the list of servers", paths::servers(), true);
+    let (text, links) = match facts.operation.kind {
+        OperationKind::Delete => {
+            ("The server and its data are gone. Its name can be used again.", vec![list()])
+        }
+        _ if facts.server.is_none() => ("The server was deleted since.", vec![list()]),
+        OperationKind::Create => (
+            "The server accepts connections. Next: copy a connection string, and check who may connect.",
+            vec![link("Connect", paths::server_connect(id), true), overview(false)],
+        ),
+        OperationKind::Restart => {
+            ("PostgreSQL was restarted and connections are let in.", vec![overview(true)])
+        }
+        OperationKind::RenewCertificate => {
+            ("New connections see the new certificate. Open ones went on.", vec![overview(true)])
+        }
+    };
+    Outcome {
+        class: "banner-ok",
+        title: "It succeeded.".into(),
+        lines: vec![("", text.into())],
+        links,
+    }
+}
+
+fn failed(facts: &Facts) -> Outcome {
+    let mut lines = vec![("What happened", what_happened(facts)), ("What was left", left(facts))];
+    lines.extend(facts.operation.advice.clone().map(|advice| ("What to do", advice)));
+    Outcome { class: "banner-danger", title: failed_title(facts), lines, links: server_link(facts) }
+}
+
+fn failed_title(facts: &Facts) -> String {
+    match failed_title_of(facts) {
+        Some(title) => format!("It failed at “{title}”."),
+        None => "It failed.".into(),
+    }
+}
+
+/// Words of the step that failed.
+fn failed_title_of(facts: &Facts) -> Option<&str> {
+    let name = facts.operation.failed_step.as_deref()?;
+    Some(facts.steps.iter().find(|step| step.name == name)?.title.as_str())
+}
+
+fn what_happened(facts: &Facts) -> String {
+    facts.operation.error.clone().unwrap_or_else(|| "No reason was recorded.".into())
+}
+
+fn cancelled(facts: &Facts) -> Outcome {
+    let lines = vec![("What was left", left(facts))];
+    let title = "It was cancelled.".into();
+    Outcome { class: "banner-info", title, lines, links: server_link(facts) }
+}
+
+fn needs_attention(facts: &Facts) -> Outcome {
+    let stuck_undo = facts.steps.iter().find(|step| step.status == StepStatus::Undoing);
+    let means = match stuck_undo {
+        Some(step) => format!(
+            "Something failed, and taking back “{}” does not work either. It was tried many times. Nothing more happens by itself.",
+            step.title
+        ),
+        None => "A step failed after the point of no return: it can only go forward. Nothing more happens by itself.".into(),
+    };
+    let mut lines = vec![("What it means", means), ("What happened", what_happened(facts))];
+    lines.extend(
+        stuck_undo.and_then(|step| step.note.clone()).map(|note| ("Why it cannot be undone", note)),
+    );
+    let advice = facts.operation.advice.clone().unwrap_or_default();
+    let choice =
+        "Retry continues from the failed step. Abandon gives up and may leave things behind.";
+    lines.push(("What to do", format!("{advice} {choice}").trim().to_owned()));
+    let title = match failed_title_of(facts) {
+        Some(step) => format!("It needs your decision: “{step}” failed."),
+        None => "It needs your decision.".into(),
+    };
+    Outcome { class: "banner-danger", title, lines, links: server_link(facts) }
+}
+
+fn server_link(facts: &Facts) -> Vec<Link> {
+    let link = |server: &crate::domain::server::Server| Link {
+        label: "Go to the server",
+        href: paths::server(&server.id),
+        is_primary: false,
+    };
+    facts.server.iter().map(link).collect()
+}
+
+/// What is there after an operation that did not succeed.
+fn left(facts: &Facts) -> String {
+    let kind = facts.operation.kind;
+    let gone = facts.server.is_none();
+    let text = match (kind, is_given_up(kind, &facts.steps)) {
+        (OperationKind::Create, false) => {
+            "Everything it made was removed: no container, volume or network is left."
+        }
+        (OperationKind::Create, true) if gone => "It was given up.",
+        (OperationKind::Create, true) => {
+            "It was given up. A container, a volume or a network may still be on the host; deleting the server removes them."
+        }
+        (OperationKind::Delete, false) => {
+            "The server was not deleted. Its data is untouched and the way in is open as before."
+        }
+        (OperationKind::Delete, true) => {
+            "It was given up half way. What is deleted stays deleted; deleting the server again goes on with the rest."
+        }
+        (OperationKind::Restart, false) => {
+            "What it did was taken back: PostgreSQL runs as before and connections are let in. No data is lost."
+        }
+        (OperationKind::Restart, true) => {
+            "It was given up. PostgreSQL may be stopped and new connections may be held. The data is on its volume. Restart the server to put it right."
+        }
+        (OperationKind::RenewCertificate, _) => {
+            "Nothing was taken away: connections go on with the certificate that PostgreSQL has loaded."
+        }
+    };
+    format!("{text}{}", server_stays(kind, gone))
+}
+
+fn server_stays(kind: OperationKind, gone: bool) -> &'static str {
+    match (kind, gone) {
+        (_, true) => " The server was deleted since.",
+        (OperationKind::Create, false) => {
+            " The server stays on the list with its settings, so that it can be tried again or deleted."
+        }
+        _ => "",
+    }
+}
+
+/// Whether it ended without being taken back: a person abandoned it. Then a step that was begun and
+/// could be undone is not undone, or one without return is done.
+pub fn is_given_up(kind: OperationKind, steps: &[StepRecord]) -> bool {
+    let done = steps.iter().filter(|step| step.status == StepStatus::Done);
+    let finished = done.map(|step| step.ordinal + 1).max().unwrap_or(0);
+    let left = |step: &&StepRecord| {
+        step.started_at.is_some()
+            && step.status != StepStatus::Undone
+            && kinds::has_undo(kind, &step.name)
+    };
+    kinds::is_past_return(kind, finished) || steps.iter().any(|step| left(&step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{facts, now};
+    use super::*;
+    use crate::domain::operation::OperationStatus::*;
+
+    fn text(outcome: &Outcome) -> String {
+        let lines: Vec<_> =
+            outcome.lines.iter().map(|(term, text)| format!("{term}: {text}")).collect();
+        format!("{} {}", outcome.title, lines.join(" "))
+    }
+
+    #[test]
+    fn an_operation_under_way_has_no_outcome() {
+        for status in [Queued, Running, Undoing] {
+            assert_eq!(of(&facts(OperationKind::Create, status)), None);
+        }
+    }
+
+    #[test]
+    fn a_failure_says_which_step_why_what_is_left_and_what_to_do() {
+        let mut failed = facts(OperationKind::Create, Failed);
+        failed.operation.failed_step = Some("create_volume".into());
+        failed.operation.error = Some("the host has no space left".into());
+        failed.operation.advice = Some("Free disk space on the host, then retry.".into());
+        for step in &mut failed.steps[..5] {
+            step.started_at = Some(now());
+            step.status = StepStatus::Undone;
+        }
+        let said = text(&of(&failed).unwrap());
+        for part in [
+            "“Create the data volume”",
+            "no space left",
+            "no container, volume or network is left",
+            "Free disk space",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        // Given up half way, the same must not be promised.
+        failed.steps[4].status = StepStatus::Undoing;
+        let said = text(&of(&failed).unwrap());
+        assert!(said.contains("given up") && !said.contains("Everything it made"), "{said}");
+    }
+
+    #[test]
+    fn a_parked_operation_says_what_it_means() {
+        let mut parked = facts(OperationKind::Delete, NeedsAttention);
+        assert!(text(&of(&parked).unwrap()).contains("point of no return"));
+        parked.steps[0].status = StepStatus::Undoing;
+        let said = text(&of(&parked).unwrap());
+        assert!(said.contains("“Close the way in” does not work either"), "{said}");
+    }
+
+    #[test]
+    fn success_leads_on_to_where_the_server_is() {
+        let made = of(&facts(OperationKind::Create, Succeeded)).unwrap();
+        assert!(made.links.iter().any(|link| link.href.ends_with("/connect")));
+        let deleted = of(&facts(OperationKind::Delete, Succeeded)).unwrap();
+        assert_eq!(deleted.links[0].href, "/servers");
+    }
+}

@@ -1,0 +1,182 @@
+//! The plan of an operation as a list of steps: how each stands, how long it took and usually takes.
+
+use super::facts::Usual;
+use crate::domain::operation::{Operation, OperationStatus, StepRecord, StepStatus};
+use crate::web::label::{Chip, Icon, Tone};
+use crate::web::time::{Stamp, duration_text};
+use chrono::{DateTime, Duration, Utc};
+
+/// One step as the page shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepView {
+    pub chip: Chip,
+    pub title: String,
+    pub started: Option<Stamp>,
+    /// Time it took, or takes up to now; empty before it began and once it was taken back.
+    pub took: String,
+    /// "usually 1.4 s" or "not measured yet".
+    pub usual: String,
+    /// Why it waits or failed.
+    pub note: String,
+    pub attempts: i64,
+    /// Whether this is the step at work.
+    pub is_current: bool,
+}
+
+impl StepView {
+    pub fn class(&self) -> &'static str {
+        self.chip.tone.class()
+    }
+}
+
+/// The steps of an operation, in order.
+pub fn views(
+    operation: &Operation,
+    steps: &[StepRecord],
+    usual: &Usual,
+    now: DateTime<Utc>,
+) -> Vec<StepView> {
+    steps.iter().map(|step| view(operation, step, usual, now)).collect()
+}
+
+fn view(operation: &Operation, step: &StepRecord, usual: &Usual, now: DateTime<Utc>) -> StepView {
+    let has_failed = operation.failed_step.as_deref() == Some(step.name.as_str());
+    StepView {
+        chip: chip(operation.status, step.status, has_failed),
+        title: step.title.clone(),
+        started: step.started_at.map(Stamp),
+        took: took(step, now).map(duration_text).unwrap_or_default(),
+        usual: usual_text(usual.get(&step.name).copied()),
+        note: note(operation, step, has_failed),
+        attempts: step.attempts,
+        is_current: is_current(operation.status, step.status),
+    }
+}
+
+/// Word and shape. A step that failed and was taken back says both; an undo that is stuck says so.
+fn chip(operation: OperationStatus, step: StepStatus, has_failed: bool) -> Chip {
+    match (operation, step) {
+        (OperationStatus::NeedsAttention, StepStatus::Undoing) => {
+            Chip::new("Undo is stuck", Icon::Warning, Tone::Danger)
+        }
+        (_, StepStatus::Undone) if has_failed => {
+            Chip::new("Failed, undone", Icon::Cross, Tone::Danger)
+        }
+        (_, StepStatus::Undoing) if has_failed => {
+            Chip::new("Failed, undoing", Icon::Undo, Tone::Danger)
+        }
+        (status, StepStatus::Running | StepStatus::Waiting | StepStatus::Undoing)
+            if status.is_settled() =>
+        {
+            Chip::new("Not finished", Icon::Warning, Tone::Warn)
+        }
+        _ => Chip::from(step),
+    }
+}
+
+fn is_current(operation: OperationStatus, step: StepStatus) -> bool {
+    !operation.is_settled()
+        && matches!(step, StepStatus::Running | StepStatus::Waiting | StepStatus::Undoing)
+}
+
+/// What the step itself noted; for a failed one the operation's reason, which survives the undo.
+fn note(operation: &Operation, step: &StepRecord, has_failed: bool) -> String {
+    let own = step.note.clone().filter(|text| !text.is_empty());
+    let reason = operation.error.clone().filter(|_| has_failed);
+    own.or(reason).unwrap_or_default()
+}
+
+fn took(step: &StepRecord, now: DateTime<Utc>) -> Option<Duration> {
+    let started = step.started_at?;
+    match step.status {
+        StepStatus::Running | StepStatus::Waiting => Some(now - started),
+        StepStatus::Done | StepStatus::Failed => Some(step.ended_at? - started),
+        // Their end is the end of the undo: the length would mean nothing.
+        StepStatus::Undoing | StepStatus::Undone | StepStatus::Pending | StepStatus::Skipped => {
+            None
+        }
+    }
+}
+
+fn usual_text(seconds: Option<f64>) -> String {
+    match seconds {
+        Some(seconds) => format!("usually {}", duration_text(length(seconds))),
+        None => "not measured yet".into(),
+    }
+}
+
+fn length(seconds: f64) -> Duration {
+    // A step takes minutes, not ages: the cast cannot overflow in practice, and saturates anyhow.
+    Duration::milliseconds((seconds * 1000.0) as i64)
+}
+
+/// How many steps are done.
+pub fn done(steps: &[StepRecord]) -> usize {
+    steps.iter().filter(|step| step.status == StepStatus::Done).count()
+}
+
+/// How many begun steps are still to be taken back.
+pub fn to_take_back(steps: &[StepRecord]) -> usize {
+    steps
+        .iter()
+        .filter(|step| step.started_at.is_some() && step.status != StepStatus::Undone)
+        .count()
+}
+
+/// The rest of the way, from what the steps usually take. `None` unless all of it was measured before.
+pub fn rest(steps: &[StepRecord], usual: &Usual, now: DateTime<Utc>) -> Option<Duration> {
+    let mut rest = Duration::zero();
+    for step in steps {
+        let usual = || usual.get(&step.name).copied().map(length);
+        match step.status {
+            StepStatus::Pending => rest += usual()?,
+            StepStatus::Running | StepStatus::Waiting => {
+                let spent = now - step.started_at.unwrap_or(now);
+                rest += (usual()? - spent).max(Duration::zero());
+            }
+            _ => {}
+        }
+    }
+    Some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{now, operation, step};
+    use super::*;
+
+    #[test]
+    fn a_step_says_how_long_it_takes_and_usually_takes() {
+        let operation = operation(OperationStatus::Running);
+        let steps =
+            [step(0, StepStatus::Done), step(1, StepStatus::Running), step(2, StepStatus::Pending)];
+        let usual = Usual::from([("step_0".into(), 1.44), ("step_1".into(), 5.0)]);
+        let views = views(&operation, &steps, &usual, now());
+        assert_eq!((views[0].took.as_str(), views[0].usual.as_str()), ("2.0 s", "usually 1.4 s"));
+        assert!(views[1].is_current && views[1].took == "3.0 s");
+        assert_eq!((views[2].took.as_str(), views[2].usual.as_str()), ("", "not measured yet"));
+    }
+
+    #[test]
+    fn the_rest_is_told_only_when_all_of_it_was_measured() {
+        let steps =
+            [step(0, StepStatus::Done), step(1, StepStatus::Running), step(2, StepStatus::Pending)];
+        let mut usual = Usual::from([("step_1".into(), 5.0)]);
+        assert_eq!(rest(&steps, &usual, now()), None);
+        usual.insert("step_2".into(), 4.0);
+        assert_eq!(rest(&steps, &usual, now()), Some(Duration::seconds(6)));
+    }
+
+    #[test]
+    fn a_failed_step_stays_failed_after_its_undo() {
+        let mut failed = operation(OperationStatus::Failed);
+        failed.failed_step = Some("step_0".into());
+        failed.error = Some("no space".into());
+        let view = &views(&failed, &[step(0, StepStatus::Undone)], &Usual::new(), now())[0];
+        assert_eq!((view.chip.text, view.note.as_str()), ("Failed, undone", "no space"));
+        let parked = operation(OperationStatus::NeedsAttention);
+        let view = &views(&parked, &[step(0, StepStatus::Undoing)], &Usual::new(), now())[0];
+        assert_eq!(view.chip.text, "Undo is stuck");
+        assert!(!view.is_current);
+    }
+}

@@ -1,0 +1,240 @@
+//! The list of servers: search, filters, pages by name. An empty list is the invitation to create.
+
+use super::create_cards::{PresetCard, preset_cards, thousands};
+use crate::config::Config;
+use crate::domain::names::Tag;
+use crate::domain::operation::OperationKind;
+use crate::domain::server::{Server, ServerState, SettledState};
+use crate::store::servers::{SERVER_PAGE, ServerFilter};
+use crate::web::error::PageResult;
+use crate::web::form::{Choice, FormState};
+use crate::web::label::Chip;
+use crate::web::page::{self, Layout, Nav};
+use crate::web::paths;
+use crate::web::time::Stamp;
+use crate::web::visit::{Reader, Signed};
+use actix_web::web::Query;
+use askama::Template;
+use serde::Deserialize;
+
+#[derive(Template)]
+#[template(path = "servers/list.html")]
+struct ListPage {
+    layout: Layout,
+    f: FormState,
+    states: Vec<Choice>,
+    regions: Vec<Choice>,
+    rows: Vec<Row>,
+    /// "37 of 1,000 servers"; empty where there is none at all.
+    result: String,
+    is_filtered: bool,
+    is_empty: bool,
+    presets: Vec<PresetCard>,
+    /// Way to the next page; empty on the last.
+    next: String,
+    /// Way back to the first page; empty on it.
+    first: String,
+}
+
+/// The filters as typed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ListQuery {
+    name: String,
+    state: String,
+    region: String,
+    tag: String,
+    after: String,
+}
+
+impl ListQuery {
+    /// What is asked of the store: words of ours only, no control characters, bounded lengths.
+    fn filter(&self, config: &Config) -> ServerFilter {
+        let state = ServerState::parse(&self.state).map_or("", ServerState::label);
+        let region = config.region(&self.region).map_or("", |region| region.key.as_str());
+        let tag_max = Tag::NAME_LENGTH_MAX + 1 + Tag::VALUE_LENGTH_MAX;
+        ServerFilter {
+            name: plain(&self.name, 100),
+            state: state.into(),
+            region: region.into(),
+            tag: plain(&self.tag, tag_max),
+            after: plain(&self.after, 100),
+        }
+    }
+}
+
+fn plain(typed: &str, length_max: usize) -> String {
+    typed.trim().chars().filter(|c| !c.is_control()).take(length_max).collect()
+}
+
+/// `GET /servers`
+pub async fn get(visit: Signed<Reader>, query: Query<ListQuery>) -> PageResult {
+    let (store, config) = (&visit.state.store, &visit.state.config);
+    let filter = query.filter(config);
+    let servers = store.servers(&filter).await?;
+    let everything = ServerFilter::default();
+    let total = store.count_servers(&everything).await?;
+    let is_filtered = is_filtered(&filter);
+    let found = if is_filtered { store.count_servers(&filter).await? } else { total };
+    let has_more = servers.len() as i64 > SERVER_PAGE;
+    let rows: Vec<Row> =
+        servers.iter().take(SERVER_PAGE as usize).map(|server| Row::new(server, config)).collect();
+    let last = rows.last().filter(|_| has_more).map(|row| row.name.as_str());
+    let page = ListPage {
+        layout: visit.layout("Servers", Nav::Servers),
+        f: state(&filter),
+        states: state_choices(),
+        regions: region_choices(config),
+        result: result_text(found, total),
+        is_filtered,
+        is_empty: total == 0,
+        presets: if total == 0 { preset_cards(&config.prices) } else { vec![] },
+        next: last.map_or(String::new(), |last| page_link(&filter, last)),
+        first: if filter.after.is_empty() { String::new() } else { page_link(&filter, "") },
+        rows,
+    };
+    page::ok(&page)
+}
+
+fn is_filtered(filter: &ServerFilter) -> bool {
+    [&filter.name, &filter.state, &filter.region, &filter.tag].iter().any(|text| !text.is_empty())
+}
+
+fn state(filter: &ServerFilter) -> FormState {
+    FormState::new()
+        .with("name", &filter.name)
+        .with("state", &filter.state)
+        .with("region", &filter.region)
+        .with("tag", &filter.tag)
+}
+
+/// The states that a server can be in, as far as this version goes.
+fn state_choices() -> Vec<Choice> {
+    let actives = OperationKind::ALL.map(Some).into_iter().chain([None]);
+    let reachable: Vec<ServerState> = actives
+        .flat_map(|active| SettledState::ALL.map(|settled| ServerState::shown(settled, active)))
+        .collect();
+    let shown = ServerState::ALL.into_iter().filter(|state| reachable.contains(state));
+    let any = Choice::new("", "Any state");
+    std::iter::once(any)
+        .chain(shown.map(|state| Choice::new(state.label(), state.label())))
+        .collect()
+}
+
+fn region_choices(config: &Config) -> Vec<Choice> {
+    let any = Choice::new("", "Any region");
+    let regions = config.regions.iter().map(|region| Choice::new(&region.key, &region.label));
+    std::iter::once(any).chain(regions).collect()
+}
+
+fn result_text(found: i64, total: i64) -> String {
+    let noun = if total == 1 { "server" } else { "servers" };
+    match (found, total) {
+        (_, 0) => String::new(),
+        (found, total) if found == total => format!("{} {noun}", thousands(total)),
+        _ => format!("{} of {} {noun}", thousands(found), thousands(total)),
+    }
+}
+
+/// The list with the same filters, from the name after `after`.
+fn page_link(filter: &ServerFilter, after: &str) -> String {
+    let fields = [
+        ("name", filter.name.as_str()),
+        ("state", &filter.state),
+        ("region", &filter.region),
+        ("tag", &filter.tag),
+        ("after", after),
+    ];
+    let pairs: Vec<String> = fields
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={}", paths::encoded(value)))
+        .collect();
+    if pairs.is_empty() {
+        paths::servers()
+    } else {
+        format!("{}?{}", paths::servers(), pairs.join("&"))
+    }
+}
+
+/// A server as a line of the table.
+struct Row {
+    path: String,
+    name: String,
+    chip: Chip,
+    version: u32,
+    size: &'static str,
+    tier: &'static str,
+    region: String,
+    zone: String,
+    endpoint: String,
+    created: Stamp,
+}
+
+impl Row {
+    fn new(server: &Server, config: &Config) -> Self {
+        let spec = &server.spec;
+        let region = config.region(&spec.region);
+        Self {
+            path: paths::server(&server.id),
+            name: spec.name.as_str().to_owned(),
+            chip: server.state().into(),
+            version: spec.major.number(),
+            size: spec.sku().short_name(),
+            tier: spec.sku().tier.label(),
+            region: region.map_or(spec.region.clone(), |region| region.label.clone()),
+            zone: spec.zone.clone(),
+            endpoint: format!("{}:{}", config.args.endpoint_host, server.port),
+            created: server.created_at.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::create_world::tests::config;
+    use super::*;
+
+    #[test]
+    fn filters_are_words_of_ours_or_nothing() {
+        let query = ListQuery {
+            name: " shop\0 ".into(),
+            state: "Ready' OR 1=1".into(),
+            region: "mars".into(),
+            tag: "x".repeat(1000),
+            after: String::new(),
+        };
+        let filter = query.filter(&config());
+        assert_eq!(
+            (filter.name.as_str(), filter.state.as_str(), filter.region.as_str()),
+            ("shop", "", "")
+        );
+        assert_eq!(filter.tag.len(), 321);
+    }
+
+    #[test]
+    fn the_result_is_told_in_words() {
+        assert_eq!(result_text(37, 1000), "37 of 1,000 servers");
+        assert_eq!(result_text(1000, 1000), "1,000 servers");
+        assert_eq!(
+            (result_text(1, 1).as_str(), result_text(0, 1).as_str()),
+            ("1 server", "0 of 1 server")
+        );
+        assert_eq!(result_text(0, 0), "");
+    }
+
+    #[test]
+    fn links_keep_the_filters() {
+        let filter =
+            ServerFilter { tag: "env=a&b".into(), after: "x".into(), ..ServerFilter::default() };
+        assert_eq!(page_link(&filter, "shop-1"), "/servers?tag=env%3Da%26b&after=shop-1");
+        assert_eq!(page_link(&ServerFilter::default(), ""), "/servers");
+    }
+
+    #[test]
+    fn only_states_that_can_be_are_offered() {
+        let labels: Vec<_> = state_choices().into_iter().map(|choice| choice.label).collect();
+        assert!(labels.contains(&"Ready".into()) && labels.contains(&"Dropping".into()));
+        assert!(!labels.contains(&"Inaccessible".into()));
+    }
+}

@@ -1,0 +1,344 @@
+//! The frame around every page of one server: name, state, endpoint, tabs, actions, and a banner when
+//! something is under way or the creation failed.
+
+use crate::clock::new_uuid;
+use crate::config::Config;
+use crate::domain::ids::ServerId;
+use crate::domain::operation::{Operation, OperationKind, OperationStatus, StepRecord, StepStatus};
+use crate::domain::server::{Server, ServerState, SettledState};
+use crate::operations::submit::Door;
+use crate::store::operations::OperationFilter;
+use crate::web::error::{PageError, PageResult};
+use crate::web::form::Posted;
+use crate::web::label::Chip;
+use crate::web::page::{self, Layout, Nav};
+use crate::web::paths;
+use crate::web::state::AppState;
+use crate::web::time::Stamp;
+use crate::web::visit::{Least, Signed, Visit};
+use actix_web::http::StatusCode;
+use askama::Template;
+use uuid::Uuid;
+
+/// Which page of a server is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tab {
+    Overview,
+    Connect,
+    Networking,
+    Activity,
+    /// A page that an action asks on.
+    Action,
+}
+
+/// What `servers/frame.html` needs: the field `frame` of every page below `/servers/{id}`.
+pub struct Frame {
+    pub server: Server,
+    pub tab: Tab,
+    pub endpoint: Endpoint,
+    pub notice: Option<Notice>,
+    may_change: bool,
+}
+
+/// Where clients connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host and the server's own port; works wherever the gateway is reached.
+    pub host: String,
+    pub port: u16,
+    /// Name of its own and the shared port; `None` when the shared port is switched off.
+    pub by_name: Option<(String, u16)>,
+}
+
+impl Endpoint {
+    pub fn of(server: &Server, config: &Config) -> Self {
+        let args = &config.args;
+        let name = format!("{}.{}", server.spec.name, args.endpoint_domain).to_ascii_lowercase();
+        Self {
+            host: args.endpoint_host.clone(),
+            port: server.port,
+            by_name: (args.gateway_shared_port != 0).then_some((name, args.gateway_shared_port)),
+        }
+    }
+
+    /// `host:port` with the server's own port.
+    pub fn text(&self) -> String {
+        host_and_port(&self.host, self.port)
+    }
+
+    /// The same with its name and the shared port.
+    pub fn name_text(&self) -> Option<String> {
+        self.by_name.as_ref().map(|(name, port)| host_and_port(name, *port))
+    }
+}
+
+fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The banner of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// CSS class of the banner.
+    pub class: &'static str,
+    pub title: String,
+    pub text: String,
+    pub advice: String,
+    /// The operation's page.
+    pub operation: String,
+    /// Where a retry is posted and under which key.
+    pub retry: Option<(String, String)>,
+    /// Where the server can be deleted instead.
+    pub delete: Option<String>,
+}
+
+/// Finds the server of a URL and puts the frame together. `None` when there is no such server: go on
+/// with [`gone`].
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn frame(visit: &Visit, id: &str, tab: Tab) -> Result<Option<Frame>, PageError> {
+    let Some(id) = ServerId::parse(id) else { return Ok(None) };
+    let Some(server) = visit.state.store.server(&id).await? else { return Ok(None) };
+    let may_change =
+        visit.person.as_ref().is_some_and(|person| person.user.role.may_change_servers());
+    Ok(Some(Frame {
+        endpoint: Endpoint::of(&server, &visit.state.config),
+        notice: notice(&visit.state, &server, may_change).await?,
+        tab,
+        may_change,
+        server,
+    }))
+}
+
+async fn notice(
+    state: &AppState,
+    server: &Server,
+    may_change: bool,
+) -> Result<Option<Notice>, PageError> {
+    if server.active.is_some() {
+        let Some(operation) = state.store.active_operation(&server.id).await? else {
+            return Ok(None);
+        };
+        let steps = state.store.operation_steps(&operation.id).await?;
+        return Ok(Some(under_way(&operation, &steps)));
+    }
+    if server.settled != SettledState::Failed {
+        return Ok(None);
+    }
+    let filter = OperationFilter { server_id: Some(server.id.clone()), ..Default::default() };
+    let last = state.store.operations(&filter).await?.into_iter().next();
+    Ok(last.map(|operation| failed(&operation, may_change)))
+}
+
+fn under_way(operation: &Operation, steps: &[StepRecord]) -> Notice {
+    let label = operation.kind.label();
+    let at = step_text(steps);
+    let (class, title, text) = match operation.status {
+        OperationStatus::Queued => {
+            ("banner-info", format!("“{label}” is queued."), "It starts in a moment.".into())
+        }
+        OperationStatus::Undoing => (
+            "banner-warn",
+            format!("“{label}” failed and is being taken back."),
+            operation.error.clone().unwrap_or_default(),
+        ),
+        OperationStatus::NeedsAttention => (
+            "banner-danger",
+            format!("“{label}” needs attention."),
+            operation.error.clone().unwrap_or_else(|| "It cannot go on by itself.".into()),
+        ),
+        OperationStatus::Running
+        | OperationStatus::Succeeded
+        | OperationStatus::Failed
+        | OperationStatus::Cancelled => ("banner-info", format!("“{label}” is under way."), at),
+    };
+    Notice {
+        class,
+        title,
+        text,
+        advice: advice(operation),
+        operation: paths::operation(&operation.id),
+        retry: None,
+        delete: None,
+    }
+}
+
+/// Advice belongs to a failure; before there is one, nothing needs to be done.
+fn advice(operation: &Operation) -> String {
+    match operation.status {
+        OperationStatus::NeedsAttention | OperationStatus::Failed | OperationStatus::Cancelled => {
+            operation.advice.clone().unwrap_or_default()
+        }
+        OperationStatus::Queued
+        | OperationStatus::Running
+        | OperationStatus::Undoing
+        | OperationStatus::Succeeded => String::new(),
+    }
+}
+
+/// “Step 4 of 11: Start PostgreSQL.”
+fn step_text(steps: &[StepRecord]) -> String {
+    let is_open = |step: &&StepRecord| {
+        matches!(step.status, StepStatus::Pending | StepStatus::Running | StepStatus::Waiting)
+    };
+    match steps.iter().find(is_open) {
+        Some(step) => format!("Step {} of {}: {}.", step.ordinal + 1, steps.len(), step.title),
+        None => "It is about to end.".into(),
+    }
+}
+
+fn failed(operation: &Operation, may_change: bool) -> Notice {
+    let can_retry =
+        matches!(operation.status, OperationStatus::Failed | OperationStatus::Cancelled)
+            && may_change;
+    Notice {
+        class: "banner-danger",
+        title: match operation.status {
+            OperationStatus::Cancelled => {
+                format!("“{}” was cancelled; what it had made was removed.", operation.kind.label())
+            }
+            _ => format!("“{}” failed.", operation.kind.label()),
+        },
+        text: operation.error.clone().unwrap_or_default(),
+        advice: advice(operation),
+        operation: paths::operation(&operation.id),
+        retry: can_retry.then(|| (paths::operation_retry(&operation.id), new_uuid())),
+        delete: may_change.then(|| paths::server_delete(&operation.server_id)),
+    }
+}
+
+impl Frame {
+    /// The layout of one of the server's pages.
+    pub fn layout(&self, visit: &Visit, page: &str) -> Layout {
+        visit.layout(format!("{} · {page}", self.server.spec.name), Nav::Servers)
+    }
+
+    pub fn name(&self) -> &str {
+        self.server.spec.name.as_str()
+    }
+
+    pub fn chip(&self) -> Chip {
+        self.server.state().into()
+    }
+
+    pub fn may_change(&self) -> bool {
+        self.may_change
+    }
+
+    pub fn is_private(&self) -> bool {
+        self.server.spec.access == crate::domain::network::Access::Private
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.server.state() == ServerState::Ready
+    }
+
+    /// Name, URL and whether it is the page shown.
+    pub fn tabs(&self) -> Vec<(&'static str, String, bool)> {
+        let id = &self.server.id;
+        [
+            ("Overview", paths::server(id), Tab::Overview),
+            ("Connect", paths::server_connect(id), Tab::Connect),
+            ("Networking", paths::server_networking(id), Tab::Networking),
+            ("Activity", paths::server_activity(id), Tab::Activity),
+        ]
+        .map(|(label, path, tab)| (label, path, tab == self.tab))
+        .to_vec()
+    }
+
+    pub fn connect_path(&self) -> String {
+        paths::server_connect(&self.server.id)
+    }
+
+    pub fn networking_path(&self) -> String {
+        paths::server_networking(&self.server.id)
+    }
+
+    /// Where the page asks whether the gateways have the rules.
+    pub fn effect_path(&self) -> String {
+        paths::server_networking_effect(&self.server.id)
+    }
+
+    pub fn activity_path(&self) -> String {
+        paths::server_activity(&self.server.id)
+    }
+
+    pub fn restart_path(&self) -> String {
+        paths::server_restart(&self.server.id)
+    }
+
+    pub fn delete_path(&self) -> String {
+        paths::server_delete(&self.server.id)
+    }
+
+    /// Why the action is closed now; `None` when it is open.
+    pub fn why_closed(&self, kind: OperationKind) -> Option<String> {
+        kind.check_legal(self.server.settled, self.server.active).err().map(|refusal| refusal.text)
+    }
+
+    pub fn why_no_restart(&self) -> Option<String> {
+        self.why_closed(OperationKind::Restart)
+    }
+
+    pub fn why_no_delete(&self) -> Option<String> {
+        self.why_closed(OperationKind::Delete)
+    }
+}
+
+/// The door through which this portal submits operations.
+pub fn door(state: &AppState) -> Door<'_> {
+    Door { store: &state.store, clock: &*state.clock, poke: &state.poke }
+}
+
+/// The idempotency key of a posted form, made the person's own so that keys of two people never meet.
+///
+/// # Errors
+/// When the form carries no key of ours.
+pub fn submission_key<R: Least>(visit: &Signed<R>, posted: &Posted) -> Result<String, PageError> {
+    let key = Uuid::try_parse(posted.text("idempotency_key"))
+        .map_err(|_| PageError::Bad("The form has no valid key. Reload the page.".into()))?;
+    Ok(format!("{}:{key}", visit.user.id))
+}
+
+/// The page of a server that was deleted.
+#[derive(Template)]
+#[template(path = "servers/frame_gone.html")]
+struct GonePage {
+    layout: Layout,
+    name: String,
+    operation: Operation,
+    operation_path: String,
+}
+
+impl GonePage {
+    fn chip(&self) -> Chip {
+        self.operation.status.into()
+    }
+
+    fn ended(&self) -> Option<Stamp> {
+        self.operation.ended_at.map(Stamp)
+    }
+}
+
+/// The answer where no server is: 404, with the last operation when there once was one.
+///
+/// # Errors
+/// Not found when there never was such a server.
+pub async fn gone(visit: &Visit, id: &str) -> PageResult {
+    let id = ServerId::parse(id).ok_or(PageError::NotFound)?;
+    let filter = OperationFilter { server_id: Some(id), ..Default::default() };
+    let last = visit.state.store.operations(&filter).await?.into_iter().next();
+    let operation = last.ok_or(PageError::NotFound)?;
+    let gone = GonePage {
+        layout: visit.layout("There is no such server any more", Nav::Servers),
+        name: operation.server_name.clone(),
+        operation_path: paths::operation(&operation.id),
+        operation,
+    };
+    page::with_status(StatusCode::NOT_FOUND, &gone)
+}
+
+#[cfg(test)]
+#[path = "nav_tests.rs"]
+mod tests;

@@ -1,0 +1,173 @@
+//! The overview of one server: can I use it, what is it, what was last seen of it, what happened.
+
+use super::nav::{self, Frame, Tab};
+use super::overview_view::{
+    self as view, Answer, ContainerView, Fact, Known, RecentOperation, Seen, plural,
+};
+use crate::config::Config;
+use crate::domain::server::{Member, MemberObservation, Server};
+use crate::operations::access::secret;
+use crate::store::operations::OperationFilter;
+use crate::web::error::{PageError, PageResult};
+use crate::web::page::{self, Layout};
+use crate::web::paths;
+use crate::web::time::Stamp;
+use crate::web::visit::{Reader, Signed, Visit};
+use actix_web::web::{Path, Query};
+use askama::Template;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+/// Operations on the overview; the rest is one link away.
+const RECENT_MAX: usize = 5;
+
+#[derive(Template)]
+#[template(path = "servers/overview.html")]
+struct OverviewPage {
+    layout: Layout,
+    frame: Frame,
+    live: LiveView,
+}
+
+/// The part that is fetched again every few seconds.
+#[derive(Template)]
+#[template(path = "servers/overview_live.html")]
+struct LivePart {
+    layout: Layout,
+    frame: Frame,
+    live: LiveView,
+}
+
+/// What is on the page besides the frame.
+struct LiveView {
+    /// URL of the live part.
+    fragment: String,
+    answer: Answer,
+    essentials: Vec<Fact>,
+    created: Stamp,
+    creator: Option<String>,
+    certificate: Option<(Stamp, String)>,
+    container: Option<ContainerView>,
+    operations: Vec<RecentOperation>,
+}
+
+impl LiveView {
+    fn seen(&self) -> Option<&Seen> {
+        self.answer.seen.as_ref()
+    }
+}
+
+/// What the page around the live part was made of.
+#[derive(Deserialize)]
+pub struct FragmentQuery {
+    #[serde(default)]
+    seen: String,
+}
+
+/// `GET /servers/{id}`
+pub async fn get(visit: Signed<Reader>, id: Path<String>) -> PageResult {
+    let Some(frame) = nav::frame(&visit, &id, Tab::Overview).await? else {
+        return nav::gone(&visit, &id).await;
+    };
+    let live = live(&visit, &frame.server).await?;
+    page::ok(&OverviewPage { layout: frame.layout(&visit, "Overview"), frame, live })
+}
+
+/// `GET /servers/{id}/fragment`: the live part. Once the page around it is out of date, or the server
+/// is gone, it leads to the whole page instead, which makes the script load that.
+pub async fn fragment(
+    visit: Signed<Reader>,
+    id: Path<String>,
+    query: Query<FragmentQuery>,
+) -> PageResult {
+    let Some(frame) = nav::frame(&visit, &id, Tab::Overview).await? else {
+        return match crate::domain::ids::ServerId::parse(&id) {
+            Some(id) => page::see(&paths::server(&id)),
+            None => Err(PageError::NotFound),
+        };
+    };
+    if query.seen != seen_key(&frame.server) {
+        return page::see(&paths::server(&frame.server.id));
+    }
+    let live = live(&visit, &frame.server).await?;
+    page::ok(&LivePart { layout: frame.layout(&visit, "Overview"), frame, live })
+}
+
+/// Everything that the fixed part of the page depends on.
+fn seen_key(server: &Server) -> String {
+    server.state().label().to_owned()
+}
+
+async fn live(visit: &Visit, server: &Server) -> Result<LiveView, PageError> {
+    let (store, now) = (&visit.state.store, visit.now);
+    let member = store.members(&server.id).await?.into_iter().next();
+    let look = observation(visit, server, member.as_ref()).await?;
+    let expires = store.secret_expiry(&server.id, secret::SERVER_CERTIFICATE).await?;
+    let filter = OperationFilter { server_id: Some(server.id.clone()), ..Default::default() };
+    let operations = store.operations(&filter).await?;
+    let creator = match &server.created_by {
+        Some(id) => store.user(id).await?.map(|user| user.login),
+        None => None,
+    };
+    let known = Known {
+        server,
+        member: member.as_ref(),
+        region: region_label(&visit.state.config, server),
+        host: host_name(visit, member.as_ref()).await?,
+        prices: &visit.state.config.prices,
+    };
+    Ok(LiveView {
+        fragment: paths::server_fragment(&server.id, &seen_key(server)),
+        answer: view::answer(server.state(), look.as_ref(), now),
+        essentials: view::essentials(&known),
+        created: Stamp(server.created_at),
+        creator,
+        certificate: expires.map(|at| (Stamp(at), left_text(at, now))),
+        container: view::container(member.as_ref(), look.as_ref(), now),
+        operations: operations.iter().take(RECENT_MAX).map(|one| view::recent(one, now)).collect(),
+    })
+}
+
+async fn observation(
+    visit: &Visit,
+    server: &Server,
+    member: Option<&Member>,
+) -> Result<Option<MemberObservation>, PageError> {
+    let Some(member) = member else { return Ok(None) };
+    let looks = visit.state.store.member_observations(&server.id).await?;
+    Ok(looks.into_iter().find(|look| look.member_id == member.id))
+}
+
+async fn host_name(visit: &Visit, member: Option<&Member>) -> Result<Option<String>, PageError> {
+    let Some(member) = member else { return Ok(None) };
+    let hosts = visit.state.store.hosts().await?;
+    Ok(hosts.into_iter().find(|host| host.id == member.host_id).map(|host| host.name))
+}
+
+fn region_label(config: &Config, server: &Server) -> String {
+    let key = &server.spec.region;
+    config.region(key).map_or_else(|| key.clone(), |region| region.label.clone())
+}
+
+/// "62 days left"
+fn left_text(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    match u32::try_from((at - now).num_days()) {
+        Ok(0) if at > now => "less than a day left".into(),
+        Ok(days) if at > now => format!("{} left, renewed before", plural(days, "day")),
+        _ => "expired".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::Duration;
+
+    #[test]
+    fn the_time_left_is_in_days() {
+        let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        assert_eq!(left_text(now + Duration::days(62), now), "62 days left, renewed before");
+        assert_eq!(left_text(now + Duration::hours(3), now), "less than a day left");
+        assert_eq!(left_text(now - Duration::seconds(1), now), "expired");
+    }
+}

@@ -1,0 +1,114 @@
+//! SIGKILL of the real process at every moment of a creation and of a deletion, on the real engine:
+//! after a restart the server is there, once, and answers; or is gone, with nothing left.
+
+use crate::portal::Portal;
+use crate::support::{has_engine, socket};
+use pgflex::domain::activity::Actor;
+use pgflex::domain::operation::{OperationKind, OperationStatus};
+use pgflex::engine::Engine;
+use pgflex::operations::kinds::steps;
+use pgflex::operations::runner::Point;
+
+fn moments(kind: OperationKind) -> Vec<String> {
+    let point = |point: Point| format!("{point:?}").to_lowercase();
+    steps(kind)
+        .iter()
+        .flat_map(|step| Point::ALL.map(|at| format!("{}:{}", step.name, point(at))))
+        .collect()
+}
+
+async fn names(portal: &Portal) -> Vec<String> {
+    let mut names: Vec<String> = portal
+        .engine()
+        .owned()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|object| format!("{} {}", object.kind, object.name))
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_survives_sigkill_at_every_moment() {
+    if !has_engine() {
+        return;
+    }
+    println!("engine {}", socket());
+    let mut portal = Portal::new().await;
+    for (at, moment) in moments(OperationKind::Create).iter().enumerate() {
+        portal.start(&[&format!("--test-stop-at={moment}")]);
+        portal.wait_line("pgflex is at");
+        let id = portal.submit_create(&format!("shop-{at}")).await;
+        portal.wait_line("stopped at");
+        portal.kill();
+        portal.start(&[]);
+        let operation = portal.wait_settled(&id).await;
+        assert_eq!(
+            operation.status,
+            OperationStatus::Succeeded,
+            "{moment}: {:?}\n{}",
+            operation.error,
+            portal.log()
+        );
+        let members = portal.app.store.members(&operation.server_id).await.unwrap();
+        let network = pgflex::domain::server::network_name(&operation.server_id);
+        let mut wanted = vec![
+            format!("container {}", members[0].container()),
+            format!("network {network}"),
+            format!("volume {}", members[0].volume()),
+        ];
+        wanted.sort();
+        assert_eq!(names(&portal).await, wanted, "{moment}: each once");
+        portal
+            .psql(&operation.server_id, "SELECT 1")
+            .await
+            .unwrap_or_else(|why| panic!("{moment}: {why}"));
+        let delete = portal
+            .door()
+            .submit(OperationKind::Delete, &operation.server_id, &Actor::system(), None)
+            .await
+            .unwrap();
+        assert_eq!(
+            portal.wait_settled(&delete).await.status,
+            OperationStatus::Succeeded,
+            "{moment}"
+        );
+        assert_eq!(names(&portal).await, Vec::<String>::new(), "{moment}");
+        portal.kill();
+    }
+    portal.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_survives_sigkill_at_every_moment() {
+    if !has_engine() {
+        return;
+    }
+    let mut portal = Portal::new().await;
+    for (at, moment) in moments(OperationKind::Delete).iter().enumerate() {
+        portal.start(&[&format!("--test-stop-at={moment}")]);
+        portal.wait_line("pgflex is at");
+        let create = portal.submit_create(&format!("shop-{at}")).await;
+        let operation = portal.wait_settled(&create).await;
+        assert_eq!(operation.status, OperationStatus::Succeeded);
+        let delete = portal
+            .door()
+            .submit(OperationKind::Delete, &operation.server_id, &Actor::system(), None)
+            .await
+            .unwrap();
+        portal.wait_line("stopped at");
+        portal.kill();
+        portal.start(&[]);
+        assert_eq!(
+            portal.wait_settled(&delete).await.status,
+            OperationStatus::Succeeded,
+            "{moment}\n{}",
+            portal.log()
+        );
+        assert_eq!(names(&portal).await, Vec::<String>::new(), "{moment}");
+        portal.kill();
+    }
+    portal.finish().await;
+}

@@ -1,0 +1,236 @@
+//! A real portal process on the real engine, with its own data folder and ports; everything it made is
+//! removed when the test ends.
+
+use crate::support::{clean, socket};
+use clap::Parser;
+use pgflex::app::App;
+use pgflex::config::{Config, ServeArgs};
+use pgflex::domain::activity::Actor;
+use pgflex::domain::ids::{OperationId, RuleId, ServerId};
+use pgflex::domain::names::{AdminLogin, ServerName};
+use pgflex::domain::network::{Access, AddressRange, FirewallRule};
+use pgflex::domain::operation::Operation;
+use pgflex::domain::server::ServerSpec;
+use pgflex::domain::version::Major;
+use pgflex::engine::docker::DockerEngine;
+use pgflex::operations::submit::{Door, NewServer};
+use pgflex::secrets::{Secret, scram_verifier};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+pub const ADMIN: &str = "shopadmin";
+pub const PASSWORD: &str = "Secret-123456";
+
+/// A portal that may be started, killed and started again on the same data.
+pub struct Portal {
+    pub folder: PathBuf,
+    pub web_port: u16,
+    pub shared_port: u16,
+    pub ports: (u16, u16),
+    /// A second handle on the same store, for submitting and looking.
+    pub app: App,
+    child: Option<Child>,
+    lines: Option<Receiver<String>>,
+}
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// A free loopback port; another process could take it before it is used, which has not been seen.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Portal {
+    /// A portal that is not running yet.
+    pub async fn new() -> Self {
+        let folder =
+            std::env::temp_dir().join(format!("pgflex-portal-{}", pgflex::clock::new_uuid()));
+        let web_port = free_port();
+        let shared_port = free_port();
+        // Ten ports in a row, away from the range the system gives out by itself.
+        let first = 22_000 + (web_port % 800) * 10;
+        let ports = (first, first + 9);
+        let arguments = arguments(&folder, web_port, shared_port, ports, &[]);
+        let serve = Arguments::parse_from(arguments.iter().map(String::as_str)).serve;
+        let app = App::open(Config::load(serve).unwrap()).await.unwrap();
+        Self { folder, web_port, shared_port, ports, app, child: None, lines: None }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.web_port)
+    }
+
+    /// Starts the process; `extra` are more arguments.
+    pub fn start(&mut self, extra: &[&str]) {
+        let arguments = arguments(&self.folder, self.web_port, self.shared_port, self.ports, extra);
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("log.txt"))
+            .unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pgflex"))
+            .arg("serve")
+            .args(&arguments[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        self.child = Some(child);
+        self.lines = Some(lines);
+    }
+
+    /// The next printed line that has `text` in it.
+    pub fn wait_line(&self, text: &str) -> String {
+        let lines = self.lines.as_ref().expect("the portal runs");
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(_) => {}
+                Err(_) => panic!("the portal never printed {text:?}; its log:\n{}", self.log()),
+            }
+        }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log.txt")).unwrap_or_default()
+    }
+
+    /// SIGKILL: nothing of it gets to run again.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub fn door(&self) -> Door<'_> {
+        Door { store: &self.app.store, clock: &*self.app.clock, poke: &self.app.poke }
+    }
+
+    /// Asks for a server that clients on this machine may reach.
+    pub async fn submit_create(&self, name: &str) -> OperationId {
+        let rules = [FirewallRule {
+            id: pgflex::clock::new_id(RuleId::parse),
+            name: "here".into(),
+            range: AddressRange::parse("127.0.0.1", "").unwrap(),
+        }];
+        let (spec, admin_verifier) = (spec(name), scram_verifier(&Secret::new(PASSWORD)));
+        let new = NewServer {
+            spec: &spec,
+            admin_verifier: &admin_verifier,
+            rules: &rules,
+            draft: None,
+            ports: self.ports,
+            idempotency_key: None,
+        };
+        self.door().create(&self.app.sealer, &new, &Actor::system()).await.unwrap()
+    }
+
+    /// Waits until the operation has ended or needs a person.
+    pub async fn wait_settled(&self, id: &OperationId) -> Operation {
+        let end = Instant::now() + Duration::from_secs(180);
+        loop {
+            let operation = self.app.store.operation(id).await.unwrap().unwrap();
+            if operation.status.is_settled() {
+                return operation;
+            }
+            assert!(Instant::now() < end, "{:?}\n{}", operation, self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub fn engine(&self) -> DockerEngine {
+        DockerEngine::connect(&socket(), &self.app.install_id).unwrap()
+    }
+
+    /// Runs `psql` through the dedicated port with full verification; its output, or what it said on failure.
+    pub async fn psql(&self, server: &ServerId, sql: &str) -> Result<String, String> {
+        let server = self.app.store.server(server).await.unwrap().unwrap();
+        let ca = self.folder.join("ca.pem");
+        std::fs::write(&ca, &self.app.authority.certificate).unwrap();
+        let target = format!(
+            "host=localhost port={} dbname=postgres user={ADMIN} sslmode=verify-full sslrootcert={} connect_timeout=10",
+            server.port,
+            ca.display()
+        );
+        let sql = sql.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let output = Command::new("psql")
+                .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", &sql, &target])
+                .env("PGPASSWORD", PASSWORD)
+                .output()
+                .unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+            if output.status.success() {
+                Ok(text(&output.stdout))
+            } else {
+                Err(text(&output.stderr))
+            }
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Kills the process and removes everything it made.
+    pub async fn finish(mut self) {
+        self.kill();
+        clean(&self.engine()).await;
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Drop for Portal {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn arguments(
+    folder: &std::path::Path,
+    web: u16,
+    shared: u16,
+    ports: (u16, u16),
+    extra: &[&str],
+) -> Vec<String> {
+    let mut all: Vec<String> = ["pgflex", "--data"].map(String::from).to_vec();
+    all.push(folder.display().to_string());
+    all.extend([format!("--listen=127.0.0.1:{web}"), format!("--gateway-shared-port={shared}")]);
+    all.extend([
+        format!("--gateway-ports={}-{}", ports.0, ports.1),
+        format!("--docker-host={}", socket()),
+    ]);
+    all.push("--test".into());
+    all.extend(extra.iter().map(|argument| (*argument).to_owned()));
+    all
+}
+
+pub fn spec(name: &str) -> ServerSpec {
+    ServerSpec {
+        name: ServerName::parse(name).unwrap(),
+        region: "westeurope".into(),
+        zone: "1".into(),
+        major: Major::V17,
+        sku: "Standard_B1ms".into(),
+        storage_gib: 32,
+        admin_login: AdminLogin::parse(ADMIN).unwrap(),
+        access: Access::Public,
+        tags: vec![],
+    }
+}
