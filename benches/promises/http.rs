@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 /// What came back.
 pub struct Answer {
     pub status: u16,
+    pub location: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -37,12 +38,12 @@ impl Client {
         self.ask("GET", path, None).await
     }
 
-    /// Sends a form of the page at `path`, with its token.
+    /// Sends a form of the page at `path`, with what the page hides in it.
     pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> anyhow::Result<Answer> {
         let page = self.get(path).await?;
         let page = String::from_utf8_lossy(&page.body).into_owned();
-        let token = token_of(&page).with_context(|| format!("{path} has no form"))?;
-        let fields = [fields, &[("csrf", token)]].concat();
+        let hidden = ["csrf", "draft"].map(|name| Some((name, hidden(&page, name)?)));
+        let fields = [fields, &hidden.into_iter().flatten().collect::<Vec<_>>()].concat();
         self.ask("POST", path, Some(serde_html_form::to_string(&fields)?)).await
     }
 
@@ -76,7 +77,7 @@ impl Client {
         let first = self.line().await?;
         let status = first.split(' ').nth(1).and_then(|text| text.parse().ok());
         let status = status.with_context(|| format!("no HTTP answer: {first}"))?;
-        let (mut length, mut is_chunked) = (0, false);
+        let (mut length, mut is_chunked, mut location) = (0, false, None);
         loop {
             let line = self.line().await?;
             let Some((name, value)) = line.split_once(':') else { break };
@@ -84,12 +85,13 @@ impl Client {
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.parse()?,
                 "transfer-encoding" => is_chunked = value.eq_ignore_ascii_case("chunked"),
+                "location" => location = Some(value.to_owned()),
                 "set-cookie" => self.keep_cookie(value),
                 _ => {}
             }
         }
         let body = if is_chunked { self.chunks().await? } else { self.bytes(length).await? };
-        Ok(Answer { status, body })
+        Ok(Answer { status, location, body })
     }
 
     fn keep_cookie(&mut self, header: &str) {
@@ -136,9 +138,9 @@ async fn open(address: SocketAddr) -> anyhow::Result<BufReader<TcpStream>> {
     Ok(BufReader::with_capacity(64 * 1024, stream))
 }
 
-/// The value of the hidden field with the form token.
-fn token_of(page: &str) -> Option<&str> {
-    let field = page.find("name=\"csrf\"")?;
+/// The value of a hidden field.
+fn hidden<'a>(page: &'a str, name: &str) -> Option<&'a str> {
+    let field = page.find(&format!("name=\"{name}\""))?;
     let value = &page[field..];
     let value = &value[value.find("value=\"")? + 7..];
     value.split('"').next()

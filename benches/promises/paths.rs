@@ -7,6 +7,12 @@ use pgflex::web::ROUTES;
 const LEFT_OUT: [&str; 5] =
     ["/sign-in", "/setup/{token}", "/invite/{token}", "/static/{file}", "/operations/{id}/events"];
 
+/// The last page of the create form; its address is got by filling in the form.
+pub const REVIEW: &str = "/servers/create/review";
+
+/// Files of everything there is: measured, and not counted as a page.
+pub const EXPORTS: [&str; 1] = ["/activity.csv"];
+
 /// The cheapest page there is: what connection, client and framework cost.
 pub const ANCHOR: &str = "/healthz";
 
