@@ -29,7 +29,7 @@ pub const ADMIN: &str = "benchadmin";
 /// Password of every administrator; its server lives for a minute and listens on this machine only.
 pub const PASSWORD: &str = "Bench-mark-2026";
 /// Ports of the gateway: apart from those of a portal that somebody uses.
-pub const PORTS: (u16, u16) = (26_000, 26_999);
+pub const PORTS: (u16, u16) = (28_000, 28_999);
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
