@@ -3,6 +3,7 @@ CREATE TABLE hosts (
   name TEXT NOT NULL,
   address TEXT NOT NULL,
   places TEXT NOT NULL,
+  is_configured BIGINT NOT NULL DEFAULT 1,
   created_at BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX hosts_name ON hosts (name);

@@ -190,7 +190,14 @@ impl App {
             .iter()
             .map(|host| (host.name.clone(), host.address.clone(), host.places.clone()))
             .collect();
-        let hosts = self.store.register_hosts(self.clock.now(), &wanted).await?;
+        // Only a process that drives engines says which there are: one that serves pages or clients may
+        // run elsewhere, without the file that names them.
+        let drives = self.config.has(Role::Runner) || self.config.has(Role::Monitor);
+        let hosts = if drives {
+            self.store.register_hosts(self.clock.now(), &wanted).await?
+        } else {
+            self.store.hosts().await?
+        };
         let mut engines: HashMap<HostId, Arc<dyn Engine>> = HashMap::new();
         for host in hosts.iter().filter(|host| wanted.iter().any(|(name, ..)| *name == host.name)) {
             let engine = DockerEngine::connect(&host.address, self.install_id.clone())

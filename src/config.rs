@@ -139,7 +139,7 @@ impl Config {
         Self {
             hosts: if file.hosts.is_empty() { vec![local()] } else { file.hosts },
             regions: if file.regions.is_empty() { default_regions() } else { file.regions },
-            prices: file.prices.unwrap_or_default(),
+            prices: file.prices.map_or_else(PriceList::default, PriceList::of_operator),
             overcommit: file.overcommit,
             args,
         }

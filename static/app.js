@@ -3,8 +3,9 @@
 //   data-copy                         on a button: copies the .copy-text beside it
 //   data-live="URL" (+ id)            block replaced when the server-sent events of URL say so; falls back to fetching
 //   data-live-poll="URL" data-seconds block replaced by fetching
-//   data-estimate-url="URL"           on a form: posts it after a change and replaces #estimate
+//   data-estimate-url="URL"           on a form: posts it after a change and replaces each [data-part] that was not changed
 //   data-tabs / data-panel="id"       wizard tabs: buttons show one panel at a time
+//   data-address="URL"                the address of an answer to a post: going back or reloading asks there
 //   data-confirm-name="shop"          on an input: its form's [data-confirmed] button opens when it matches
 
 const policy = window.trustedTypes
@@ -72,10 +73,13 @@ function announce(text) {
 // What a reader hears is one sentence, and only when it changed.
 function replace(old, fresh) {
   const said = old.dataset.announce;
+  const hadFocus = old.contains(document.activeElement);
   const logs = [...old.querySelectorAll(".log[data-follow]")].filter(
     (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 24);
   enhance(fresh);
   const now = morph(old, fresh);
+  // A button that is gone must not take the keyboard's place with it.
+  if (hadFocus && !now.contains(document.activeElement)) now.querySelector("[data-refocus]")?.focus();
   for (const log of logs) log.scrollTop = log.scrollHeight;
   for (const log of now.querySelectorAll(".log[data-follow]:not([data-followed])")) follow(log);
   if (now.dataset.announce && now.dataset.announce !== said) announce(now.dataset.announce);
@@ -119,7 +123,9 @@ function poll(id, url, seconds) {
   const ask = async () => {
     const block = document.getElementById(id);
     if (!block || !(block.dataset.live || block.dataset.livePoll)) return;
-    if (document.hidden) { again(); return; }
+    const selection = getSelection();
+    const isRead = !selection.isCollapsed && block.contains(selection.anchorNode);
+    if (document.hidden || isRead) { again(); return; }
     try {
       const answer = await fetch(url, { headers: { Accept: "text/html" }, credentials: "same-origin" });
       if (answer.redirected) { location.reload(); return; }
@@ -147,8 +153,7 @@ function watch(root) {
 function estimate(form) {
   let timer;
   let running;
-  const ask = async () => {
-    running?.abort();
+  const ask = async (changed) => {
     running = new AbortController();
     const body = new FormData(form);
     for (const name of [...body.keys()]) if (name.includes("password")) body.delete(name);
@@ -159,14 +164,24 @@ function estimate(form) {
         credentials: "same-origin",
         signal: running.signal,
       });
-      if (answer.ok) show("estimate", await answer.text());
+      if (answer.ok) showParts(await answer.text(), changed);
     } catch { /* a newer change asks again */ }
   };
-  form.addEventListener("input", (event) => {
-    if (event.target.type === "password") return;
+  form.addEventListener("input", ({ target }) => {
+    if (target.type === "password") return;
+    // An older answer must not undo this change.
+    running?.abort();
     clearTimeout(timer);
-    timer = setTimeout(ask, event.target.type === "radio" ? 0 : 250);
+    timer = setTimeout(ask, target.type === "radio" ? 0 : 250, target);
   });
+}
+
+// Every part of the answer but the one that the person is in.
+function showParts(html, changed) {
+  for (const fresh of parse(html).querySelectorAll("[data-part][id]")) {
+    const old = document.getElementById(fresh.id);
+    if (old && !old.contains(changed)) replace(old, document.adoptNode(fresh));
+  }
 }
 
 // ---------- wizard tabs: without script all panels are shown one below the other ----------
@@ -178,9 +193,13 @@ function tabs(list) {
     for (const tab of all) {
       const on = tab === chosen;
       tab.setAttribute("aria-selected", String(on));
+      tab.removeAttribute("aria-current");
       tab.tabIndex = on ? 0 : -1;
       panel(tab).hidden = !on;
     }
+    // The form knows where its person is, for the button that Return presses.
+    const place = chosen.form?.elements.namedItem("tab");
+    if (place) place.value = chosen.value.replace("tab:", "");
     if (focus) chosen.focus();
   };
   list.hidden = false;
@@ -200,7 +219,7 @@ function tabs(list) {
     });
   }
   const bad = all.find((tab) => panel(tab).querySelector(".field-bad"));
-  choose(bad || all.find((tab) => tab.hasAttribute("data-chosen")) || all[0]);
+  choose(all.find((tab) => tab.hasAttribute("data-chosen")) || bad || all[0]);
   for (const next of document.querySelectorAll("[data-next]")) {
     next.hidden = false;
     next.addEventListener("click", () => {
@@ -239,6 +258,9 @@ document.querySelectorAll("form[data-estimate-url]").forEach(estimate);
 document.querySelectorAll("[data-tabs]").forEach(tabs);
 document.querySelectorAll("[data-confirm-name]").forEach(confirmName);
 document.querySelectorAll(".log[data-follow]").forEach(follow);
+
+const answered = document.querySelector("[data-address]");
+if (answered) history.replaceState(null, "", answered.dataset.address);
 
 // A form is sent once; the button says that it is on its way.
 document.addEventListener("submit", (event) => {

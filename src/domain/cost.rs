@@ -50,6 +50,11 @@ impl Estimate {
 }
 
 impl PriceList {
+    /// The list as the operator wrote it: no longer an example.
+    pub fn of_operator(self) -> Self {
+        Self { is_example: false, ..self }
+    }
+
     /// Compute for a month without a stop.
     pub fn compute_month(&self, sku: &Sku) -> f64 {
         use super::catalog::Tier::{Burstable, GeneralPurpose, MemoryOptimized};
@@ -71,8 +76,22 @@ impl PriceList {
 
     /// A figure with its currency, such as `€ 12.30`.
     pub fn text(&self, amount: f64) -> String {
-        format!("{} {:.2}", self.currency, amount)
+        let cents = (amount * 100.0).round() as i64;
+        format!("{} {}.{:02}", self.currency, grouped(cents / 100), (cents % 100).abs())
     }
+}
+
+/// Digits in groups of three.
+fn grouped(whole: i64) -> String {
+    let digits = whole.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) && !text.ends_with('-') {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -86,5 +105,7 @@ mod tests {
             .estimate(Sku::by_name("Standard_D2ds_v5").unwrap(), StorageSize::by_gib(128).unwrap());
         assert!((estimate.compute - 124.1).abs() < 1e-9 && (estimate.storage - 14.08).abs() < 1e-9);
         assert_eq!(prices.text(estimate.total()), "€ 138.18");
+        assert_eq!(prices.text(1_803_604.48), "€ 1,803,604.48");
+        assert!(prices.is_example && !prices.of_operator().is_example);
     }
 }

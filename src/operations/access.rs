@@ -83,6 +83,11 @@ pub async fn address_of(
         .map(|ip| SocketAddr::new(ip, POSTGRES_PORT)))
 }
 
+/// The name by which the portal knows a server's certificate, whatever its endpoint is called.
+pub fn internal_name(server: &ServerId) -> String {
+    format!("{server}.server.pgflex.internal")
+}
+
 /// What a connection of the portal to a member needs.
 pub async fn target(
     services: &Services,
@@ -92,7 +97,7 @@ pub async fn target(
     let certificate = need_secret(services, &server.id, secret::CONTROL_CERTIFICATE).await?;
     Ok(Target {
         address,
-        server_name: services.settings.endpoint_of(server.spec.name.as_str()),
+        server_name: internal_name(&server.id),
         root_certificate: services.authority.certificate.clone(),
         client_certificate: certificate.reveal().to_owned(),
         client_key: need_secret(services, &server.id, secret::CONTROL_KEY).await?,

@@ -34,7 +34,7 @@ pub const STEPS: &[Step] = &[
         title: "Have the PostgreSQL image ready",
         run: ensure_image,
         undo: Undo::None("images are shared by all servers of a version"),
-        deadline: Duration::from_secs(900),
+        deadline: Duration::from_secs(3000),
         point_of_no_return: false,
     },
     Step {
@@ -195,7 +195,7 @@ fn issue_certificate(ctx: &StepContext) -> StepResult<'_> {
             return Ok(Outcome::done());
         }
         let now = services.clock.now();
-        let names = member::certificate_names(&services.settings, ctx.server.spec.name.as_str());
+        let names = member::certificate_names(&services.settings, &ctx.server);
         let issued = services.authority.issue(&names, CONTROL_ROLE, now).map_err(|error| {
             StepError::permanent(
                 error.to_string(),

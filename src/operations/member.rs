@@ -5,7 +5,7 @@ use super::context::{OperationSettings, StepContext};
 use super::step::{Outcome, StepError};
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
-use crate::domain::server::Member;
+use crate::domain::server::{Member, Server};
 use crate::engine::blueprint::Blueprint;
 use crate::engine::{ContainerSpec, Engine, FileSpec, NetworkSpec, VolumeSpec};
 use crate::postgres::PostgresError;
@@ -15,9 +15,12 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Names and addresses that a server's certificate carries.
-pub fn certificate_names(settings: &OperationSettings, server_name: &str) -> Vec<String> {
-    let mut names = vec![settings.endpoint_of(server_name), settings.endpoint_host.clone()];
+/// Names and addresses that a server's certificate carries: its endpoint, what every endpoint is
+/// reached by here, and a name of the portal's own that no change of the configuration touches.
+pub fn certificate_names(settings: &OperationSettings, server: &Server) -> Vec<String> {
+    let endpoint = settings.endpoint_of(server.spec.name.as_str());
+    let mut names =
+        vec![endpoint, settings.endpoint_host.clone(), access::internal_name(&server.id)];
     for local in ["localhost", "127.0.0.1", "::1"] {
         if !names.iter().any(|name| name == local) {
             names.push(local.into());

@@ -44,7 +44,7 @@ type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
 fn issue_new_certificate(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let services = &ctx.services;
-        let names = member::certificate_names(&services.settings, ctx.server.spec.name.as_str());
+        let names = member::certificate_names(&services.settings, &ctx.server);
         let issued = services.authority.issue(&names, CONTROL_ROLE, services.clock.now()).map_err(
             |error| {
                 StepError::permanent(

@@ -56,18 +56,19 @@ impl ObservationRow {
 
 impl Store {
     /// Makes the hosts of the configuration known, by name; gives them with their ids.
-    /// A host that left the configuration stays on record: servers may be on it.
+    /// A host that left the configuration stays on record, because servers may be on it, but takes no new one.
     pub async fn register_hosts(
         &self,
         now: DateTime<Utc>,
         wanted: &[(String, String, Vec<crate::domain::host::Place>)],
     ) -> Result<Vec<Host>, StoreError> {
         let mut tx = self.begin_write(now).await?;
+        sqlx::query("UPDATE hosts SET is_configured = 0").execute(&mut *tx.tx).await?;
         for (name, address, places) in wanted {
             let id: HostId = new_id(HostId::parse);
             sqlx::query(
                 "INSERT INTO hosts (id, name, address, places, created_at) VALUES ($1, $2, $3, $4, $5)
-                 ON CONFLICT (name) DO UPDATE SET address = excluded.address, places = excluded.places",
+                 ON CONFLICT (name) DO UPDATE SET address = excluded.address, places = excluded.places, is_configured = 1",
             )
             .bind(id.as_str())
             .bind(name.clone())
@@ -162,10 +163,11 @@ async fn observations(connection: &mut AnyConnection) -> Result<Vec<HostObservat
 }
 
 async fn loads(connection: &mut AnyConnection) -> Result<Vec<HostLoad>, StoreError> {
-    let hosts: Vec<Row> =
-        sqlx::query_as("SELECT id, name, address, places FROM hosts ORDER BY name")
-            .fetch_all(&mut *connection)
-            .await?;
+    let hosts: Vec<Row> = sqlx::query_as(
+        "SELECT id, name, address, places FROM hosts WHERE is_configured = 1 ORDER BY name",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
     let promises = promises(connection).await?;
     let mut seen: HashMap<HostId, HostObservation> = observations(connection)
         .await?

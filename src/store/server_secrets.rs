@@ -1,7 +1,7 @@
 //! Sealed secrets of servers. The store sees only what the sealer made of them.
 
 use super::codec::{micros, parsed, time};
-use super::{Store, StoreError, WriteTx};
+use super::{Record, Store, StoreError, WriteTx};
 use crate::domain::ids::ServerId;
 use chrono::{DateTime, Utc};
 
@@ -52,6 +52,29 @@ impl Store {
         .fetch_optional(self.read())
         .await?;
         Ok(row.and_then(|(at,)| at).map(time))
+    }
+}
+
+impl Store {
+    /// Calls every secret of a name expired, and keeps under a setting why, in one transaction.
+    pub async fn expire_secrets(
+        &self,
+        now: DateTime<Utc>,
+        name: &str,
+        (setting, value): (&str, &str),
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin_write(now).await?;
+        sqlx::query("UPDATE server_secrets SET expires_at = $2 WHERE name = $1")
+            .bind(name)
+            .bind(micros(now))
+            .execute(&mut *tx.tx)
+            .await?;
+        sqlx::query("UPDATE settings SET value = $2 WHERE key = $1")
+            .bind(setting)
+            .bind(value)
+            .execute(&mut *tx.tx)
+            .await?;
+        tx.commit(Record::Nothing("the renewals that follow are logged one by one")).await
     }
 }
 

@@ -40,7 +40,8 @@ impl Store {
     /// answers or nobody has looked yet.
     pub async fn engine_silence(&self) -> Result<Option<String>, StoreError> {
         let (seen, answering): (i64, i64) = sqlx::query_as(
-            "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN error IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT) FROM host_observations",
+            "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN error IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT)
+             FROM host_observations o JOIN hosts h ON h.id = o.host_id WHERE h.is_configured = 1",
         )
         .fetch_one(self.read())
         .await?;
@@ -48,7 +49,8 @@ impl Store {
             return Ok(None);
         }
         let row: Option<(String,)> = sqlx::query_as(
-            "SELECT error FROM host_observations WHERE error IS NOT NULL ORDER BY observed_at DESC LIMIT 1",
+            "SELECT o.error FROM host_observations o JOIN hosts h ON h.id = o.host_id
+             WHERE o.error IS NOT NULL AND h.is_configured = 1 ORDER BY o.observed_at DESC LIMIT 1",
         )
         .fetch_optional(self.read())
         .await?;

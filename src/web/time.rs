@@ -42,7 +42,7 @@ impl fmt::Display for ClockTime {
 
 impl HtmlSafe for ClockTime {}
 
-/// A length of time in words: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `4 d 2 h`.
+/// A length of time in words: `under 0.1 s`, `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `4 d 2 h`.
 pub fn duration_text(length: Duration) -> String {
     let millis = length.num_milliseconds().max(0);
     let seconds = millis / 1000;
@@ -50,6 +50,9 @@ pub fn duration_text(length: Duration) -> String {
         0 => format!("{big} {big_unit}"),
         _ => format!("{big} {big_unit} {small} {small_unit}"),
     };
+    if millis < 100 {
+        return "under 0.1 s".into();
+    }
     match seconds {
         0..=9 => format!("{}.{} s", seconds, millis % 1000 / 100),
         10..=59 => format!("{seconds} s"),
@@ -83,6 +86,7 @@ mod tests {
             r#"<time datetime="2026-09-21T14:13:20Z">2026-09-21 14:13:20 UTC</time>"#
         );
         for (millis, text) in [
+            (40, "under 0.1 s"),
             (412, "0.4 s"),
             (12_000, "12 s"),
             (185_000, "3 min 5 s"),

@@ -5,7 +5,7 @@ use pgflex::clock::{Clock, ManualClock, new_uuid};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::catalog::Tier;
 use pgflex::domain::host::{EngineFacts, Overcommit};
-use pgflex::domain::ids::{HostId, OperationId, ServerId};
+use pgflex::domain::ids::{HostId, OperationId};
 use pgflex::domain::names::{AdminLogin, ServerName};
 use pgflex::domain::network::Access;
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus};
@@ -26,12 +26,12 @@ use std::sync::Arc;
 pub const VERIFIER: &str = "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy";
 
 pub struct World {
-    pub test: TestStore,
+    /// Keeps the database until the test ends.
+    _test: TestStore,
     pub engine: FakeEngine,
     pub postgres: FakePostgres,
     pub clock: ManualClock,
     pub services: Arc<Services>,
-    pub host: HostId,
 }
 
 impl World {
@@ -48,7 +48,7 @@ impl World {
             .register_hosts(clock.now(), &[("local".into(), "unix:///fake".into(), vec![])])
             .await
             .unwrap();
-        let host = hosts[0].id.clone();
+        let host: HostId = hosts[0].id.clone();
         test.store.observe_host(&host, clock.now(), &big_host(), &[]).await.unwrap();
         let (authority, _) = Authority::generate(&install_id, clock.now()).unwrap();
         let services = Arc::new(Services {
@@ -67,7 +67,7 @@ impl World {
                 is_test: true,
             },
         });
-        Self { test, engine, postgres, clock, services, host }
+        Self { _test: test, engine, postgres, clock, services }
     }
 
     pub fn door(&self) -> Door<'_> {
@@ -113,10 +113,6 @@ impl World {
 
     pub async fn operation(&self, id: &OperationId) -> Operation {
         self.services.store.operation(id).await.unwrap().unwrap()
-    }
-
-    pub async fn server_exists(&self, id: &ServerId) -> bool {
-        self.services.store.server(id).await.unwrap().is_some()
     }
 
     /// Ticks, winding the clock to whatever is due next, until nothing more happens by itself.

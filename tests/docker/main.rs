@@ -5,7 +5,13 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod admin;
+mod browser;
+mod connect_strings;
 mod engine;
+mod gateway;
 mod kills;
 mod portal;
+mod story;
+mod story_plain;
+mod story_terminal;
 mod support;

@@ -15,10 +15,13 @@ use pgflex::domain::version::Major;
 use pgflex::engine::docker::DockerEngine;
 use pgflex::operations::submit::{Door, NewServer};
 use pgflex::secrets::{Secret, scram_verifier};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -34,7 +37,9 @@ pub struct Portal {
     /// A second handle on the same store, for submitting and looking.
     pub app: App,
     child: Option<Child>,
-    lines: Option<Receiver<String>>,
+    /// A gateway of its own process, when one was started.
+    gateway: Option<Child>,
+    lines: Option<Mutex<Receiver<String>>>,
 }
 
 #[derive(Parser)]
@@ -61,7 +66,7 @@ impl Portal {
         let arguments = arguments(&folder, web_port, shared_port, ports, &[]);
         let serve = Arguments::parse_from(arguments.iter().map(String::as_str)).serve;
         let app = App::open(Config::load(serve).unwrap()).await.unwrap();
-        Self { folder, web_port, shared_port, ports, app, child: None, lines: None }
+        Self { folder, web_port, shared_port, ports, app, child: None, gateway: None, lines: None }
     }
 
     pub fn url(&self) -> String {
@@ -92,12 +97,56 @@ impl Portal {
             }
         });
         self.child = Some(child);
-        self.lines = Some(lines);
+        self.lines = Some(Mutex::new(lines));
+    }
+
+    /// Starts a process that is nothing but a gateway.
+    pub fn start_gateway(&mut self) {
+        let extra = ["--roles=gateway"];
+        let arguments =
+            arguments(&self.folder, self.web_port, self.shared_port, self.ports, &extra);
+        let log = std::fs::File::create(self.folder.join("gateway.txt")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_pgflex"))
+            .arg("serve")
+            .args(&arguments[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.gateway = Some(child);
+    }
+
+    /// Runs `psql` until the gateway of another process has seen the new route.
+    pub async fn psql_when_open(&self, server: &ServerId, sql: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.psql(server, sql).await {
+                Ok(text) => return text,
+                Err(why) => assert!(Instant::now() < end, "{why}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// What is kept of the administrator's password, opened as only the portal can.
+    pub async fn kept_verifier(&self, server: &ServerId) -> String {
+        let sealed = self.app.store.server_secret(server, "admin_verifier").await.unwrap().unwrap();
+        let place = pgflex::operations::access::sealed_place(server, "admin_verifier");
+        let plain = self.app.sealer.open(&place, &sealed).unwrap();
+        String::from_utf8(plain.to_vec()).unwrap()
+    }
+
+    /// Everything in the SQLite files, as text.
+    pub fn dump_store(&self) -> String {
+        let files = ["pgflex.db", "pgflex.db-wal"].map(|name| self.folder.join(name));
+        let bytes = files.iter().filter_map(|file| std::fs::read(file).ok()).collect::<Vec<_>>();
+        String::from_utf8_lossy(&bytes.concat()).into_owned()
     }
 
     /// The next printed line that has `text` in it.
     pub fn wait_line(&self, text: &str) -> String {
-        let lines = self.lines.as_ref().expect("the portal runs");
+        let lines = self.lines.as_ref().expect("the portal runs").lock().unwrap();
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -117,6 +166,13 @@ impl Portal {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
+        }
+    }
+
+    fn kill_gateway(&mut self) {
+        if let Some(mut child) = self.gateway.take() {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 
@@ -156,6 +212,24 @@ impl Portal {
         }
     }
 
+    /// Lets ten minutes pass since everybody typed a password: what asks for a fresh one asks.
+    pub async fn age_passwords(&self) {
+        let options = SqliteConnectOptions::new().filename(self.folder.join("pgflex.db"));
+        let mut database = options.connect().await.unwrap();
+        let rows: Vec<(String, String)> = sqlx::query_as("SELECT key_hash, state FROM sessions")
+            .fetch_all(&mut database)
+            .await
+            .unwrap();
+        for (key, state) in rows {
+            sqlx::query("UPDATE sessions SET state = $1 WHERE key_hash = $2")
+                .bind(with_older_password(&state))
+                .bind(key)
+                .execute(&mut database)
+                .await
+                .unwrap();
+        }
+    }
+
     pub fn engine(&self) -> DockerEngine {
         DockerEngine::connect(&socket(), &self.app.install_id).unwrap()
     }
@@ -191,6 +265,7 @@ impl Portal {
     /// Kills the process and removes everything it made.
     pub async fn finish(mut self) {
         self.kill();
+        self.kill_gateway();
         clean(&self.engine()).await;
         let _ = std::fs::remove_dir_all(&self.folder);
     }
@@ -199,7 +274,18 @@ impl Portal {
 impl Drop for Portal {
     fn drop(&mut self) {
         self.kill();
+        self.kill_gateway();
     }
+}
+
+/// The number after `password_at`, ten minutes less, whatever quotes stand around the name.
+fn with_older_password(state: &str) -> String {
+    let Some(at) = state.find("password_at") else { return state.to_owned() };
+    let begin = at + state[at..].find(|c: char| c.is_ascii_digit()).unwrap();
+    let length = state[begin..].find(|c: char| !c.is_ascii_digit()).unwrap();
+    let micros: i64 = state[begin..begin + length].parse().unwrap();
+    let older = micros - 600_000_000;
+    format!("{}{older}{}", &state[..begin], &state[begin + length..])
 }
 
 fn arguments(

@@ -39,7 +39,7 @@ pub fn socket() -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests take their switches from the environment")]
-fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

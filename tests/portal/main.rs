@@ -8,8 +8,12 @@
 )]
 
 mod account;
+mod activity;
+mod create;
 mod helpers;
+mod hosts;
 mod networking;
+mod operations;
 mod safety;
 mod server_pages;
 mod server_seed;

@@ -35,8 +35,8 @@ const LIFE: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// News that come closer together than this are one event.
 const CALM: Duration = Duration::from_millis(100);
-/// A silent stream says this often that it is alive, and looks whether its person is still signed in.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// This often a stream says that it is alive, and looks whether its person is still signed in.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// What the browser waits before it comes again, in milliseconds.
 const COME_AGAIN: &str = "retry: 2000\n\n";
 
@@ -84,7 +84,7 @@ struct Feed {
     usual: Usual,
     progress: watch::Receiver<u64>,
     born: Instant,
-    /// When the session was looked at last; that is also when something was sent at the latest.
+    /// When the session was looked at last.
     checked: Instant,
     last: String,
     phase: Phase,
@@ -119,7 +119,7 @@ impl Feed {
                 self.checked = Instant::now();
                 if !self.is_signed_in().await {
                     self.phase = Phase::Over;
-                    return Some(event("done", &paths::sign_in()));
+                    return Some(event("done", &paths::sign_in_then(&paths::operation(&self.id))));
                 }
                 return Some(": alive\n\n".into());
             }

@@ -32,7 +32,8 @@ impl Answer {
     }
 }
 
-/// One browser of one person.
+/// One browser of one person; a clone is a second tab that keeps its own copy of the cookies.
+#[derive(Clone)]
 pub struct Browser {
     app: TestApp,
     pub cookies: BTreeMap<String, String>,

@@ -62,9 +62,12 @@ fn gib(bytes: f64) -> String {
     gib_text(bytes)
 }
 
-/// Bytes as GiB, with a decimal where it says something.
+/// Bytes as GiB or TiB, with a decimal where it says something.
 pub fn gib_text(bytes: f64) -> String {
     let gib = bytes / f64::from(1u32 << 30);
+    if gib >= 10_000.0 {
+        return format!("{:.1} TiB", gib / 1024.0);
+    }
     if gib >= 100.0 || (gib - gib.round()).abs() < 0.05 {
         format!("{gib:.0} GiB")
     } else {

@@ -32,6 +32,8 @@ pub struct HostCard {
     pub resources: Vec<Resource>,
     pub servers: u32,
     pub members: Vec<MemberRow>,
+    /// Members beyond those listed.
+    pub more_members: usize,
     pub orphans: Vec<OrphanRow>,
     /// It is on record but no longer in the configuration.
     pub is_left: bool,
@@ -81,12 +83,18 @@ pub struct MemberRow {
     pub looked: Option<Look>,
 }
 
-/// The card of a host.
-pub fn view(load: &HostLoad, seen: &Seen, config: &Config, now: DateTime<Utc>) -> HostCard {
+/// The card of a host, with at most `shown` of its members.
+pub fn view(
+    load: &HostLoad,
+    seen: &Seen,
+    config: &Config,
+    shown: usize,
+    now: DateTime<Utc>,
+) -> HostCard {
     let host = &load.host;
     let observation = seen.observations.get(&host.id);
     let facts = observation.and_then(|seen| seen.facts.as_ref());
-    let members = seen.members.iter().filter(|member| member.member.host_id == host.id);
+    let here = || seen.members.iter().filter(|member| member.member.host_id == host.id);
     let is_left = !config.hosts.iter().any(|configured| configured.name == host.name);
     HostCard {
         id: host.id.to_string(),
@@ -103,7 +111,8 @@ pub fn view(load: &HostLoad, seen: &Seen, config: &Config, now: DateTime<Utc>) -
             &config.overcommit,
         ),
         servers: load.promised.servers,
-        members: members.map(|member| member_row(member, now)).collect(),
+        members: here().take(shown).map(|member| member_row(member, now)).collect(),
+        more_members: here().count().saturating_sub(shown),
         orphans: observation.map_or(vec![], |seen| {
             seen.orphans.iter().map(|orphan| orphans::row(orphan, &host.address)).collect()
         }),
@@ -131,6 +140,9 @@ fn chip(observation: Option<&HostObservation>, is_left: bool, now: DateTime<Utc>
 
 fn silence(seen: &HostObservation, now: DateTime<Utc>) -> Option<Silence> {
     let error = seen.error.clone()?;
+    // The engine's own words, without the sentence that the page says already.
+    let error = error.strip_prefix("the Docker Engine does not answer: ").unwrap_or(&error);
+    let error = error.to_owned();
     Some(Silence { error, last_answer: seen.facts.as_ref().map(|(at, _)| look(*at, now)) })
 }
 
@@ -187,17 +199,23 @@ fn member_row(member: &MemberOnHost, now: DateTime<Utc>) -> MemberRow {
         ),
         None => format!("{}, {} GiB storage", member.sku, member.storage_gib),
     };
+    let chip = container_chip(member.seen.as_ref().map(|(_, facts)| facts));
+    let detail = member.seen.as_ref().map(|(_, facts)| detail(facts)).unwrap_or_default();
+    let is_old = member.seen.as_ref().is_some_and(|(at, _)| is_stale(*at, now));
     MemberRow {
         server: paths::server(&member.member.server_id),
         server_name: member.server_name.clone(),
         state: Chip::from(member.state),
         container: member.member.container(),
         size,
-        container_state: container_chip(member.seen.as_ref().map(|(_, facts)| facts)),
-        detail: member.seen.as_ref().map(|(_, facts)| detail(facts)).unwrap_or_default(),
+        container_state: if is_old { UNKNOWN } else { chip },
+        detail: if is_old { format!("seen last: {}", chip.text) } else { detail },
         looked: member.seen.as_ref().map(|(at, _)| look(*at, now)),
     }
 }
+
+/// What is true of something that nobody has looked at lately.
+const UNKNOWN: Chip = Chip::new("Unknown", Icon::Ring, Tone::Idle);
 
 /// What was seen of a container. No look is "Unknown", never "down".
 fn container_chip(facts: Option<&MemberFacts>) -> Chip {
@@ -214,7 +232,7 @@ fn container_chip(facts: Option<&MemberFacts>) -> Chip {
         ("exited", _) => Chip::new("Exited", Icon::Cross, Tone::Danger),
         ("dead", _) => Chip::new("Dead", Icon::Cross, Tone::Danger),
         ("missing", _) => Chip::new("No container", Icon::Cross, Tone::Danger),
-        _ => Chip::new("Unknown", Icon::Ring, Tone::Idle),
+        _ => UNKNOWN,
     }
 }
 

@@ -13,8 +13,10 @@ use crate::domain::placement::HostLoad;
 use crate::store::hosts_view::MemberOnHost;
 use crate::web::error::{PageError, PageResult};
 use crate::web::page::{self, Layout, Nav};
+use crate::web::query;
 use crate::web::state::AppState;
 use crate::web::visit::{Reader, Signed};
+use actix_web::HttpRequest;
 use askama::Template;
 use card::HostCard;
 use chrono::{DateTime, Duration, Utc};
@@ -25,6 +27,9 @@ use zones::ZoneTruth;
 /// An observation older than this is marked: what it says may no longer be so.
 pub const STALE_AFTER: Duration = Duration::seconds(60);
 
+/// Members listed on a host's card unless all are asked for: the page is fetched again and again.
+const MEMBERS_SHOWN: usize = 100;
+
 #[derive(Template)]
 #[template(path = "hosts/hosts.html")]
 struct HostsPage {
@@ -34,21 +39,26 @@ struct HostsPage {
     gateways: Vec<GatewayRow>,
     /// Factors by which promises may exceed what a host has.
     overcommit: String,
+    shows_all: bool,
 }
 
 /// `GET /hosts`
-pub async fn get(who: Signed<Reader>) -> PageResult {
+pub async fn get(who: Signed<Reader>, request: HttpRequest) -> PageResult {
     let state = &who.state;
+    let shows_all = query::of(&request).has("all");
+    let shown = if shows_all { usize::MAX } else { MEMBERS_SHOWN };
     let seen = Seen::read(state).await?;
     let generation = state.store.route_generation().await?;
     let gateways = state.store.gateways().await?;
-    let cards = seen.loads.iter().map(|load| card::view(load, &seen, &state.config, who.now));
+    let cards =
+        seen.loads.iter().map(|load| card::view(load, &seen, &state.config, shown, who.now));
     page::ok(&HostsPage {
         layout: who.layout("Hosts", Nav::Hosts),
         cards: cards.collect(),
         zones: zones::truth(&state.config.regions, &seen),
         gateways: gateways.iter().map(|seen| gateways::row(seen, generation, who.now)).collect(),
         overcommit: capacity::overcommit_text(&state.config.overcommit),
+        shows_all,
     })
 }
 

@@ -1,6 +1,5 @@
 //! `GET /operations`: every operation, newest first.
 
-use super::view::headline;
 use crate::domain::ids::OperationId;
 use crate::domain::operation::{Operation, OperationKind, OperationStatus};
 use crate::store::operations::OperationFilter;
@@ -39,7 +38,7 @@ impl ListPage {
 
 struct Row {
     path: String,
-    headline: String,
+    kind: &'static str,
     chip: Chip,
     /// Link to the server, while it is on record.
     server: Option<String>,
@@ -94,7 +93,7 @@ fn row(operation: &Operation, servers: &HashSet<String>, now: DateTime<Utc>) -> 
     let took = operation.ended_at.unwrap_or(now) - operation.created_at;
     Row {
         path: paths::operation(&operation.id),
-        headline: headline(operation),
+        kind: operation.kind.label(),
         chip: Chip::from(operation.status),
         server: is_there.then(|| paths::server(&operation.server_id)),
         server_name: operation.server_name.clone(),

@@ -84,7 +84,22 @@ fn failed_title_of(facts: &Facts) -> Option<&str> {
 }
 
 fn what_happened(facts: &Facts) -> String {
-    facts.operation.error.clone().unwrap_or_else(|| "No reason was recorded.".into())
+    facts.operation.error.as_deref().map_or_else(|| "No reason was recorded.".into(), sentence)
+}
+
+/// A reason as a sentence: errors of programs begin small and end without a point.
+pub fn sentence(text: &str) -> String {
+    let text = text.trim();
+    let first_word = text.split(char::is_whitespace).next().unwrap_or_default();
+    let is_word = first_word.chars().all(|c| c.is_ascii_lowercase());
+    let mut said = match text.chars().next() {
+        Some(first) if is_word => format!("{}{}", first.to_uppercase(), &text[first.len_utf8()..]),
+        _ => text.to_owned(),
+    };
+    if said.ends_with(|c: char| c.is_alphanumeric() || c == ')' || c == '”') {
+        said.push('.');
+    }
+    said
 }
 
 fn cancelled(facts: &Facts) -> Outcome {
@@ -104,7 +119,9 @@ fn needs_attention(facts: &Facts) -> Outcome {
     };
     let mut lines = vec![("What it means", means), ("What happened", what_happened(facts))];
     lines.extend(
-        stuck_undo.and_then(|step| step.note.clone()).map(|note| ("Why it cannot be undone", note)),
+        stuck_undo
+            .and_then(|step| step.note.as_deref())
+            .map(|note| ("Why it cannot be undone", sentence(note))),
     );
     let advice = facts.operation.advice.clone().unwrap_or_default();
     let choice =
@@ -222,6 +239,14 @@ mod tests {
         failed.steps[4].status = StepStatus::Undoing;
         let said = text(&of(&failed).unwrap());
         assert!(said.contains("given up") && !said.contains("Everything it made"), "{said}");
+    }
+
+    #[test]
+    fn reasons_become_sentences() {
+        assert_eq!(sentence("the host has no space left"), "The host has no space left.");
+        assert_eq!(sentence("pgflex-1-data exists"), "pgflex-1-data exists.");
+        assert_eq!(sentence("It ended."), "It ended.");
+        assert_eq!(sentence(""), "");
     }
 
     #[test]

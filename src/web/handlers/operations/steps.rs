@@ -1,9 +1,10 @@
 //! The plan of an operation as a list of steps: how each stands, how long it took and usually takes.
 
 use super::facts::Usual;
+use super::outcome::sentence;
 use crate::domain::operation::{Operation, OperationStatus, StepRecord, StepStatus};
 use crate::web::label::{Chip, Icon, Tone};
-use crate::web::time::{Stamp, duration_text};
+use crate::web::time::{ClockTime, duration_text};
 use chrono::{DateTime, Duration, Utc};
 
 /// One step as the page shows it.
@@ -11,10 +12,10 @@ use chrono::{DateTime, Duration, Utc};
 pub struct StepView {
     pub chip: Chip,
     pub title: String,
-    pub started: Option<Stamp>,
+    pub started: Option<ClockTime>,
     /// Time it took, or takes up to now; empty before it began and once it was taken back.
     pub took: String,
-    /// "usually 1.4 s" or "not measured yet".
+    /// "usually 1.4 s" or "not measured yet"; empty for a step that will not run any more.
     pub usual: String,
     /// Why it waits or failed.
     pub note: String,
@@ -44,11 +45,16 @@ fn view(operation: &Operation, step: &StepRecord, usual: &Usual, now: DateTime<U
     StepView {
         chip: chip(operation.status, step.status, has_failed),
         title: step.title.clone(),
-        started: step.started_at.map(Stamp),
+        started: step.started_at.map(ClockTime),
         took: took(step, now).map(duration_text).unwrap_or_default(),
-        usual: usual_text(usual.get(&step.name).copied()),
+        usual: usual_text(operation, step, usual),
         note: note(operation, step, has_failed),
-        attempts: step.attempts,
+        // The undo counts as a begin of the step too; what it did is no attempt.
+        attempts: if matches!(step.status, StepStatus::Undoing | StepStatus::Undone) {
+            1
+        } else {
+            step.attempts
+        },
         is_current: is_current(operation.status, step.status),
     }
 }
@@ -64,6 +70,9 @@ fn chip(operation: OperationStatus, step: StepStatus, has_failed: bool) -> Chip 
         }
         (_, StepStatus::Undoing) if has_failed => {
             Chip::new("Failed, undoing", Icon::Undo, Tone::Danger)
+        }
+        (OperationStatus::Failed | OperationStatus::Cancelled, StepStatus::Skipped) => {
+            Chip::new("Not reached", Icon::Minus, Tone::Idle)
         }
         (status, StepStatus::Running | StepStatus::Waiting | StepStatus::Undoing)
             if status.is_settled() =>
@@ -83,7 +92,7 @@ fn is_current(operation: OperationStatus, step: StepStatus) -> bool {
 fn note(operation: &Operation, step: &StepRecord, has_failed: bool) -> String {
     let own = step.note.clone().filter(|text| !text.is_empty());
     let reason = operation.error.clone().filter(|_| has_failed);
-    own.or(reason).unwrap_or_default()
+    own.or(reason).map(|text| sentence(&text)).unwrap_or_default()
 }
 
 fn took(step: &StepRecord, now: DateTime<Utc>) -> Option<Duration> {
@@ -98,9 +107,13 @@ fn took(step: &StepRecord, now: DateTime<Utc>) -> Option<Duration> {
     }
 }
 
-fn usual_text(seconds: Option<f64>) -> String {
-    match seconds {
-        Some(seconds) => format!("usually {}", duration_text(length(seconds))),
+fn usual_text(operation: &Operation, step: &StepRecord, usual: &Usual) -> String {
+    let has_run = matches!(step.status, StepStatus::Done | StepStatus::Failed);
+    if operation.status.is_settled() && !has_run {
+        return String::new();
+    }
+    match usual.get(&step.name) {
+        Some(seconds) => format!("usually {}", duration_text(length(*seconds))),
         None => "not measured yet".into(),
     }
 }
@@ -115,6 +128,11 @@ pub fn done(steps: &[StepRecord]) -> usize {
     steps.iter().filter(|step| step.status == StepStatus::Done).count()
 }
 
+/// The number, counted from one, of the last step that was begun.
+pub fn last_begun(steps: &[StepRecord]) -> usize {
+    steps.iter().rposition(|step| step.started_at.is_some()).map_or(0, |at| at + 1)
+}
+
 /// How many begun steps are still to be taken back.
 pub fn to_take_back(steps: &[StepRecord]) -> usize {
     steps
@@ -123,21 +141,35 @@ pub fn to_take_back(steps: &[StepRecord]) -> usize {
         .count()
 }
 
-/// The rest of the way, from what the steps usually take. `None` unless all of it was measured before.
-pub fn rest(steps: &[StepRecord], usual: &Usual, now: DateTime<Utc>) -> Option<Duration> {
+/// The rest of the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// From what the steps usually take.
+    About(Duration),
+    /// Not all of it was measured before.
+    Unmeasured,
+    /// The step at work takes much longer than usual: what comes next is no guide.
+    Overdue,
+}
+
+/// A step is overdue after twice its usual time and this.
+const GRACE: Duration = Duration::seconds(3);
+
+/// The rest of the way, told only when earlier operations allow it.
+pub fn rest(steps: &[StepRecord], usual: &Usual, now: DateTime<Utc>) -> Rest {
     let mut rest = Duration::zero();
-    for step in steps {
-        let usual = || usual.get(&step.name).copied().map(length);
-        match step.status {
-            StepStatus::Pending => rest += usual()?,
-            StepStatus::Running | StepStatus::Waiting => {
-                let spent = now - step.started_at.unwrap_or(now);
-                rest += (usual()? - spent).max(Duration::zero());
-            }
-            _ => {}
+    let open = |step: &&StepRecord| {
+        matches!(step.status, StepStatus::Pending | StepStatus::Running | StepStatus::Waiting)
+    };
+    for step in steps.iter().filter(open) {
+        let Some(seconds) = usual.get(&step.name) else { return Rest::Unmeasured };
+        let (usual, spent) = (length(*seconds), now - step.started_at.unwrap_or(now));
+        if spent > usual * 2 + GRACE {
+            return Rest::Overdue;
         }
+        rest += (usual - spent).max(Duration::zero());
     }
-    Some(rest)
+    Rest::About(rest)
 }
 
 #[cfg(test)]
@@ -162,9 +194,11 @@ mod tests {
         let steps =
             [step(0, StepStatus::Done), step(1, StepStatus::Running), step(2, StepStatus::Pending)];
         let mut usual = Usual::from([("step_1".into(), 5.0)]);
-        assert_eq!(rest(&steps, &usual, now()), None);
+        assert_eq!(rest(&steps, &usual, now()), Rest::Unmeasured);
         usual.insert("step_2".into(), 4.0);
-        assert_eq!(rest(&steps, &usual, now()), Some(Duration::seconds(6)));
+        assert_eq!(rest(&steps, &usual, now()), Rest::About(Duration::seconds(6)));
+        let late = now() + Duration::minutes(1);
+        assert_eq!(rest(&steps, &usual, late), Rest::Overdue);
     }
 
     #[test]
@@ -173,7 +207,7 @@ mod tests {
         failed.failed_step = Some("step_0".into());
         failed.error = Some("no space".into());
         let view = &views(&failed, &[step(0, StepStatus::Undone)], &Usual::new(), now())[0];
-        assert_eq!((view.chip.text, view.note.as_str()), ("Failed, undone", "no space"));
+        assert_eq!((view.chip.text, view.note.as_str()), ("Failed, undone", "No space."));
         let parked = operation(OperationStatus::NeedsAttention);
         let view = &views(&parked, &[step(0, StepStatus::Undoing)], &Usual::new(), now())[0];
         assert_eq!(view.chip.text, "Undo is stuck");

@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::log::{self, LogView};
 use super::outcome::{self, Outcome};
-use super::steps::{self, StepView};
+use super::steps::{self, Rest, StepView};
 use crate::domain::ids::OperationId;
 use crate::domain::operation::{Operation, OperationKind, OperationStatus};
 use crate::operations::kinds;
@@ -29,7 +29,7 @@ pub struct OperationView {
     pub asked_from: String,
     pub asked_at: Stamp,
     pub ended_at: Option<Stamp>,
-    /// What clients notice.
+    /// What clients notice while it goes on; empty once it has settled.
     pub availability: &'static str,
     pub progress: Progress,
     pub steps: Vec<StepView>,
@@ -62,6 +62,8 @@ impl OperationView {
 /// How far it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
+    /// Whether a bar says something true: not after what was done is taken back.
+    pub has_bar: bool,
     pub done: usize,
     pub total: usize,
     pub text: String,
@@ -106,7 +108,11 @@ pub fn view(facts: &Facts, may_change: bool, now: DateTime<Utc>) -> OperationVie
         asked_from: operation.requested_from.clone(),
         asked_at: Stamp(operation.created_at),
         ended_at: operation.ended_at.map(Stamp),
-        availability: operation.kind.availability(),
+        availability: if operation.status.is_settled() {
+            ""
+        } else {
+            operation.kind.availability()
+        },
         summary: summary(operation, &progress, &steps),
         progress,
         steps,
@@ -146,10 +152,14 @@ fn progress(facts: &Facts, now: DateTime<Utc>) -> Progress {
             1 => "Taking back: 1 step left".into(),
             left => format!("Taking back: {left} steps left"),
         },
+        OperationStatus::Failed | OperationStatus::Cancelled => {
+            format!("ended at step {} of {total}", steps::last_begun(&facts.steps))
+        }
         _ => format!("{done} of {total} steps"),
     };
+    let has_bar = !matches!(operation.status, OperationStatus::Failed | OperationStatus::Cancelled);
     let elapsed = operation.ended_at.unwrap_or(now) - operation.created_at;
-    Progress { done, total, text, elapsed: duration_text(elapsed), rest: rest(facts, now) }
+    Progress { has_bar, done, total, text, elapsed: duration_text(elapsed), rest: rest(facts, now) }
 }
 
 fn rest(facts: &Facts, now: DateTime<Utc>) -> String {
@@ -157,9 +167,10 @@ fn rest(facts: &Facts, now: DateTime<Utc>) -> String {
         return String::new();
     }
     match steps::rest(&facts.steps, &facts.usual, now) {
-        None => "time left: not measured yet".into(),
-        Some(rest) if rest < Duration::milliseconds(100) => "should end any moment".into(),
-        Some(rest) => format!("about {} left", duration_text(rest)),
+        Rest::Unmeasured => "time left: not measured yet".into(),
+        Rest::Overdue => "longer than usual".into(),
+        Rest::About(rest) if rest < Duration::milliseconds(100) => "should end any moment".into(),
+        Rest::About(rest) => format!("about {} left", duration_text(rest)),
     }
 }
 

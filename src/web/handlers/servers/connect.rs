@@ -238,7 +238,7 @@ fn inside(
     let image =
         if member.image.is_empty() { server.spec.major.image_tag() } else { member.image.clone() };
     Some(format!(
-        "docker run --rm -it --network {} -v \"$PWD/{CA_FILE}:/work/{CA_FILE}:ro\" -w /work --entrypoint psql {image} {}",
+        "docker run --rm -it --network {} \\\n  -v \"$PWD/{CA_FILE}:/work/{CA_FILE}:ro\" -w /work \\\n  --entrypoint psql {image} \\\n  {}",
         network_name(&server.id),
         ConnectStrings::of(&target).psql.trim_start_matches("psql "),
     ))

@@ -2,6 +2,7 @@
 //! environment.
 
 use super::connect_strings::{CA_FILE, Target};
+use std::net::IpAddr;
 
 /// Text as a literal of Python, JavaScript, Java, C# or Go: JSON's escapes are understood by all.
 fn literal(text: &str) -> String {
@@ -76,7 +77,12 @@ connection.close()"#,
 }
 
 /// With a CA given, `pg` checks the certificate and the host name: that is what libpq calls `verify-full`.
+/// An address must be named to the TLS part too, or the certificate is checked for `localhost`.
 pub fn node(target: &Target) -> String {
+    let address = match target.host.parse::<IpAddr>() {
+        Ok(_) => format!(", host: {}", literal(&target.host)),
+        Err(_) => String::new(),
+    };
     format!(
         r#"import fs from "node:fs";
 import pg from "pg";
@@ -87,7 +93,7 @@ const client = new pg.Client({{
   database: {database},
   user: {user},
   password: process.env.PGPASSWORD,
-  ssl: {{ ca: fs.readFileSync("{CA_FILE}", "utf8"), rejectUnauthorized: true }},
+  ssl: {{ ca: fs.readFileSync("{CA_FILE}", "utf8"){address} }},
 }});
 await client.connect();
 const result = await client.query("SELECT version()");

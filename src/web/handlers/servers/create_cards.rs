@@ -103,12 +103,16 @@ pub fn zone_hint(world: &World, region: Option<&Region>) -> String {
             "All zones of {} are on one host ({host}): a zone is a label here, not protection.",
             region.label
         ),
-        hosts => format!("{} is on the hosts {}.", region.label, hosts.join(", ")),
+        hosts => format!(
+            "{} is on the hosts {}. No preference takes the zone whose host has most memory left.",
+            region.label,
+            hosts.join(", ")
+        ),
     }
 }
 
 pub fn zones(world: &World, region: Option<&Region>) -> Vec<Choice> {
-    let any = Choice::new("", "No preference").detail("the host with most memory left");
+    let any = Choice::new("", "No preference");
     let zones = region.into_iter().flat_map(|region| {
         region.zones.iter().map(move |zone| {
             let choice = Choice::new(zone, format!("Zone {zone}"));

@@ -23,6 +23,8 @@ pub struct Problem {
     pub text: String,
     /// Name of the field, for the macros; lines of tables have none.
     pub field: Option<&'static str>,
+    /// Which line of a table, such as "Rule 2: "; empty for plain fields.
+    pub line: String,
 }
 
 impl Problem {
@@ -30,7 +32,7 @@ impl Problem {
     pub fn of(tab: Tab, refusal: &Refusal) -> Self {
         let field = refusal.field;
         let anchor = field.unwrap_or("form").to_owned();
-        Self { tab, anchor, text: refusal.text.clone(), field }
+        Self { tab, anchor, text: refusal.text.clone(), field, line: String::new() }
     }
 }
 
@@ -102,8 +104,10 @@ impl Faults {
 
     /// A fault in a line of a table.
     fn in_row(&mut self, tab: Tab, field: &str, row: usize, text: impl Into<String>) {
+        let noun = if tab == Tab::Tags { "Tag" } else { "Rule" };
+        let line = format!("{noun} {}: ", row + 1);
         let anchor = format!("{field}-{row}");
-        self.0.push(Problem { tab, anchor, text: text.into(), field: None });
+        self.0.push(Problem { tab, anchor, text: text.into(), field: None, line });
     }
 }
 
@@ -240,27 +244,21 @@ fn check_rule(
     rule: &RuleRow,
     names: &mut HashSet<String>,
 ) -> Option<FirewallRule> {
-    let line = row + 1;
     let name = parse_rule_name(&rule.name)
         .map_err(|refusal| {
-            faults.in_row(
-                Tab::Networking,
-                "rule_name",
-                row,
-                format!("Rule {line}: {}", refusal.text),
-            );
+            faults.in_row(Tab::Networking, "rule_name", row, refusal.text);
         })
         .ok();
     let range = AddressRange::parse(&rule.start, &rule.end)
         .map_err(|refusal| {
             let field = if refusal.field == Some("end") { "rule_end" } else { "rule_start" };
-            faults.in_row(Tab::Networking, field, row, format!("Rule {line}: {}", refusal.text));
+            faults.in_row(Tab::Networking, field, row, refusal.text);
         })
         .ok();
     if let Some(name) = &name
         && !names.insert(name.clone())
     {
-        let text = format!("Rule {line}: another rule is named {name} already.");
+        let text = format!("Another rule is named {name} already.");
         faults.in_row(Tab::Networking, "rule_name", row, text);
     }
     Some(FirewallRule { id: new_id(RuleId::parse), name: name?, range: range? })
@@ -274,16 +272,11 @@ fn check_tags(faults: &mut Faults, form: &CreateForm) -> Vec<Tag> {
             Ok(None) => {}
             Ok(Some(tag)) if names.insert(tag.name.to_lowercase()) => tags.push(tag),
             Ok(Some(tag)) => {
-                let text = format!("Tag {}: there is a tag named “{}” already.", row + 1, tag.name);
+                let text = format!("Another tag is named “{}” already.", tag.name);
                 faults.in_row(Tab::Tags, "tag_name", row, text);
             }
             Err(refusal) => {
-                faults.in_row(
-                    Tab::Tags,
-                    "tag_name",
-                    row,
-                    format!("Tag {}: {}", row + 1, refusal.text),
-                );
+                faults.in_row(Tab::Tags, "tag_name", row, refusal.text);
             }
         }
     }

@@ -1,8 +1,6 @@
 //! What the create page shows: the form's choices, its faults and its price.
 
-use super::create_cards::{
-    self as cards, Card, PresetCard, RegionGroup, SizeGroup, per_month, thousands,
-};
+use super::create_cards::{self as cards, Card, PresetCard, RegionGroup, SizeGroup, thousands};
 use super::create_check::Problem;
 use super::create_form::{CreateForm, RuleRow, Tab, TagRow, my_address};
 use super::create_world::World;
@@ -95,6 +93,11 @@ impl View {
         let anchor = format!("{field}-{row}");
         let found = self.problems.iter().find(|problem| problem.anchor == anchor);
         found.map(|problem| problem.text.as_str())
+    }
+
+    /// Where this page is found by GET: the browser comes back there instead of posting again.
+    pub fn address_of_faults(&self) -> String {
+        paths::server_create_tab(&self.draft, self.tab.key()) + "&check=1"
     }
 
     /// Where a line of the summary leads: on this tab to the field, else to the tab with its faults.
@@ -221,8 +224,8 @@ fn figures(sku: &Sku, storage: &StorageSize, world: &World) -> Figures {
         compute: prices.text(estimate.compute),
         storage_label: format!("Storage, {}", storage.label()),
         storage: prices.text(estimate.storage),
-        total: per_month(&prices.text(estimate.total())),
-        iops: format!("up to {}, limited by {limit}", thousands(effective)),
+        total: prices.text(estimate.total()),
+        iops: format!("Up to {} IOPS, limited by {limit}.", thousands(effective)),
     }
 }
 
@@ -255,8 +258,8 @@ mod tests {
         let figures = estimate.figures.unwrap();
         assert_eq!(figures.compute, prices.text(prices.compute_month(sku)));
         assert_eq!(figures.storage, prices.text(prices.storage_month(size)));
-        assert_eq!(figures.total, "€ 14.47 / month");
-        assert_eq!(figures.iops, "up to 640, limited by the size");
+        assert_eq!(figures.total, "€ 14.47");
+        assert_eq!(figures.iops, "Up to 640 IOPS, limited by the size.");
         assert_eq!(
             (estimate.name, estimate.endpoint.as_str()),
             (NameState::Free, "shop.pgflex.localhost")
@@ -278,6 +281,7 @@ mod tests {
             anchor: anchor.into(),
             text: "No.".into(),
             field,
+            line: String::new(),
         };
         let problems = vec![
             problem(Tab::Basics, "name", Some("name")),

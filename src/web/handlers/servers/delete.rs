@@ -124,7 +124,7 @@ fn goes(server: &Server, members: &[Member], rules: usize, endpoint: &str) -> Ve
     things.extend([
         thing("Certificate and keys", "the server's own and the portal's for it".into()),
         thing("Firewall rules", plural(rules, "rule")),
-        thing("Endpoint", format!("{endpoint}; the port goes to another server later")),
+        thing("Endpoint", format!("{endpoint}; the port may go to another server later")),
         thing(
             "Administrator",
             format!("login {} and its password", server.spec.admin_login.as_str()),

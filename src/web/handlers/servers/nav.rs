@@ -281,6 +281,20 @@ impl Frame {
         self.why_closed(OperationKind::Restart)
     }
 
+    /// The reasons below the actions, each once: id of the line, what is closed, why.
+    pub fn reasons(&self) -> Vec<(&'static str, &'static str, String)> {
+        match (self.why_no_restart(), self.why_no_delete()) {
+            (Some(restart), Some(delete)) if restart == delete => {
+                vec![("why-restart", "No restart and no deletion now", restart)]
+            }
+            (restart, delete) => {
+                let restart = restart.map(|why| ("why-restart", "No restart now", why));
+                let delete = delete.map(|why| ("why-delete", "No deletion now", why));
+                restart.into_iter().chain(delete).collect()
+            }
+        }
+    }
+
     pub fn why_no_delete(&self) -> Option<String> {
         self.why_closed(OperationKind::Delete)
     }

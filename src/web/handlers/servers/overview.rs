@@ -47,6 +47,8 @@ struct LiveView {
     created: Stamp,
     creator: Option<String>,
     certificate: Option<(Stamp, String)>,
+    /// Whether the server was placed on a host.
+    has_member: bool,
     container: Option<ContainerView>,
     operations: Vec<RecentOperation>,
 }
@@ -123,6 +125,7 @@ async fn live(visit: &Visit, server: &Server) -> Result<LiveView, PageError> {
         created: Stamp(server.created_at),
         creator,
         certificate: expires.map(|at| (Stamp(at), left_text(at, now))),
+        has_member: member.is_some(),
         container: view::container(member.as_ref(), look.as_ref(), now),
         operations: operations.iter().take(RECENT_MAX).map(|one| view::recent(one, now)).collect(),
     })

@@ -54,8 +54,11 @@ pub fn answer(state: ServerState, seen: Option<&MemberObservation>, now: DateTim
         why: String::new(),
         seen: seen.map(|look| Seen::new(look.observed_at, now)),
     };
+    if let Some((chip, text)) = not_there(state) {
+        return plain(chip, text);
+    }
     let Some(look) = seen else {
-        return plain(NOT_MEASURED, not_measured(state));
+        return plain(NOT_MEASURED, UNASKED);
     };
     if now - look.observed_at > STALE_AFTER {
         return plain(
@@ -70,7 +73,7 @@ pub fn answer(state: ServerState, seen: Option<&MemberObservation>, now: DateTim
             let why = look.facts.probe_error.clone().unwrap_or_default();
             Answer { why, ..plain(chip, "PostgreSQL does not answer queries.") }
         }
-        (None, "running") => plain(NOT_MEASURED, not_measured(state)),
+        (None, "running") => plain(NOT_MEASURED, UNASKED),
         (None, "missing") => plain(interrupted(state), "There is no container of this server."),
         (None, _) => Answer {
             why: exit_text(&look.facts),
@@ -86,16 +89,32 @@ fn interrupted(state: ServerState) -> Chip {
     if state == ServerState::Ready { SILENT } else { PAUSED }
 }
 
-fn not_measured(state: ServerState) -> &'static str {
+/// States in which nobody can use the server, whatever was seen.
+fn not_there(state: ServerState) -> Option<(Chip, &'static str)> {
     match state {
-        ServerState::Provisioning => {
-            "The server is being created. It can be used when the last step is done."
+        ServerState::Provisioning => Some((
+            Chip::new("Not yet", Icon::Ring, Tone::Busy),
+            "The server is being created. It can be used when the last step is done.",
+        )),
+        ServerState::Failed => Some((
+            Chip::new("No", Icon::Cross, Tone::Danger),
+            "The server was not created, so there is nothing to connect to.",
+        )),
+        ServerState::Dropping => {
+            Some((Chip::new("No longer", Icon::Minus, Tone::Idle), "The server is being deleted."))
         }
-        ServerState::Failed => "The server was not created, so there is nothing to connect to.",
-        ServerState::Dropping => "The server is being deleted.",
-        _ => "Nobody has asked PostgreSQL yet. The monitor looks every 15 s.",
+        ServerState::Ready
+        | ServerState::Starting
+        | ServerState::Stopping
+        | ServerState::Stopped
+        | ServerState::Restarting
+        | ServerState::Updating
+        | ServerState::Disabled
+        | ServerState::Inaccessible => None,
     }
 }
+
+const UNASKED: &str = "Nobody has asked PostgreSQL yet. The monitor looks every 15 s.";
 
 fn exit_text(facts: &MemberFacts) -> String {
     match facts.exit_code {

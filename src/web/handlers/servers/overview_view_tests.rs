@@ -75,3 +75,16 @@ fn figures_have_units_and_groups() {
     facts.memory_limit_bytes = 1536 << 20;
     assert_eq!(memory_text(&facts), "1536 MiB");
 }
+
+#[test]
+fn what_is_not_there_is_said_whatever_was_seen() {
+    let answers = look("running", Some(true), 1);
+    for (state, word) in [
+        (ServerState::Provisioning, "Not yet"),
+        (ServerState::Failed, "No"),
+        (ServerState::Dropping, "No longer"),
+    ] {
+        assert_eq!(said(state, Some(&answers)).0.text, word);
+        assert_eq!(said(state, None).0.text, word);
+    }
+}

@@ -59,7 +59,7 @@ fn server_rows(form: &CreateForm, wanted: &Wanted, world: &World) -> Vec<Row> {
     let (spec, args) = (&wanted.spec, &world.config.args);
     let region = world.config.region(&spec.region);
     let zone = match form.zone.as_str() {
-        "" => format!("{} (no preference: its host has most memory left)", spec.zone),
+        "" => format!("{}, chosen for you (no preference)", spec.zone),
         zone => zone.to_owned(),
     };
     let image = region.map_or(Image::Unknown, |region| world.image(region, &spec.zone, spec.major));
@@ -199,7 +199,7 @@ mod tests {
         for part in [
             "shop.pgflex.localhost",
             "West Europe",
-            "1 (no preference",
+            "1, chosen for you",
             "PostgreSQL 18; its image is built first",
             "Standard_B1ms: 1 vCore, 2 GiB memory, € 10.95 a month",
             "32 GiB, € 3.52 a month",
