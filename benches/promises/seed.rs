@@ -78,7 +78,7 @@ async fn host(portal: &Portal) -> anyhow::Result<HostId> {
         engine_version: "20.10.24".into(),
         operating_system: "Debian GNU/Linux 12".into(),
         kernel: "6.1".into(),
-        cpus: 64,
+        cpus: 1024,
         memory_bytes: 4096 << 30,
         storage_total_bytes: Some(64 << 40),
         storage_free_bytes: Some(32 << 40),
