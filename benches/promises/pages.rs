@@ -28,6 +28,8 @@ struct Page {
     status: u16,
     bytes: usize,
     times: Times,
+    /// The cheapest page, asked for in the same way right after.
+    anchor: Times,
 }
 
 pub async fn measure(world: &World, args: &Args, report: &Report) -> anyhow::Result<()> {
@@ -121,26 +123,31 @@ async fn review(owner: &mut Client) -> anyhow::Result<String> {
     })
 }
 
+/// A page, and right after it the anchor: what else ran on the machine at that time slowed down both.
 async fn page(owner: &Client, path: String, requests: usize) -> anyhow::Result<Page> {
     let mut first = owner.again().await?;
     let answer = first.get(&path).await.with_context(|| path.clone())?;
     for _ in 0..WARM_UP {
         first.get(&path).await?;
     }
+    let times = ask(owner, &path, answer.status, requests).await?;
+    let anchor = ask(owner, paths::ANCHOR, 200, requests).await?;
+    Ok(Page { path, status: answer.status, bytes: answer.body.len(), times, anchor })
+}
+
+/// Asks for a path over several connections at the same time.
+async fn ask(owner: &Client, path: &str, status: u16, requests: usize) -> anyhow::Result<Times> {
     let mut browsers = tokio::task::JoinSet::new();
     for _ in 0..CONCURRENCY {
-        let (mut client, path, status) = (owner.again().await?, path.clone(), answer.status);
+        let (mut client, path) = (owner.again().await?, path.to_owned());
         browsers.spawn(async move {
             let mut times = Times::default();
             for _ in 0..requests / CONCURRENCY {
                 let begun = Instant::now();
                 let answer = client.get(&path).await?;
                 times.add(begun.elapsed());
-                anyhow::ensure!(
-                    answer.status == status,
-                    "{path} was answered with {}",
-                    answer.status
-                );
+                let given = answer.status;
+                anyhow::ensure!(given == status, "{path} was answered with {given}");
             }
             Ok(times)
         });
@@ -149,7 +156,7 @@ async fn page(owner: &Client, path: String, requests: usize) -> anyhow::Result<P
     while let Some(done) = browsers.join_next().await {
         times.extend(done??);
     }
-    Ok(Page { path, status: answer.status, bytes: answer.body.len(), times })
+    Ok(times)
 }
 
 fn print(report: &Report, pages: &[Page], unknown: &[&str], seeded: &Seeded) {
@@ -157,6 +164,10 @@ fn print(report: &Report, pages: &[Page], unknown: &[&str], seeded: &Seeded) {
         let path = path.replace(seeded.server.as_str(), "{server}");
         path.replace(seeded.operation.as_str(), "{operation}")
             .replace(seeded.rule.as_str(), "{rule}")
+            .split("draft=")
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     };
     let rows: Vec<Vec<String>> = pages
         .iter()
@@ -164,7 +175,8 @@ fn print(report: &Report, pages: &[Page], unknown: &[&str], seeded: &Seeded) {
             let times = &page.times;
             let kib = format!("{:.1}", page.bytes as f64 / 1024.0);
             let met = if times.p99() <= AIM { "met" } else { "MISSED" };
-            let cells = [times.p50(), times.p95(), times.p99(), times.max()].map(time);
+            let cells =
+                [times.p50(), times.p95(), times.p99(), times.max(), page.anchor.p99()].map(time);
             [
                 vec![short(&page.path), page.status.to_string(), kib],
                 cells.to_vec(),
@@ -173,7 +185,9 @@ fn print(report: &Report, pages: &[Page], unknown: &[&str], seeded: &Seeded) {
             .concat()
         })
         .collect();
-    report.table(&["GET", "status", "KiB", "p50", "p95", "p99", "max", "p99 <= 20 ms"], &rows);
+    let head =
+        ["GET", "status", "KiB", "p50", "p95", "p99", "max", "/healthz p99 then", "p99 <= 20 ms"];
+    report.table(&head, &rows);
     if !unknown.is_empty() {
         report
             .note(&format!("Not measured, the address cannot be filled: {}.", unknown.join(", ")));
@@ -183,18 +197,23 @@ fn print(report: &Report, pages: &[Page], unknown: &[&str], seeded: &Seeded) {
 
 /// Only pages that were really shown count.
 fn promise(report: &Report, pages: &[Page], short: impl Fn(&str) -> String) {
-    let anchor =
-        pages.iter().find(|page| page.path == paths::ANCHOR).map_or(0.0, |page| page.times.p99());
     let is_page = |path: &str| path != paths::ANCHOR && !paths::EXPORTS.contains(&path);
-    let shown = pages.iter().filter(|page| page.status == 200 && is_page(&page.path));
-    let Some(slowest) = shown.max_by(|a, b| a.times.p99().total_cmp(&b.times.p99())) else {
-        return;
-    };
-    let worst = slowest.times.p99();
+    let shown: Vec<&Page> =
+        pages.iter().filter(|page| page.status == 200 && is_page(&page.path)).collect();
+    let p99 = |page: &Page| page.times.p99();
+    let slowest = shown.iter().max_by(|a, b| p99(a).total_cmp(&p99(b)));
+    let Some(slowest) = slowest else { return };
+    let (worst, anchor) = (p99(slowest), slowest.anchor.p99());
+    let within = shown.iter().filter(|page| p99(page) <= AIM).count();
     report.promise(Promise {
         promise: "page, 1,000 servers, 99 of 100".into(),
-        measured: format!("slowest page {}: {}", short(&slowest.path), time(worst)),
-        anchor: format!("{} {}", paths::ANCHOR, time(anchor)),
+        measured: format!(
+            "{within} of {} pages within; slowest {} {}",
+            shown.len(),
+            short(&slowest.path),
+            time(worst)
+        ),
+        anchor: format!("{} right after {}", paths::ANCHOR, time(anchor)),
         ratio: format!("{:.1}", worst / anchor),
         aim: "<= 20 ms".into(),
         verdict: Verdict::of(worst <= AIM),

@@ -4,8 +4,14 @@ use crate::seed::Seeded;
 use pgflex::web::ROUTES;
 
 /// Pages that belong to somebody who is not signed in, or that never end.
-const LEFT_OUT: [&str; 5] =
-    ["/sign-in", "/setup/{token}", "/invite/{token}", "/static/{file}", "/operations/{id}/events"];
+const LEFT_OUT: [&str; 6] = [
+    REVIEW,
+    "/sign-in",
+    "/setup/{token}",
+    "/invite/{token}",
+    "/static/{file}",
+    "/operations/{id}/events",
+];
 
 /// The last page of the create form; its address is got by filling in the form.
 pub const REVIEW: &str = "/servers/create/review";
