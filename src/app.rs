@@ -170,7 +170,7 @@ impl App {
             listen: args.gateway_listen,
             shared_port: args.gateway_shared_port,
             endpoint_domain: args.endpoint_domain.clone(),
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: gateway::default_threads(),
             identities: Some(Arc::new(keys)),
             limits: Limits::default(),
             stats: Arc::new(GatewayStats::default()),
