@@ -31,7 +31,8 @@ CREATE TABLE operations (
 CREATE UNIQUE INDEX operations_one_per_lane ON operations (server_id, lane) WHERE is_active = 1;
 CREATE UNIQUE INDEX operations_idempotency ON operations (idempotency_key);
 CREATE INDEX operations_due ON operations (run_at) WHERE is_active = 1;
-CREATE INDEX operations_server ON operations (server_id, created_at);
+CREATE INDEX operations_server ON operations (server_id, id);
+CREATE INDEX operations_status ON operations (status, id);
 CREATE INDEX operations_created ON operations (created_at);
 CREATE TABLE operation_steps (
   operation_id TEXT NOT NULL,

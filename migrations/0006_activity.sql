@@ -13,5 +13,5 @@ CREATE TABLE activity (
   ended_at BIGINT
 );
 CREATE INDEX activity_at ON activity (at);
-CREATE INDEX activity_server ON activity (server_id, at);
+CREATE INDEX activity_server ON activity (server_id, id);
 CREATE INDEX activity_operation ON activity (operation_id);

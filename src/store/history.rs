@@ -12,6 +12,32 @@ use crate::domain::activity::ActivityOutcome;
 use crate::domain::ids::{ActivityId, OperationId, ServerId};
 use crate::domain::operation::{OperationKind, OperationStatus};
 
+/// Narrow lists have texts of their own, so that each is found by its index.
+macro_rules! operations {
+    ($which:literal, $side:literal) => {
+        concat!(
+            "SELECT id FROM operations WHERE ",
+            $which,
+            " AND ($3 = '' OR kind = $3) AND ",
+            $side,
+            " LIMIT 1 OFFSET $5"
+        )
+    };
+}
+
+macro_rules! lines {
+    ($server:literal, $side:literal) => {
+        concat!(
+            "SELECT id FROM activity WHERE ",
+            $server,
+            " AND ($2 = '' OR actor_name = $2) AND ($3 = '' OR action LIKE $3 ESCAPE '!')
+               AND ($4 = '' OR lower(subject) LIKE $4 ESCAPE '!') AND ($5 = '' OR outcome = $5) AND ",
+            $side,
+            " LIMIT 1 OFFSET $7"
+        )
+    };
+}
+
 /// What stands on either side of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Neighbours<Id> {
@@ -30,7 +56,13 @@ impl Store {
         last: &OperationId,
     ) -> Result<Neighbours<OperationId>, StoreError> {
         let older = self.operation_at(filter, Side::Older(last.as_str())).await?;
-        let newer = self.operation_at(filter, Side::Newer(first.as_str(), OPERATION_PAGE)).await?;
+        // A page that was not asked for by a key is the first one.
+        let newer = match filter.before {
+            Some(_) => {
+                self.operation_at(filter, Side::Newer(first.as_str(), OPERATION_PAGE)).await?
+            }
+            None => None,
+        };
         let newer_before =
             newer.map(|id| parsed(&id, OperationId::parse, "operation id")).transpose()?;
         Ok(Neighbours { older: older.is_some(), newer_before })
@@ -41,15 +73,21 @@ impl Store {
         filter: &OperationFilter,
         side: Side<'_>,
     ) -> Result<Option<String>, StoreError> {
-        let sql = match side {
-            Side::Older(_) => {
-                "SELECT id FROM operations WHERE ($1 = '' OR server_id = $1) AND ($2 = '' OR status = $2) AND ($3 = '' OR kind = $3) AND id < $4
-                 ORDER BY id DESC LIMIT 1 OFFSET $5"
+        let sql = match (side, filter.status, &filter.server_id) {
+            (Side::Older(_), Some(_), None) => {
+                operations!("$1 = '' AND status = $2", "id < $4 ORDER BY id DESC")
             }
-            Side::Newer(..) => {
-                "SELECT id FROM operations WHERE ($1 = '' OR server_id = $1) AND ($2 = '' OR status = $2) AND ($3 = '' OR kind = $3) AND id > $4
-                 ORDER BY id LIMIT 1 OFFSET $5"
+            (Side::Newer(..), Some(_), None) => {
+                operations!("$1 = '' AND status = $2", "id > $4 ORDER BY id")
             }
+            (Side::Older(_), ..) => operations!(
+                "($1 = '' OR server_id = $1) AND ($2 = '' OR status = $2)",
+                "id < $4 ORDER BY id DESC"
+            ),
+            (Side::Newer(..), ..) => operations!(
+                "($1 = '' OR server_id = $1) AND ($2 = '' OR status = $2)",
+                "id > $4 ORDER BY id"
+            ),
         };
         let row: Option<(String,)> = sqlx::query_as(sql)
             .bind(filter.server_id.as_ref().map_or("", |id| id.as_str()).to_owned())
@@ -70,7 +108,10 @@ impl Store {
         last: &ActivityId,
     ) -> Result<Neighbours<ActivityId>, StoreError> {
         let older = self.activity_at(filter, Side::Older(last.as_str())).await?;
-        let newer = self.activity_at(filter, Side::Newer(first.as_str(), ACTIVITY_PAGE)).await?;
+        let newer = match filter.before {
+            Some(_) => self.activity_at(filter, Side::Newer(first.as_str(), ACTIVITY_PAGE)).await?,
+            None => None,
+        };
         let newer_before =
             newer.map(|id| parsed(&id, ActivityId::parse, "activity id")).transpose()?;
         Ok(Neighbours { older: older.is_some(), newer_before })
@@ -81,15 +122,11 @@ impl Store {
         filter: &ActivityFilter,
         side: Side<'_>,
     ) -> Result<Option<String>, StoreError> {
-        let sql = match side {
-            Side::Older(_) => {
-                "SELECT id FROM activity WHERE ($1 = '' OR server_id = $1) AND ($2 = '' OR actor_name = $2) AND ($3 = '' OR action LIKE $3 ESCAPE '!')
-                   AND ($4 = '' OR lower(subject) LIKE $4 ESCAPE '!') AND ($5 = '' OR outcome = $5) AND id < $6 ORDER BY id DESC LIMIT 1 OFFSET $7"
-            }
-            Side::Newer(..) => {
-                "SELECT id FROM activity WHERE ($1 = '' OR server_id = $1) AND ($2 = '' OR actor_name = $2) AND ($3 = '' OR action LIKE $3 ESCAPE '!')
-                   AND ($4 = '' OR lower(subject) LIKE $4 ESCAPE '!') AND ($5 = '' OR outcome = $5) AND id > $6 ORDER BY id LIMIT 1 OFFSET $7"
-            }
+        let sql = match (side, &filter.server_id) {
+            (Side::Older(_), Some(_)) => lines!("server_id = $1", "id < $6 ORDER BY id DESC"),
+            (Side::Newer(..), Some(_)) => lines!("server_id = $1", "id > $6 ORDER BY id"),
+            (Side::Older(_), None) => lines!("$1 = ''", "id < $6 ORDER BY id DESC"),
+            (Side::Newer(..), None) => lines!("$1 = ''", "id > $6 ORDER BY id"),
         };
         let row: Option<(String,)> = sqlx::query_as(sql)
             .bind(filter.server_id.as_ref().map_or("", |id| id.as_str()).to_owned())
@@ -122,6 +159,7 @@ impl Store {
 }
 
 /// One step to a side of a page.
+#[derive(Clone, Copy)]
 enum Side<'a> {
     Older(&'a str),
     /// One page above this id.

@@ -139,17 +139,24 @@ impl Store {
         tx.commit(Record::Nothing("an observation is no change that anybody asked for")).await
     }
 
-    /// Every host with its facts and promises, for choosing one and for saying why none fits.
+    /// Every host of the configuration with its facts and promises, for choosing one and for saying
+    /// why none fits.
     pub async fn host_loads(&self) -> Result<Vec<HostLoad>, StoreError> {
         let mut connection = self.read().acquire().await?;
-        loads(&mut connection).await
+        loads(&mut connection, CONFIGURED).await
+    }
+
+    /// The same with hosts that left the configuration: servers may still be on them.
+    pub async fn host_loads_all(&self) -> Result<Vec<HostLoad>, StoreError> {
+        let mut connection = self.read().acquire().await?;
+        loads(&mut connection, ALL).await
     }
 }
 
 impl WriteTx {
     /// The same, seen inside the transaction that places a member.
     pub async fn host_loads(&mut self) -> Result<Vec<HostLoad>, StoreError> {
-        loads(&mut self.tx).await
+        loads(&mut self.tx, CONFIGURED).await
     }
 }
 
@@ -162,12 +169,15 @@ async fn observations(connection: &mut AnyConnection) -> Result<Vec<HostObservat
     rows.into_iter().map(ObservationRow::into_observation).collect()
 }
 
-async fn loads(connection: &mut AnyConnection) -> Result<Vec<HostLoad>, StoreError> {
-    let hosts: Vec<Row> = sqlx::query_as(
-        "SELECT id, name, address, places FROM hosts WHERE is_configured = 1 ORDER BY name",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
+const CONFIGURED: &str =
+    "SELECT id, name, address, places FROM hosts WHERE is_configured = 1 ORDER BY name";
+const ALL: &str = "SELECT id, name, address, places FROM hosts ORDER BY name";
+
+async fn loads(
+    connection: &mut AnyConnection,
+    hosts: &'static str,
+) -> Result<Vec<HostLoad>, StoreError> {
+    let hosts: Vec<Row> = sqlx::query_as(hosts).fetch_all(&mut *connection).await?;
     let promises = promises(connection).await?;
     let mut seen: HashMap<HostId, HostObservation> = observations(connection)
         .await?

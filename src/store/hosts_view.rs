@@ -63,16 +63,22 @@ impl Row {
 }
 
 impl Store {
-    /// Every member of every server, by server name.
-    pub async fn members_on_hosts(&self) -> Result<Vec<MemberOnHost>, StoreError> {
+    /// The first `limit` members on a host, by server name.
+    pub async fn members_on_host(
+        &self,
+        host: &HostId,
+        limit: i64,
+    ) -> Result<Vec<MemberOnHost>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, s.name, s.settled, o.kind AS active, s.sku,
                s.storage_gib, v.observed_at, v.facts
              FROM members m JOIN servers s ON s.id = m.server_id
              LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1
              LEFT JOIN member_observations v ON v.member_id = m.id
-             ORDER BY s.name, m.id",
+             WHERE m.host_id = $1 ORDER BY s.name, m.id LIMIT $2",
         )
+        .bind(host.as_str())
+        .bind(limit)
         .fetch_all(self.read())
         .await?;
         rows.into_iter().map(Row::into_member).collect()

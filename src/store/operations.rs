@@ -163,17 +163,26 @@ impl Store {
 
     /// One page of operations, newest first.
     pub async fn operations(&self, filter: &OperationFilter) -> Result<Vec<Operation>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(select!(
-            "WHERE ($1 = '' OR server_id = $1) AND ($2 = '' OR status = $2) AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4)
-             ORDER BY id DESC LIMIT $5"
-        ))
-        .bind(filter.server_id.as_ref().map_or("", |id| id.as_str()).to_owned())
-        .bind(filter.status.map_or("", OperationStatus::key))
-        .bind(filter.kind.map_or("", OperationKind::key))
-        .bind(filter.before.as_ref().map_or("", |id| id.as_str()).to_owned())
-        .bind(OPERATION_PAGE)
-        .fetch_all(self.read())
-        .await?;
+        // Three texts, so that each narrow list is found by its index.
+        let sql = match (&filter.server_id, filter.status) {
+            (Some(_), _) => select!(
+                "WHERE server_id = $1 AND ($2 = '' OR status = $2) AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) ORDER BY id DESC LIMIT $5"
+            ),
+            (None, Some(_)) => select!(
+                "WHERE $1 = '' AND status = $2 AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) ORDER BY id DESC LIMIT $5"
+            ),
+            (None, None) => select!(
+                "WHERE $1 = '' AND $2 = '' AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) ORDER BY id DESC LIMIT $5"
+            ),
+        };
+        let rows: Vec<Row> = sqlx::query_as(sql)
+            .bind(filter.server_id.as_ref().map_or("", |id| id.as_str()).to_owned())
+            .bind(filter.status.map_or("", OperationStatus::key))
+            .bind(filter.kind.map_or("", OperationKind::key))
+            .bind(filter.before.as_ref().map_or("", |id| id.as_str()).to_owned())
+            .bind(OPERATION_PAGE)
+            .fetch_all(self.read())
+            .await?;
         rows.into_iter().map(Row::into_operation).collect()
     }
 

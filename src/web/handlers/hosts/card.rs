@@ -83,18 +83,13 @@ pub struct MemberRow {
     pub looked: Option<Look>,
 }
 
-/// The card of a host, with at most `shown` of its members.
-pub fn view(
-    load: &HostLoad,
-    seen: &Seen,
-    config: &Config,
-    shown: usize,
-    now: DateTime<Utc>,
-) -> HostCard {
+/// The card of a host, with those of its members that were read.
+pub fn view(load: &HostLoad, seen: &Seen, config: &Config, now: DateTime<Utc>) -> HostCard {
     let host = &load.host;
     let observation = seen.observations.get(&host.id);
     let facts = observation.and_then(|seen| seen.facts.as_ref());
-    let here = || seen.members.iter().filter(|member| member.member.host_id == host.id);
+    let here = seen.members.iter().filter(|member| member.member.host_id == host.id);
+    let members: Vec<_> = here.map(|member| member_row(member, now)).collect();
     let is_left = !config.hosts.iter().any(|configured| configured.name == host.name);
     HostCard {
         id: host.id.to_string(),
@@ -111,8 +106,8 @@ pub fn view(
             &config.overcommit,
         ),
         servers: load.promised.servers,
-        members: here().take(shown).map(|member| member_row(member, now)).collect(),
-        more_members: here().count().saturating_sub(shown),
+        more_members: (load.promised.servers as usize).saturating_sub(members.len()),
+        members,
         orphans: observation.map_or(vec![], |seen| {
             seen.orphans.iter().map(|orphan| orphans::row(orphan, &host.address)).collect()
         }),

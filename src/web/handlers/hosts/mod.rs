@@ -28,7 +28,7 @@ use zones::ZoneTruth;
 pub const STALE_AFTER: Duration = Duration::seconds(60);
 
 /// Members listed on a host's card unless all are asked for: the page is fetched again and again.
-const MEMBERS_SHOWN: usize = 100;
+const MEMBERS_SHOWN: i64 = 100;
 
 #[derive(Template)]
 #[template(path = "hosts/hosts.html")]
@@ -46,12 +46,10 @@ struct HostsPage {
 pub async fn get(who: Signed<Reader>, request: HttpRequest) -> PageResult {
     let state = &who.state;
     let shows_all = query::of(&request).has("all");
-    let shown = if shows_all { usize::MAX } else { MEMBERS_SHOWN };
-    let seen = Seen::read(state).await?;
+    let seen = Seen::read(state, if shows_all { i64::MAX } else { MEMBERS_SHOWN }).await?;
     let generation = state.store.route_generation().await?;
     let gateways = state.store.gateways().await?;
-    let cards =
-        seen.loads.iter().map(|load| card::view(load, &seen, &state.config, shown, who.now));
+    let cards = seen.loads.iter().map(|load| card::view(load, &seen, &state.config, who.now));
     page::ok(&HostsPage {
         layout: who.layout("Hosts", Nav::Hosts),
         cards: cards.collect(),
@@ -66,16 +64,22 @@ pub async fn get(who: Signed<Reader>, request: HttpRequest) -> PageResult {
 pub struct Seen {
     pub loads: Vec<HostLoad>,
     pub observations: HashMap<HostId, HostObservation>,
+    /// Of each host the first ones only.
     pub members: Vec<MemberOnHost>,
 }
 
 impl Seen {
-    async fn read(state: &AppState) -> Result<Self, PageError> {
+    async fn read(state: &AppState, members_shown: i64) -> Result<Self, PageError> {
         let observations = state.store.host_observations().await?;
+        let loads = state.store.host_loads_all().await?;
+        let mut members = vec![];
+        for load in &loads {
+            members.extend(state.store.members_on_host(&load.host.id, members_shown).await?);
+        }
         Ok(Self {
-            loads: state.store.host_loads().await?,
             observations: observations.into_iter().map(|o| (o.host_id.clone(), o)).collect(),
-            members: state.store.members_on_hosts().await?,
+            members,
+            loads,
         })
     }
 }
