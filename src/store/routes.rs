@@ -374,5 +374,5 @@ impl WriteTx {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "test-util"))]
 mod tests;

@@ -3,31 +3,20 @@
 use super::*;
 use crate::clock::{Clock, SystemClock, new_id};
 use crate::store::Record;
+use crate::store::testing::{self, TestStore};
 
+/// Fresh databases, kept while their test runs.
 struct Stores {
     all: Vec<Store>,
-    folder: std::path::PathBuf,
-}
-
-impl Drop for Stores {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
+    _kept: Vec<TestStore>,
 }
 
 async fn stores() -> Stores {
-    let folder = std::env::temp_dir().join(format!("pgflex-routes-{}", crate::clock::new_uuid()));
-    std::fs::create_dir(&folder).unwrap();
-    let url = format!("sqlite://{}/test.db?mode=rwc", folder.display());
-    let mut all = vec![Store::open(&url).await.unwrap()];
-    #[expect(clippy::disallowed_methods, reason = "where the test database is")]
-    if let Ok(url) = std::env::var("PGFLEX_TEST_DATABASE_URL") {
-        all.push(Store::open(&url).await.unwrap());
-    }
-    Stores { all, folder }
+    let kept = testing::all().await;
+    Stores { all: kept.iter().map(|test| test.store.clone()).collect(), _kept: kept }
 }
 
-/// Other tests share the PostgreSQL database, so names and ports are random.
+/// A server on record; names and ports are random.
 async fn server(store: &Store, access: &str) -> ServerId {
     let id = new_id(ServerId::parse);
     let port = i64::from(u32::from_be_bytes(crate::clock::random_bytes::<4>()) % 65_535) + 1;
