@@ -36,6 +36,13 @@ pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
     }
 }
 
+/// The last cursor at which an operation can still be taken back: that of its point of no return, whose
+/// step is at work then but not done.
+pub fn last_return(kind: OperationKind) -> i64 {
+    let point = steps(kind).iter().position(|step| step.point_of_no_return);
+    i64::try_from(point.unwrap_or(steps(kind).len())).unwrap_or(i64::MAX)
+}
+
 /// Whether a step before `cursor`, so one that is done, was the point of no return.
 pub fn is_past_return(kind: OperationKind, cursor: i64) -> bool {
     let done = usize::try_from(cursor).unwrap_or(0);

@@ -213,13 +213,15 @@ impl Door<'_> {
     /// Asks a running operation to stop at its next step and take back what it did.
     ///
     /// # Errors
-    /// A refusal when it has ended.
+    /// A refusal when it has ended or is past its point of no return.
     pub async fn cancel(&self, operation: &Operation, actor: &Actor) -> Result<(), SubmitError> {
         let record = about(operation, actor, "operation.cancel", ActivityOutcome::Succeeded);
-        if !self.store.request_cancel(&operation.id, self.clock.now(), record).await? {
-            return Err(
-                Refusal::whole("The operation has ended or is being undone already.").into()
-            );
+        let (id, last_return) = (&operation.id, kinds::last_return(operation.kind));
+        if !self.store.request_cancel(id, last_return, self.clock.now(), record).await? {
+            return Err(Refusal::whole(
+                "The operation has ended, is being undone already, or is past its point of no return. Nothing was changed.",
+            )
+            .into());
         }
         self.poke.runner();
         Ok(())

@@ -353,17 +353,20 @@ impl Store {
         Ok(usize::try_from(row.0).unwrap_or(0))
     }
 
-    /// Asks a running operation to stop at its next step. `false` when it has ended.
+    /// Asks a running operation to stop at its next step. `false` when it has ended or its cursor is
+    /// beyond `last_return`: then nobody was promised anything.
     pub async fn request_cancel(
         &self,
         id: &OperationId,
+        last_return: i64,
         now: DateTime<Utc>,
         record: Record,
     ) -> Result<bool, StoreError> {
         let mut tx = self.begin_write(now).await?;
-        let done = sqlx::query("UPDATE operations SET cancel_requested = 1, run_at = $2 WHERE id = $1 AND status IN ('queued', 'running')")
+        let done = sqlx::query("UPDATE operations SET cancel_requested = 1, run_at = $2 WHERE id = $1 AND status IN ('queued', 'running') AND cursor <= $3")
             .bind(id.as_str())
             .bind(micros(now))
+            .bind(last_return)
             .execute(&mut *tx.tx)
             .await?;
         if done.rows_affected() == 0 {

@@ -147,6 +147,17 @@ impl WriteTx {
         Ok(())
     }
 
+    /// Whether somebody asked to cancel; call [`WriteTx::guard`] first, whose lock keeps the answer true
+    /// until the commit.
+    pub async fn is_cancel_requested(&mut self, id: &OperationId) -> Result<bool, StoreError> {
+        let (flag,): (i64,) =
+            sqlx::query_as("SELECT cancel_requested FROM operations WHERE id = $1")
+                .bind(id.as_str())
+                .fetch_one(&mut *self.tx)
+                .await?;
+        Ok(flag != 0)
+    }
+
     /// Marks every step that never began as not needed.
     pub async fn skip_pending_steps(&mut self, id: &OperationId) -> Result<(), StoreError> {
         sqlx::query("UPDATE operation_steps SET status = 'skipped' WHERE operation_id = $1 AND status = 'pending'")

@@ -169,9 +169,12 @@ impl Runner {
     }
 
     async fn drive_logged(&self, lease: Lease, stop: &tokio::sync::watch::Receiver<bool>) {
-        let renewal = tokio::spawn(renew(self.services.clone(), lease.clone()));
+        // The set ends its task when it is dropped, also by a step that panics: a lease that were renewed
+        // after that would hold the operation for as long as this process lives.
+        let mut renewal = tokio::task::JoinSet::new();
+        renewal.spawn(renew(self.services.clone(), lease.clone()));
         let result = self.drive(&lease, stop).await;
-        renewal.abort();
+        drop(renewal);
         match result {
             Ok(()) => {}
             Err(RunError::Store(StoreError::Stale)) => {
@@ -196,13 +199,7 @@ impl Runner {
                 OperationStatus::Running
                     if operation.cancel_requested && !self.is_past_return(&operation).await? =>
                 {
-                    self.start_undo(
-                        lease,
-                        &operation,
-                        "It was cancelled.",
-                        "Nothing is left of it. Submit it again if you want it after all.",
-                    )
-                    .await?
+                    self.start_undo(lease, &operation).await?
                 }
                 OperationStatus::Running => self.step_forward(lease, &operation).await?,
                 OperationStatus::Undoing => self.step_back(lease, &operation).await?,

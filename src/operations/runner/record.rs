@@ -6,7 +6,7 @@ use crate::operations::kinds;
 use crate::operations::step::Step;
 use crate::store::Record;
 use crate::store::progress::{OperationChange, StepChange};
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 
 impl Runner {
     pub(super) async fn finish_step(
@@ -25,11 +25,18 @@ impl Runner {
             ..Default::default()
         };
         tx.change_step(&operation.id, operation.cursor, &done).await?;
-        let next = OperationChange {
-            cursor: Some(operation.cursor + 1),
-            attempt: Some(0),
-            run_at: Some(now),
-            ..Default::default()
+        // Whoever cancelled while the point of no return was at work was told that it is taken back: the
+        // cursor may not pass it. The row is locked, so a request either is seen here or is refused.
+        let is_point = operation.cursor == kinds::last_return(operation.kind);
+        let next = if is_point && tx.is_cancel_requested(&operation.id).await? {
+            cancelled(now)
+        } else {
+            OperationChange {
+                cursor: Some(operation.cursor + 1),
+                attempt: Some(0),
+                run_at: Some(now),
+                ..Default::default()
+            }
         };
         tx.change_operation(&operation.id, &next).await?;
         tx.commit(Record::Nothing("progress of an operation; its own line is written at its end"))
@@ -112,21 +119,11 @@ impl Runner {
         &self,
         lease: &Lease,
         operation: &Operation,
-        what: &str,
-        advice: &str,
     ) -> Result<bool, RunError> {
         let now = self.services.clock.now();
         let mut tx = self.services.store.begin_write(now).await?;
         tx.guard(lease, Some(now + LEASE)).await?;
-        let undo = OperationChange {
-            status: Some(OperationStatus::Undoing),
-            attempt: Some(0),
-            run_at: Some(now),
-            error: Some(what),
-            advice: Some(advice),
-            ..Default::default()
-        };
-        tx.change_operation(&operation.id, &undo).await?;
+        tx.change_operation(&operation.id, &cancelled(now)).await?;
         tx.commit(Record::Nothing("the request to cancel wrote its own line")).await?;
         Ok(true)
     }
@@ -135,5 +132,17 @@ impl Runner {
     pub(super) async fn is_past_return(&self, operation: &Operation) -> Result<bool, RunError> {
         let passed = usize::try_from(operation.cursor).unwrap_or(0);
         Ok(kinds::steps(operation.kind).iter().take(passed).any(|step| step.point_of_no_return))
+    }
+}
+
+/// From now on it is undone, because a person wants it so.
+fn cancelled(now: DateTime<Utc>) -> OperationChange<'static> {
+    OperationChange {
+        status: Some(OperationStatus::Undoing),
+        attempt: Some(0),
+        run_at: Some(now),
+        error: Some("It was cancelled."),
+        advice: Some("Nothing is left of it. Submit it again if you want it after all."),
+        ..Default::default()
     }
 }

@@ -267,6 +267,47 @@ async fn a_cancelled_operation_is_taken_back() {
     }
 }
 
+/// Asked while the point of no return is at work: it was promised, so it is taken back. Asked afterwards:
+/// it is refused, and nothing else happens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_at_the_point_of_no_return_is_either_done_or_refused() {
+    for kind in OperationKind::ALL {
+        let step = steps(kind).iter().find(|step| step.point_of_no_return).unwrap().name;
+        for point in Point::ALL {
+            let why = format!("{kind:?} cancelled at {step} {point:?}");
+            let world = Arc::new(world().await);
+            let id = world.submit(kind).await;
+            let accepted = Arc::new(AtomicBool::new(false));
+            let (inner, seen, asked) = (world.clone(), accepted.clone(), id.clone());
+            let cancel = move || {
+                tokio::runtime::Handle::current().block_on(async {
+                    let operation = inner.operation(&asked).await;
+                    let actor = pgflex::domain::activity::Actor::system();
+                    seen.store(
+                        inner.door().cancel(&operation, &actor).await.is_ok(),
+                        Ordering::SeqCst,
+                    );
+                });
+            };
+            let hook: Hook = Arc::new(move |moment: Moment<'_>| {
+                if moment == (Moment { step, point, undoing: false }) {
+                    tokio::task::block_in_place(&cancel);
+                }
+                Interference::None
+            });
+            let operation = world.run_through(hook, &id).await;
+            let in_time = point != Point::Recorded;
+            assert_eq!(accepted.load(Ordering::SeqCst), in_time, "{why}");
+            if in_time {
+                assert_eq!(operation.status, OperationStatus::Cancelled, "{why}");
+                assert_unwound(&world, &operation, &why).await;
+            } else {
+                assert_succeeded(&world, &operation, &why).await;
+            }
+        }
+    }
+}
+
 /// An engine that stays away: the operation gives up, cannot clean up, says so, and ends when the engine is back.
 #[tokio::test]
 async fn an_engine_that_stays_away_parks_the_operation_until_a_person_retries() {
