@@ -179,6 +179,7 @@ impl Door<'_> {
         match operation.status {
             OperationStatus::NeedsAttention => self.resume(operation, actor).await,
             OperationStatus::Failed | OperationStatus::Cancelled => {
+                self.refuse_second_retry(operation).await?;
                 self.submit_again(
                     operation.kind,
                     &operation.server_id,
@@ -189,6 +190,19 @@ impl Door<'_> {
                 .await
             }
             _ => Err(Refusal::whole("Only an operation that failed can be tried again.").into()),
+        }
+    }
+
+    /// Only the last try may be tried again: a server may have come to life since an earlier one, and
+    /// the undo of a creation would take its volume.
+    async fn refuse_second_retry(&self, operation: &Operation) -> Result<(), SubmitError> {
+        let (server, id) = (&operation.server_id, &operation.id);
+        match self.store.operation_successor(server, id).await? {
+            None => Ok(()),
+            Some(_) => {
+                Err(Refusal::whole("It was tried again already. Look at the later operation.")
+                    .into())
+            }
         }
     }
 

@@ -382,6 +382,8 @@ async fn a_failed_creation_can_be_retried() {
     let operation = world.run_to_rest(&world.runner(), &again).await;
     assert_eq!(operation.retry_of, Some(id));
     assert_succeeded(&world, &operation, "retried").await;
+    let twice = world.door().retry(&failed, &pgflex::domain::activity::Actor::system(), None).await;
+    assert!(twice.is_err(), "the undo of another creation would take the server's volume");
 }
 
 /// Two runners: the one that lost its lease can write nothing.
