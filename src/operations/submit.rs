@@ -176,6 +176,9 @@ impl Door<'_> {
         actor: &Actor,
         key: Option<&str>,
     ) -> Result<OperationId, SubmitError> {
+        if let Some(earlier) = self.earlier(key).await? {
+            return Ok(earlier);
+        }
         match operation.status {
             OperationStatus::NeedsAttention => self.resume(operation, actor).await,
             OperationStatus::Failed | OperationStatus::Cancelled => {

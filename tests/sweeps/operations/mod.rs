@@ -373,16 +373,15 @@ async fn a_failed_creation_can_be_retried() {
     assert_unwound(&world, &failed, "initdb failed").await;
     assert!(failed.error.as_ref().unwrap().contains("initdb ended with code 1"));
     world.engine.set_init_exit(0);
-    let again = world
-        .door()
-        .retry(&failed, &pgflex::domain::activity::Actor::system(), None)
-        .await
-        .unwrap();
+    let actor = pgflex::domain::activity::Actor::system();
+    let again = world.door().retry(&failed, &actor, Some("one form")).await.unwrap();
     assert_ne!(again, id);
+    let same = world.door().retry(&failed, &actor, Some("one form")).await.unwrap();
+    assert_eq!(same, again, "a second click of the same form");
     let operation = world.run_to_rest(&world.runner(), &again).await;
     assert_eq!(operation.retry_of, Some(id));
     assert_succeeded(&world, &operation, "retried").await;
-    let twice = world.door().retry(&failed, &pgflex::domain::activity::Actor::system(), None).await;
+    let twice = world.door().retry(&failed, &actor, None).await;
     assert!(twice.is_err(), "the undo of another creation would take the server's volume");
 }
 
