@@ -81,6 +81,8 @@ pub struct Activity {
     pub operation_id: Option<OperationId>,
     /// Where an operation belongs to the line, the outcome follows the operation's end.
     pub outcome: ActivityOutcome,
+    /// The operation has not ended and is parked until a person decides.
+    pub needs_attention: bool,
     pub detail: String,
     pub ended_at: Option<DateTime<Utc>>,
 }

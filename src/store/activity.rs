@@ -5,6 +5,7 @@ use super::{Store, StoreError, WriteTx};
 use crate::clock::new_uuid;
 use crate::domain::activity::{Activity, ActivityOutcome, NewActivity};
 use crate::domain::ids::{ActivityId, OperationId, ServerId};
+use crate::domain::operation::OperationStatus;
 use sqlx::FromRow;
 
 #[derive(FromRow)]
@@ -18,12 +19,15 @@ struct Row {
     server_id: Option<String>,
     operation_id: Option<String>,
     outcome: String,
+    operation_status: String,
     detail: String,
     ended_at: Option<i64>,
 }
 
 impl Row {
     fn into_activity(self) -> Result<Activity, StoreError> {
+        let outcome = parsed(&self.outcome, ActivityOutcome::parse, "activity outcome")?;
+        let is_parked = self.operation_status == OperationStatus::NeedsAttention.key();
         Ok(Activity {
             id: parsed(&self.id, ActivityId::parse, "activity id")?,
             at: time(self.at),
@@ -33,7 +37,8 @@ impl Row {
             subject: self.subject,
             server_id: self.server_id.as_deref().and_then(ServerId::parse),
             operation_id: self.operation_id.as_deref().and_then(OperationId::parse),
-            outcome: parsed(&self.outcome, ActivityOutcome::parse, "activity outcome")?,
+            outcome,
+            needs_attention: is_parked && outcome == ActivityOutcome::Started,
             detail: self.detail,
             ended_at: time_option(self.ended_at),
         })
@@ -122,7 +127,8 @@ fn escape_like(text: &str) -> String {
 macro_rules! lines {
     ($server:literal) => {
         concat!(
-            "SELECT id, at, actor_name, address, action, subject, server_id, operation_id, outcome, detail, ended_at
+            "SELECT id, at, actor_name, address, action, subject, server_id, operation_id, outcome, detail, ended_at,
+               COALESCE((SELECT o.status FROM operations o WHERE o.id = activity.operation_id), '') AS operation_status
              FROM activity
              WHERE ",
             $server,

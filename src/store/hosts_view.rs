@@ -3,7 +3,7 @@
 use super::codec::{from_json, parsed, time};
 use super::{Store, StoreError};
 use crate::domain::ids::{HostId, MemberId, ServerId};
-use crate::domain::operation::OperationKind;
+use crate::domain::operation::{OperationKind, OperationStatus};
 use crate::domain::server::{Member, MemberFacts, ServerState, SettledState};
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -14,6 +14,8 @@ pub struct MemberOnHost {
     pub member: Member,
     pub server_name: String,
     pub state: ServerState,
+    /// Whether an operation changes the server now; one that is parked does not.
+    pub is_at_work: bool,
     /// Name of the server's SKU and gibibytes of storage, as promised.
     pub sku: String,
     pub storage_gib: i64,
@@ -32,6 +34,7 @@ struct Row {
     name: String,
     settled: String,
     active: Option<String>,
+    active_status: Option<String>,
     sku: String,
     storage_gib: i64,
     observed_at: Option<i64>,
@@ -43,6 +46,7 @@ impl Row {
         let facts: Option<MemberFacts> =
             self.facts.as_deref().map(|text| from_json(text, "member facts")).transpose()?;
         let active = self.active.as_deref().and_then(OperationKind::parse);
+        let status = self.active_status.as_deref().and_then(OperationStatus::parse);
         let settled = parsed(&self.settled, SettledState::parse, "settled state")?;
         Ok(MemberOnHost {
             member: Member {
@@ -55,6 +59,7 @@ impl Row {
             },
             server_name: self.name,
             state: ServerState::shown(settled, active),
+            is_at_work: status.is_some_and(|status| status != OperationStatus::NeedsAttention),
             sku: self.sku,
             storage_gib: self.storage_gib,
             seen: self.observed_at.map(time).zip(facts),
@@ -70,8 +75,8 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<MemberOnHost>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, s.name, s.settled, o.kind AS active, s.sku,
-               s.storage_gib, v.observed_at, v.facts
+            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, s.name, s.settled, o.kind AS active, o.status AS active_status,
+               s.sku, s.storage_gib, v.observed_at, v.facts
              FROM members m JOIN servers s ON s.id = m.server_id
              LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1
              LEFT JOIN member_observations v ON v.member_id = m.id

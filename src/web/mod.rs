@@ -8,6 +8,7 @@
 
 pub mod assets;
 pub mod body;
+pub mod code;
 pub mod error;
 pub mod flash;
 pub mod form;

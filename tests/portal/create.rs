@@ -317,7 +317,7 @@ async fn the_buttons_of_the_form_keep_everything() {
         let mut olga = app.set_up_owner().await;
         let form = Form::open(&mut olga).await;
         for (action, tab, part) in [
-            ("add_my_address", "networking", "value=\"192.0.2.7\""),
+            ("add_my_address", "networking", "value=\"client-192-0-2-7\""),
             ("add_everyone", "networking", "value=\"255.255.255.255\""),
             ("add_rule", "networking", "Name of rule 2"),
             ("add_tag", "tags", "Name of tag 2"),

@@ -206,6 +206,9 @@ async fn what_needs_attention_is_retried_or_abandoned() {
                 "Abandon…",
             ],
         );
+        let log = olga.get("/activity?action=server.delete&outcome=Started").await.body;
+        assert!(log.contains("Needs attention") && !log.contains("Under way"), "{log}");
+        assert!(olga.get("/activity.csv").await.body.contains(",NeedsAttention,"));
         assert_eq!(rita.get(&format!("/operations/{id}/abandon")).await.status, 403);
         assert_eq!(press(&mut rita, &id, "abandon").await.status, 403);
         let asks = olga.get(&format!("/operations/{id}/abandon")).await;

@@ -299,7 +299,7 @@ async fn the_connect_page_prints_strings_for_the_chosen_database() {
         let shop = ready(&app, "shop").await;
         let page = olga.get(&shop.path("/connect")).await.body;
         for part in [
-            "curl -f -o pgflex-ca.pem http://127.0.0.1:8080/ca.pem",
+            "curl <span class=\"nowrap\">-f</span> <span class=\"nowrap\">-o</span> pgflex-ca.pem http://127.0.0.1:8080/ca.pem",
             "psql &#34;host=db.example.org port=20001 dbname=postgres user=shopadmin sslmode=verify-full sslrootcert=pgflex-ca.pem&#34;",
             "postgresql://shopadmin@db.example.org:20001/postgres?sslmode=verify-full&#38;sslrootcert=pgflex-ca.pem",
             "export PGSSLMODE=verify-full",
@@ -310,8 +310,8 @@ async fn the_connect_page_prints_strings_for_the_chosen_database() {
             "new pg.Client(",
             "pgx.Connect(",
             "lib/pq",
-            "pg_dump --dbname=",
-            "pg_restore --dbname=",
+            "pg_dump <span class=\"nowrap\">--dbname</span>=&#34;host=",
+            "pg_restore <span class=\"nowrap\">--dbname</span>=&#34;host=",
         ] {
             assert!(page.contains(part), "{part} in {page}");
         }

@@ -37,7 +37,7 @@ fn row(line: &Activity) -> String {
         line.subject.clone(),
         id(line.server_id.as_ref().map(|id| id.as_str())),
         id(line.operation_id.as_ref().map(|id| id.as_str())),
-        line.outcome.key().to_owned(),
+        if line.needs_attention { "NeedsAttention" } else { line.outcome.key() }.to_owned(),
         line.ended_at.map(time).unwrap_or_default(),
         seconds.map(|seconds| format!("{seconds:.3}")).unwrap_or_default(),
         line.detail.clone(),

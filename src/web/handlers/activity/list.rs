@@ -4,6 +4,7 @@
 use super::words;
 use crate::domain::activity::{Activity, ActivityOutcome};
 use crate::domain::ids::{ActivityId, ServerId};
+use crate::domain::operation::OperationStatus;
 use crate::store::Store;
 use crate::store::activity::ActivityFilter;
 use crate::web::error::PageError;
@@ -93,8 +94,22 @@ pub async fn read(
 }
 
 fn outcomes() -> Vec<Choice> {
-    let one = |outcome: ActivityOutcome| Choice::new(outcome.key(), Chip::from(outcome).text);
+    let words = |outcome| match outcome {
+        // Those that need attention are among them.
+        ActivityOutcome::Started => "Not ended yet",
+        outcome => Chip::from(outcome).text,
+    };
+    let one = |outcome: ActivityOutcome| Choice::new(outcome.key(), words(outcome));
     [Choice::new("", "Any outcome")].into_iter().chain(ActivityOutcome::ALL.map(one)).collect()
+}
+
+/// A parked operation is not under way: it waits for a person.
+fn chip(line: &Activity) -> Chip {
+    if line.needs_attention {
+        Chip::from(OperationStatus::NeedsAttention)
+    } else {
+        Chip::from(line.outcome)
+    }
 }
 
 fn row(line: &Activity, servers: &HashSet<String>) -> Row {
@@ -107,7 +122,7 @@ fn row(line: &Activity, servers: &HashSet<String>) -> Row {
         detail: line.detail.clone(),
         subject: line.subject.clone(),
         server: server.map(paths::server),
-        outcome: Chip::from(line.outcome),
+        outcome: chip(line),
         took: line.ended_at.map(|ended| duration_text(ended - line.at)).unwrap_or_default(),
         operation: line.operation_id.as_ref().map(paths::operation),
     }

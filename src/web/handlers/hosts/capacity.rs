@@ -78,9 +78,15 @@ pub fn gib_text(bytes: f64) -> String {
 /// The factors in words.
 pub fn overcommit_text(factor: &Overcommit) -> String {
     format!(
-        "A host may promise {} times its vCores, {} times its memory and {} times its disk.",
-        factor.vcores, factor.memory, factor.storage
+        "A host may promise {}, {} and {}.",
+        share(factor.vcores, "as many vCores as it has"),
+        share(factor.memory, "as much memory as it has"),
+        share(factor.storage, "as much disk as it has")
     )
+}
+
+fn share(factor: f64, whole: &str) -> String {
+    if factor == 1.0 { whole.to_owned() } else { format!("{factor} times {whole}") }
 }
 
 #[cfg(test)]
@@ -99,6 +105,14 @@ mod tests {
             storage_free_bytes: None,
             images: vec![],
         }
+    }
+
+    #[test]
+    fn a_factor_of_one_is_said_in_words() {
+        assert_eq!(
+            overcommit_text(&Overcommit::default()),
+            "A host may promise 4 times as many vCores as it has, as much memory as it has and 2 times as much disk as it has."
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::domain::catalog::Sku;
 use crate::domain::host::{EngineFacts, Host, HostObservation};
 use crate::domain::placement::HostLoad;
-use crate::domain::server::MemberFacts;
+use crate::domain::server::{MemberFacts, ServerState};
 use crate::store::hosts_view::MemberOnHost;
 use crate::web::label::{Chip, Icon, Tone};
 use crate::web::paths;
@@ -177,8 +177,15 @@ fn facts_view(at: DateTime<Utc>, facts: &EngineFacts, now: DateTime<Utc>) -> Fac
         cpus: facts.cpus,
         memory: gib_text(facts.memory_bytes as f64),
         disk,
-        images: facts.images.clone(),
+        images: exact_images(&facts.images),
     }
+}
+
+/// Tags that name a whole version. The one of a major alone stands beside them for the same image.
+fn exact_images(tags: &[String]) -> Vec<String> {
+    let is_exact = |tag: &&String| tag.rsplit(':').next().is_some_and(|tag| tag.contains('.'));
+    let exact: Vec<String> = tags.iter().filter(is_exact).cloned().collect();
+    if exact.is_empty() { tags.to_vec() } else { exact }
 }
 
 fn member_row(member: &MemberOnHost, now: DateTime<Utc>) -> MemberRow {
@@ -194,7 +201,12 @@ fn member_row(member: &MemberOnHost, now: DateTime<Utc>) -> MemberRow {
         ),
         None => format!("{}, {} GiB storage", member.sku, member.storage_gib),
     };
-    let chip = container_chip(member.seen.as_ref().map(|(_, facts)| facts));
+    let facts = member.seen.as_ref().map(|(_, facts)| facts);
+    let is_missing = facts.is_some_and(|facts| facts.container_state == "missing");
+    let chip = match absence(member.state) {
+        Some(chip) if is_missing && member.is_at_work => chip,
+        _ => container_chip(facts),
+    };
     let detail = member.seen.as_ref().map(|(_, facts)| detail(facts)).unwrap_or_default();
     let is_old = member.seen.as_ref().is_some_and(|(at, _)| is_stale(*at, now));
     MemberRow {
@@ -211,6 +223,18 @@ fn member_row(member: &MemberOnHost, now: DateTime<Utc>) -> MemberRow {
 
 /// What is true of something that nobody has looked at lately.
 const UNKNOWN: Chip = Chip::new("Unknown", Icon::Ring, Tone::Idle);
+
+/// A container that is not there because an operation is about to make it, or has just removed it:
+/// nothing is wrong.
+fn absence(state: ServerState) -> Option<Chip> {
+    match state {
+        ServerState::Provisioning | ServerState::Restarting => {
+            Some(Chip::new("Not there yet", Icon::Ring, Tone::Idle))
+        }
+        ServerState::Dropping => Some(Chip::new("Removed", Icon::Minus, Tone::Idle)),
+        _ => None,
+    }
+}
 
 /// What was seen of a container. No look is "Unknown", never "down".
 fn container_chip(facts: Option<&MemberFacts>) -> Chip {
@@ -272,7 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn images_are_listed_once_by_their_whole_version() {
+        let tags = ["pgflex/postgres:17-r1", "pgflex/postgres:17.12-r1"].map(String::from);
+        assert_eq!(exact_images(&tags), ["pgflex/postgres:17.12-r1"]);
+        assert_eq!(exact_images(&tags[..1]), ["pgflex/postgres:17-r1"]);
+    }
+
+    #[test]
     fn a_container_nobody_saw_is_not_called_down() {
         assert_eq!(container_chip(None).text, "Not seen yet");
+    }
+
+    #[test]
+    fn a_container_that_an_operation_makes_or_removes_is_no_fault() {
+        let text = |state| absence(state).map(|chip| chip.text);
+        assert_eq!(text(ServerState::Provisioning), Some("Not there yet"));
+        assert_eq!(text(ServerState::Dropping), Some("Removed"));
+        assert_eq!(text(ServerState::Ready), None);
     }
 }

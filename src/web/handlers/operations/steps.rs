@@ -12,6 +12,7 @@ use chrono::{DateTime, Duration, Utc};
 pub struct StepView {
     pub chip: Chip,
     pub title: String,
+    /// When it began, where that tells something: the list of quick steps reads better without.
     pub started: Option<ClockTime>,
     /// Time it took, or takes up to now; empty before it began and once it was taken back.
     pub took: String,
@@ -45,7 +46,7 @@ fn view(operation: &Operation, step: &StepRecord, usual: &Usual, now: DateTime<U
     StepView {
         chip: chip(operation.status, step.status, has_failed),
         title: step.title.clone(),
-        started: step.started_at.map(ClockTime),
+        started: step.started_at.filter(|_| tells_its_begin(operation, step, now)).map(ClockTime),
         took: took(step, now).map(duration_text).unwrap_or_default(),
         usual: usual_text(operation, step, usual),
         note: note(operation, step, has_failed),
@@ -93,6 +94,20 @@ fn note(operation: &Operation, step: &StepRecord, has_failed: bool) -> String {
     let own = step.note.clone().filter(|text| !text.is_empty());
     let reason = operation.error.clone().filter(|_| has_failed);
     own.or(reason).map(|text| sentence(&text)).unwrap_or_default()
+}
+
+/// Shorter steps say how long they took, not when they began.
+const QUICK: Duration = Duration::seconds(1);
+
+fn tells_its_begin(operation: &Operation, step: &StepRecord, now: DateTime<Utc>) -> bool {
+    let has_failed = operation.failed_step.as_deref() == Some(step.name.as_str());
+    let is_open = matches!(
+        step.status,
+        StepStatus::Running | StepStatus::Waiting | StepStatus::Undoing | StepStatus::Failed
+    );
+    let has_waited = step.attempts > 1 && step.status != StepStatus::Undone;
+    let is_long = took(step, now).is_some_and(|length| length >= QUICK);
+    has_failed || is_open || has_waited || is_long
 }
 
 fn took(step: &StepRecord, now: DateTime<Utc>) -> Option<Duration> {
@@ -189,6 +204,22 @@ mod tests {
         assert_eq!((views[0].took.as_str(), views[0].usual.as_str()), ("2.0 s", "usually 1.4 s"));
         assert!(views[1].is_current && views[1].took == "3.0 s");
         assert_eq!((views[2].took.as_str(), views[2].usual.as_str()), ("", "not measured yet"));
+    }
+
+    #[test]
+    fn only_a_step_that_took_its_time_says_when_it_began() {
+        let operation = operation(OperationStatus::Running);
+        let mut quick = step(0, StepStatus::Done);
+        quick.ended_at = quick.started_at.map(|at| at + Duration::milliseconds(300));
+        let started = |step: &StepRecord| view(&operation, step, &Usual::new(), now()).started;
+        assert!(started(&quick).is_none());
+        let again = StepRecord { attempts: 2, ..quick.clone() };
+        assert!(started(&again).is_some());
+        assert!(started(&step(1, StepStatus::Running)).is_some());
+        assert!(started(&step(1, StepStatus::Undone)).is_none());
+        let mut failed = operation.clone();
+        failed.failed_step = Some(quick.name.clone());
+        assert!(view(&failed, &quick, &Usual::new(), now()).started.is_some());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::facts::Facts;
 use super::log::{self, LogView};
 use super::outcome::{self, Outcome};
 use super::steps::{self, Rest, StepView};
+use crate::domain::activity::Actor;
 use crate::domain::ids::OperationId;
 use crate::domain::operation::{Operation, OperationKind, OperationStatus};
 use crate::operations::kinds;
@@ -26,6 +27,7 @@ pub struct OperationView {
     /// Link to the server, while it is on record.
     pub server: Option<String>,
     pub asked_by: String,
+    /// Address it was asked from; empty when the portal itself asked.
     pub asked_from: String,
     pub asked_at: Stamp,
     pub ended_at: Option<Stamp>,
@@ -105,7 +107,7 @@ pub fn view(facts: &Facts, may_change: bool, now: DateTime<Utc>) -> OperationVie
         server_name: operation.server_name.clone(),
         server: facts.server.as_ref().map(|server| paths::server(&server.id)),
         asked_by: operation.requested_by.clone(),
-        asked_from: operation.requested_from.clone(),
+        asked_from: asked_from(operation),
         asked_at: Stamp(operation.created_at),
         ended_at: operation.ended_at.map(Stamp),
         availability: if operation.status.is_settled() {
@@ -124,6 +126,11 @@ pub fn view(facts: &Facts, may_change: bool, now: DateTime<Utc>) -> OperationVie
         successor: facts.successor.as_ref().map(paths::operation),
         events: events(operation),
     }
+}
+
+fn asked_from(operation: &Operation) -> String {
+    let address = &operation.requested_from;
+    if *address == Actor::system().address { String::new() } else { address.clone() }
 }
 
 /// "Create server shop".

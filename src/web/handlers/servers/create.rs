@@ -85,7 +85,7 @@ pub async fn post(visit: Signed<Contributor>, posted: Posted) -> PageResult {
     let action = Action::parse(posted.text("action"), current);
     let Kept { id, form, sealed, .. } = draft::of_form(&visit, posted.text("draft")).await?;
     let mut form = CreateForm::read(&posted, form);
-    form.apply(action, visit.now, &visit.address);
+    form.apply(action, &visit.address);
     let world = World::load(&visit, &form).await?;
     if matches!(action, Action::Estimate(_)) {
         settle_size(&mut form, &world);

@@ -19,10 +19,32 @@ pub struct Card {
     pub presets: String,
 }
 
+/// Cards that can be chosen, and apart from them those that cannot.
+pub struct Cards {
+    /// With the chosen one, even when it is closed: what is chosen must be seen.
+    pub open: Vec<Card>,
+    pub closed: Vec<Card>,
+}
+
+impl Cards {
+    fn of(cards: impl Iterator<Item = Card>) -> Self {
+        let (closed, open) = cards.partition(|card| card.choice.is_closed() && !card.is_chosen);
+        Self { open, closed }
+    }
+
+    /// "5 sizes that no host can take now".
+    pub fn closed_text(&self) -> String {
+        match self.closed.len() {
+            1 => "1 size that no host can take now".into(),
+            count => format!("{count} sizes that no host can take now"),
+        }
+    }
+}
+
 /// The sizes of one tier.
 pub struct SizeGroup {
     pub tier: Tier,
-    pub cards: Vec<Card>,
+    pub cards: Cards,
 }
 
 /// Regions under one heading.
@@ -160,11 +182,11 @@ pub fn sizes(world: &World, form: &CreateForm) -> Vec<SizeGroup> {
         let preset = |preset: &Preset| preset.values().0 == sku.name;
         Card { choice, is_chosen: form.sku == sku.name, presets: preset_keys(preset) }
     };
-    Tier::ALL.map(|tier| SizeGroup { tier, cards: tier.skus().map(card).collect() }).into()
+    Tier::ALL.map(|tier| SizeGroup { tier, cards: Cards::of(tier.skus().map(card)) }).into()
 }
 
 /// Every storage size, with what it gives together with the chosen compute.
-pub fn storage(world: &World, form: &CreateForm) -> Vec<Card> {
+pub fn storage(world: &World, form: &CreateForm) -> Cards {
     let (region, sku) = (world.region(form), Sku::by_name(&form.sku));
     let card = |size: &'static StorageSize| {
         let prices = &world.config.prices;
@@ -188,7 +210,7 @@ pub fn storage(world: &World, form: &CreateForm) -> Vec<Card> {
         let is_chosen = form.storage == choice.value;
         Card { choice, is_chosen, presets: preset_keys(preset) }
     };
-    STORAGE_SIZES.iter().map(card).collect()
+    Cards::of(STORAGE_SIZES.iter().map(card))
 }
 
 fn preset_keys(fills: impl Fn(&Preset) -> bool) -> String {
@@ -261,14 +283,10 @@ mod tests {
     fn a_size_that_does_not_fit_is_closed_with_its_reason_and_keeps_its_price() {
         let world = world(vec![host("01", 24, &[])]);
         let groups = sizes(&world, &form());
-        assert_eq!(groups.iter().map(|group| group.cards.len()).sum::<usize>(), 25);
-        let card = |name: &str| {
-            groups
-                .iter()
-                .flat_map(|group| &group.cards)
-                .find(|card| card.choice.label == name)
-                .unwrap()
-        };
+        let all =
+            || groups.iter().flat_map(|group| group.cards.open.iter().chain(&group.cards.closed));
+        assert_eq!(all().count(), 25);
+        let card = |name: &str| all().find(|card| card.choice.label == name).unwrap();
         assert!(card("B1ms").is_chosen && !card("B1ms").choice.is_closed());
         assert_eq!(card("B1ms").presets, "development");
         assert_eq!(card("D2ds_v5").presets, "production");
@@ -281,11 +299,24 @@ mod tests {
     fn storage_says_what_it_gives_with_the_chosen_size() {
         let world = world(vec![host("01", 24, &[])]);
         let cards = storage(&world, &form());
-        assert_eq!(cards[0].choice.facts, ["120 IOPS, bursts to 3,500", "up to 640 with B1ms"]);
-        assert!(
-            !cards[3].choice.is_closed() && cards[4].choice.is_closed(),
-            "200 GiB, promised twice"
+        assert_eq!(
+            cards.open[0].choice.facts,
+            ["120 IOPS, bursts to 3,500", "up to 640 with B1ms"]
         );
+        assert_eq!(cards.open.len(), 4, "200 GiB, promised twice");
+    }
+
+    #[test]
+    fn what_is_closed_stands_apart_unless_it_is_chosen() {
+        let world = world(vec![host("01", 24, &[])]);
+        let cards = storage(&world, &form());
+        assert!(cards.closed.iter().all(|card| card.choice.is_closed()));
+        let text = format!("{} sizes that no host can take now", cards.closed.len());
+        assert_eq!(cards.closed_text(), text);
+        let last = cards.closed.last().unwrap().choice.value.clone();
+        let chosen = storage(&world, &CreateForm { storage: last, ..form() });
+        assert!(chosen.open.last().is_some_and(|card| card.is_chosen && card.choice.is_closed()));
+        assert_eq!(chosen.closed.len(), cards.closed.len() - 1);
     }
 
     #[test]

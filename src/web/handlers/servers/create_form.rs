@@ -3,11 +3,12 @@
 //! Nothing here is checked: a draft keeps what a person typed, right or wrong. Passwords are never
 //! part of it.
 
+use super::networking_everyone::RULE_NAME;
+use super::networking_rules::{client_name, free_name};
 use crate::domain::catalog::{Preset, Sku, Tier};
 use crate::domain::network::{Access, AddressRange, as_ipv4};
 use crate::domain::version::Major;
 use crate::web::form::{FormState, Posted};
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -248,19 +249,19 @@ impl CreateForm {
     }
 
     /// Does to the form what a button asks for. `address` is the client's.
-    pub fn apply(&mut self, action: Action, now: DateTime<Utc>, address: &str) {
+    pub fn apply(&mut self, action: Action, address: &str) {
         match action {
             Action::Preset(preset) => self.fill_in(preset),
             Action::AddMyAddress => {
                 if let Some(address) = my_address(address) {
                     let typed = address.to_string();
-                    self.add_range(generated_name("ClientIPAddress", now), &typed, &typed);
+                    self.add_range(&client_name(address), &typed, &typed);
                 }
             }
             Action::AddEveryone => {
                 let everyone = AddressRange::EVERYONE;
                 let (start, end) = (everyone.start.to_string(), everyone.end.to_string());
-                self.add_range(generated_name("AllowAll", now), &start, &end);
+                self.add_range(RULE_NAME, &start, &end);
             }
             Action::AddRule => self.rules.push(RuleRow::default()),
             Action::RemoveRule(row) if row < self.rules.len() => drop(self.rules.remove(row)),
@@ -271,7 +272,8 @@ impl CreateForm {
     }
 
     /// Adds a rule in the first blank line or below, unless the same range is there already.
-    fn add_range(&mut self, name: String, start: &str, end: &str) {
+    fn add_range(&mut self, name: &str, start: &str, end: &str) {
+        let name = free_name(name, |name| self.rules.iter().any(|rule| rule.name == name));
         let row = RuleRow { name, start: start.into(), end: end.into() };
         if self.rules.iter().any(|rule| rule.range().is_some() && rule.range() == row.range()) {
             return;
@@ -303,10 +305,6 @@ pub fn my_address(address: &str) -> Option<std::net::Ipv4Addr> {
     as_ipv4(address.parse::<IpAddr>().ok()?)
 }
 
-fn generated_name(prefix: &str, now: DateTime<Utc>) -> String {
-    format!("{prefix}_{}", now.format("%Y-%m-%d_%H-%M-%S"))
-}
-
 fn read_rules(posted: &Posted) -> Option<Vec<RuleRow>> {
     let column = |name| posted.all(name).map(str::to_owned).collect::<Vec<_>>();
     let (starts, ends) = (column("rule_start"), column("rule_end"));
@@ -335,10 +333,6 @@ mod tests {
         Posted::parse(body.as_bytes()).unwrap()
     }
 
-    fn now() -> DateTime<Utc> {
-        DateTime::from_timestamp(1_795_404_900, 0).unwrap()
-    }
-
     #[test]
     fn a_field_that_is_not_sent_keeps_its_value() {
         let form = CreateForm::read(&posted("name=+shop+&region="), CreateForm::default());
@@ -359,20 +353,24 @@ mod tests {
     fn my_address_is_added_once_with_a_generated_name() {
         let mut form = CreateForm { rules: vec![RuleRow::default()], ..CreateForm::default() };
         for _ in 0..2 {
-            form.apply(Action::AddMyAddress, now(), "::ffff:203.0.113.7");
+            form.apply(Action::AddMyAddress, "::ffff:203.0.113.7");
         }
         assert_eq!(form.rules.len(), 1);
-        assert_eq!(form.rules[0].name, "ClientIPAddress_2026-11-23_03-35-00");
+        assert_eq!(form.rules[0].name, "client-203-0-113-7");
         assert_eq!(
             (form.rules[0].start.as_str(), form.rules[0].end.as_str()),
             ("203.0.113.7", "203.0.113.7")
         );
-        form.apply(Action::AddMyAddress, now(), "2001:db8::1");
+        form.apply(Action::AddMyAddress, "2001:db8::1");
         assert_eq!(form.rules.len(), 1, "rules hold IPv4 only");
-        form.apply(Action::AddEveryone, now(), "-");
+        form.rules[0].start = "203.0.113.6".into();
+        form.apply(Action::AddMyAddress, "203.0.113.7");
+        assert_eq!(form.rules.pop().unwrap().name, "client-203-0-113-7-2");
+        form.apply(Action::AddEveryone, "-");
+        assert_eq!(form.rules[1].name, "everyone");
         assert!(form.rules[1].range().unwrap().is_everyone());
-        form.apply(Action::RemoveRule(0), now(), "-");
-        form.apply(Action::RemoveRule(7), now(), "-");
+        form.apply(Action::RemoveRule(0), "-");
+        form.apply(Action::RemoveRule(7), "-");
         assert_eq!(form.rules.len(), 1);
     }
 
@@ -398,7 +396,7 @@ mod tests {
     #[test]
     fn a_preset_fills_in_sizes_and_nothing_else() {
         let mut form = CreateForm { name: "shop".into(), ..CreateForm::default() };
-        form.apply(Action::Preset(Preset::Production), now(), "-");
+        form.apply(Action::Preset(Preset::Production), "-");
         assert_eq!(
             (form.tier.as_str(), form.sku.as_str(), form.storage.as_str(), form.name.as_str()),
             ("GeneralPurpose", "Standard_D2ds_v5", "128", "shop")

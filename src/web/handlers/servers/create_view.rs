@@ -1,6 +1,6 @@
 //! What the create page shows: the form's choices, its faults and its price.
 
-use super::create_cards::{self as cards, Card, PresetCard, RegionGroup, SizeGroup, thousands};
+use super::create_cards::{self as cards, Cards, PresetCard, RegionGroup, SizeGroup, thousands};
 use super::create_check::Problem;
 use super::create_form::{CreateForm, RuleRow, Tab, TagRow, my_address};
 use super::create_world::World;
@@ -29,7 +29,7 @@ pub struct View {
     pub versions: Vec<Choice>,
     pub tiers: Vec<Choice>,
     pub sizes: Vec<SizeGroup>,
-    pub storage: Vec<Card>,
+    pub storage: Cards,
     pub high_availability: Vec<Choice>,
     pub access: Vec<Choice>,
     /// The client's address as it was seen, and whether a rule can hold it.

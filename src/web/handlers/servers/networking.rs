@@ -146,8 +146,9 @@ pub async fn add_mine(visit: Signed<Contributor>, id: Path<String>) -> PageResul
     let Some(frame) = nav::frame(&visit, &id, Tab::Networking).await? else {
         return nav::gone(&visit, &id).await;
     };
-    let me = Me::new(&visit.address, &[]);
-    let (Some(name), Some(address)) = (me.rule_name(), me.address) else {
+    let kept = visit.state.store.firewall_rules(&frame.server.id).await?;
+    let me = Me::new(&visit.address, &kept);
+    let (Some(name), Some(address)) = (me.rule_name(&kept), me.address) else {
         return Err(PageError::Invalid(me.why_not().into()));
     };
     let range = AddressRange { start: address, end: address };

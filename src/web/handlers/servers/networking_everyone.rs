@@ -20,7 +20,7 @@ use serde::Deserialize;
 /// The word to type.
 const WORD: &str = "everyone";
 /// Name of the rule where the person gave none.
-const RULE_NAME: &str = "everyone";
+pub const RULE_NAME: &str = "everyone";
 
 #[derive(Template)]
 #[template(path = "servers/networking_everyone.html")]

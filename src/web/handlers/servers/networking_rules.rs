@@ -10,6 +10,7 @@ use crate::store::routes::RuleSaved;
 use crate::store::{Record, WriteTx};
 use crate::web::error::PageError;
 use crate::web::visit::{Contributor, Signed};
+use std::net::Ipv4Addr;
 
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +123,21 @@ fn activity(
     }
 }
 
+/// Name of the rule for one client.
+pub fn client_name(address: Ipv4Addr) -> String {
+    format!("client-{}", address.to_string().replace('.', "-"))
+}
+
+/// The name, or the first of `name-2`, `name-3`, … that nobody has.
+pub fn free_name(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    if !is_taken(name) {
+        return name.to_owned();
+    }
+    let numbered = |number: usize| format!("{name}-{number}");
+    let found = (2..).map(numbered).find(|name| !is_taken(name));
+    found.unwrap_or_else(|| name.to_owned())
+}
+
 /// A range in words.
 pub fn range_text(range: &AddressRange) -> String {
     if range.is_everyone() {
@@ -145,4 +161,17 @@ fn private() -> Refusal {
 
 fn taken(name: &str) -> Refusal {
     Refusal::at("rule_name", format!("Another rule of this server is named {name}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_gets_a_number() {
+        let name = client_name(Ipv4Addr::LOCALHOST);
+        assert_eq!(free_name(&name, |_| false), "client-127-0-0-1");
+        let taken = ["client-127-0-0-1", "client-127-0-0-1-2"];
+        assert_eq!(free_name(&name, |name| taken.contains(&name)), "client-127-0-0-1-3");
+    }
 }

@@ -1,7 +1,7 @@
 //! What the networking page says: rules as rows, the visitor's own address, and whether every gateway
 //! has the rules. Pure.
 
-use super::networking_rules::range_text;
+use super::networking_rules::{client_name, free_name, range_text};
 use crate::domain::network::{AddressRange, FirewallRule, admits, as_ipv4};
 use crate::store::routes::GatewaySeen;
 use crate::web::time::{Stamp, ago_text};
@@ -83,9 +83,13 @@ impl Me {
         }
     }
 
-    /// The rule that lets this address in; asking twice gives the same rule.
-    pub fn rule_name(&self) -> Option<String> {
-        self.address.map(|address| format!("client-{}", address.to_string().replace('.', "-")))
+    /// Name of a rule for this address alone. Asking twice gives the same rule; a rule of the name
+    /// that lets in others is left alone.
+    pub fn rule_name(&self, rules: &[FirewallRule]) -> Option<String> {
+        let address = self.address?;
+        let mine = AddressRange { start: address, end: address };
+        let is_taken = |name: &str| rules.iter().any(|one| one.name == name && one.range != mine);
+        Some(free_name(&client_name(address), is_taken))
     }
 
     /// Why there is no rule for it; empty when there can be one.
@@ -189,11 +193,15 @@ mod tests {
         let rules = [rule("10.0.0.0", "10.0.0.255")];
         let me = Me::new("10.0.0.7", &rules);
         assert!(me.is_admitted && !me.is_loopback && me.why_not().is_empty());
-        assert_eq!(me.rule_name().as_deref(), Some("client-10-0-0-7"));
+        assert_eq!(me.rule_name(&rules).as_deref(), Some("client-10-0-0-7"));
+        let taken = FirewallRule { name: "client-10-0-0-7".into(), ..rule("10.0.0.0", "10.0.0.9") };
+        assert_eq!(me.rule_name(&[taken]).as_deref(), Some("client-10-0-0-7-2"));
+        let same = FirewallRule { name: "client-10-0-0-7".into(), ..rule("10.0.0.7", "10.0.0.7") };
+        assert_eq!(me.rule_name(&[same]).as_deref(), Some("client-10-0-0-7"));
         let me = Me::new("::1", &rules);
         assert!(me.is_loopback && !me.is_admitted && me.address == Some(Ipv4Addr::LOCALHOST));
         let me = Me::new("2001:db8::1", &rules);
-        assert!(me.rule_name().is_none() && me.why_not().contains("IPv6"));
+        assert!(me.rule_name(&rules).is_none() && me.why_not().contains("IPv6"));
         assert!(Me::new("-", &rules).why_not().contains("not known"));
         let row = &rows(&rules, &Me::new("10.0.0.9", &rules))[0];
         assert!(row.is_mine && row.size == "256 addresses");

@@ -130,10 +130,12 @@ pub struct Fact {
     pub value: String,
     /// A second line; empty for none.
     pub note: String,
+    /// The value in full where it is shown in short; empty otherwise.
+    pub title: String,
 }
 
 fn fact(term: &'static str, value: impl Into<String>) -> Fact {
-    Fact { term, value: value.into(), note: String::new() }
+    Fact { term, value: value.into(), note: String::new(), title: String::new() }
 }
 
 fn noted(term: &'static str, value: impl Into<String>, note: impl Into<String>) -> Fact {
@@ -246,7 +248,7 @@ pub fn container(
     rows.push(fact("Memory limit", limit(facts.memory_limit_bytes > 0, memory_text(facts))));
     rows.push(fact("CPU limit", limit(facts.cpu_limit > 0.0, cpu_text(facts.cpu_limit))));
     if !member.image.is_empty() {
-        rows.push(fact("Image", member.image.clone()));
+        rows.push(image(member));
     }
     rows.push(fact("Volume", member.volume()));
     let ago = |at: DateTime<Utc>| format!("up {}", duration_text(whole_seconds(now - at)));
@@ -259,6 +261,17 @@ pub fn container(
             .map(|at| (Stamp(at), ago(at))),
         rows,
     })
+}
+
+/// The version and the first digits of the image's digest; all of them in the title.
+fn image(member: &Member) -> Fact {
+    let digest = member.image.strip_prefix("sha256:");
+    let short = digest.map_or(&*member.image, |digits| digits.get(..12).unwrap_or(digits));
+    let value = match member.postgres_version.as_str() {
+        "" => short.to_owned(),
+        version => format!("{version} · {short}"),
+    };
+    Fact { title: member.image.clone(), ..fact("Image", value) }
 }
 
 fn whole_seconds(length: Duration) -> Duration {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::clock::new_id;
-use crate::domain::ids::MemberId;
+use crate::domain::ids::{HostId, MemberId, ServerId};
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000, 0).unwrap()
@@ -87,4 +87,22 @@ fn what_is_not_there_is_said_whatever_was_seen() {
         assert_eq!(said(state, Some(&answers)).0.text, word);
         assert_eq!(said(state, None).0.text, word);
     }
+}
+
+#[test]
+fn an_image_is_its_version_and_a_few_digits() {
+    let mut member = Member {
+        id: new_id(MemberId::parse),
+        server_id: new_id(ServerId::parse),
+        host_id: new_id(HostId::parse),
+        generation: 1,
+        image: format!("sha256:6c0332c8992c{}", "0".repeat(52)),
+        postgres_version: "17.12".into(),
+    };
+    let shown = image(&member);
+    assert_eq!((&*shown.value, &shown.title), ("17.12 · 6c0332c8992c", &member.image));
+    member.postgres_version.clear();
+    assert_eq!(image(&member).value, "6c0332c8992c");
+    member.image = "sha256:1".into();
+    assert_eq!(image(&member).value, "1");
 }
