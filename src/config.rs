@@ -57,6 +57,10 @@ pub struct ServeArgs {
     /// Addresses of reverse proxies whose X-Forwarded-For is believed, separated by commas.
     #[arg(long, env = "PGFLEX_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpAddr>,
+    /// Requests that one person, or one address without a session, may send in a minute; a tenth of them
+    /// may change something and a sixtieth may submit operations. 0 counts nothing.
+    #[arg(long, env = "PGFLEX_REQUESTS_PER_MINUTE", default_value_t = 600)]
+    pub requests_per_minute: u32,
     /// Marks everything made on engines as made by a test, for the clean-up.
     #[arg(long, env = "PGFLEX_TEST", hide = true)]
     pub test: bool,

@@ -9,6 +9,7 @@ use super::context::StepContext;
 use super::create;
 use super::member;
 use super::step::{Outcome, Step, StepError, Undo};
+use crate::domain::server::SettledState;
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
@@ -72,7 +73,11 @@ fn close_route(ctx: &StepContext) -> StepResult<'_> {
 
 fn reopen_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        if ctx.members.is_empty() { Ok(Outcome::done()) } else { member::open_route(ctx).await }
+        // A server that was not in service had no way in that was open: none is opened now.
+        if ctx.server.settled != SettledState::Ready {
+            return Ok(Outcome::done());
+        }
+        member::open_route(ctx).await
     })
 }
 

@@ -146,6 +146,9 @@ impl Door<'_> {
             .await?
             .ok_or_else(|| Refusal::whole("The server no longer exists."))?;
         kind.check_legal(server.settled, server.active)?;
+        if kind == OperationKind::Create && tx.was_created(server_id).await? {
+            return Err(was_in_use().into());
+        }
         let id: OperationId = new_id(OperationId::parse);
         let name = server.spec.name.as_str();
         if let Err(error) = tx
@@ -236,7 +239,7 @@ impl Door<'_> {
         let (id, last_return) = (&operation.id, kinds::last_return(operation.kind));
         if !self.store.request_cancel(id, last_return, self.clock.now(), record).await? {
             return Err(Refusal::whole(
-                "The operation has ended, is being undone already, or is past its point of no return. Nothing was changed.",
+                "The operation has ended or is being undone already, or is past its point of no return. Nothing was changed.",
             )
             .into());
         }
@@ -295,6 +298,14 @@ impl Door<'_> {
 
 fn name_taken(name: &crate::domain::names::ServerName) -> Refusal {
     Refusal::at("name", format!("There is a server named {name} already. Choose another name."))
+}
+
+/// A creation that fails deletes the volume it was making: it must never meet one with a person's data,
+/// such as that of a server whose deletion was given up half way.
+fn was_in_use() -> Refusal {
+    Refusal::whole(
+        "This server was in use, and its volume may still hold data. Nothing was changed. Delete the server; to keep the data, copy the volume on its host first.",
+    )
 }
 
 fn no_port() -> Refusal {

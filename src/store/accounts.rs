@@ -182,22 +182,23 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Sets role and disabled, unless no owner would be left who can sign in: then false.
+    /// Sets role or disabled, `None` leaves one as it is, unless no owner would be left who can sign in:
+    /// then false.
     pub async fn set_user_access(
         &mut self,
         user: &UserId,
-        role: Role,
-        disabled: bool,
+        role: Option<Role>,
+        disabled: Option<bool>,
     ) -> Result<bool, StoreError> {
         self.lock_owners().await?;
         let done = sqlx::query(
-            "UPDATE users SET role = $2, disabled = $3, version = version + 1
-             WHERE id = $1 AND (($2 = 'Owner' AND $3 = 0)
+            "UPDATE users SET role = COALESCE($2, role), disabled = COALESCE($3, disabled), version = version + 1
+             WHERE id = $1 AND ((COALESCE($2, role) = 'Owner' AND COALESCE($3, disabled) = 0)
                OR (SELECT COUNT(*) FROM users AS other WHERE other.role = 'Owner' AND other.disabled = 0 AND other.id <> $1) > 0)",
         )
         .bind(user.as_str())
-        .bind(role.key())
-        .bind(flag(disabled))
+        .bind(role.map(Role::key))
+        .bind(disabled.map(flag))
         .execute(&mut *self.tx)
         .await?;
         Ok(done.rows_affected() > 0)
@@ -265,6 +266,17 @@ impl WriteTx {
         .execute(&mut *self.tx)
         .await?;
         Ok(done.rows_affected() > 0)
+    }
+
+    /// Takes back every unused invitation that a person made.
+    pub async fn delete_invites_by(&mut self, login: &str) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "DELETE FROM invites WHERE created_by = $1 AND used_at IS NULL AND is_setup = 0",
+        )
+        .bind(login)
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(done.rows_affected())
     }
 
     /// Takes an unused invitation back. False when there is none.

@@ -4,7 +4,7 @@
 use super::codec::{flag, json, micros};
 use super::operations::NewOperation;
 use super::{StoreError, WriteTx};
-use crate::domain::ids::OperationId;
+use crate::domain::ids::{OperationId, ServerId};
 use crate::domain::operation::{Lease, OperationStatus, StepStatus};
 use chrono::{DateTime, Utc};
 
@@ -145,6 +145,17 @@ impl WriteTx {
         .execute(&mut *self.tx)
         .await?;
         Ok(())
+    }
+
+    /// Whether the server was in service at any time: a creation of it succeeded.
+    pub async fn was_created(&mut self, server: &ServerId) -> Result<bool, StoreError> {
+        let (count,): (i64,) = sqlx::query_as(
+            "SELECT COUNT(*) FROM operations WHERE server_id = $1 AND kind = 'create' AND status = 'succeeded'",
+        )
+        .bind(server.as_str())
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(count > 0)
     }
 
     /// Whether somebody asked to cancel; call [`WriteTx::guard`] first, whose lock keeps the answer true

@@ -19,10 +19,12 @@ pub struct Posted {
 const FIELDS_MAX: usize = 600;
 
 impl Posted {
-    /// Reads the body of a form; `None` when it is no form.
+    /// Reads the body of a form; `None` when it is no form. No browser sends a zero byte, and PostgreSQL
+    /// holds none in a text.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let pairs: Vec<(String, String)> = serde_html_form::from_bytes(body).ok()?;
-        (pairs.len() <= FIELDS_MAX).then(|| Self { pairs: Rc::new(pairs) })
+        let has_zero = pairs.iter().any(|(key, value)| key.contains('\0') || value.contains('\0'));
+        (pairs.len() <= FIELDS_MAX && !has_zero).then(|| Self { pairs: Rc::new(pairs) })
     }
 
     /// The value of a field, trimmed; empty when it was not sent.

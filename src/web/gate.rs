@@ -6,6 +6,7 @@ use crate::web::body;
 use crate::web::error::PageError;
 use crate::web::flash::{self, Flash};
 use crate::web::form::Posted;
+use crate::web::pace::{self, Who};
 use crate::web::paths;
 use crate::web::routes::{self, Access};
 use crate::web::session;
@@ -50,6 +51,7 @@ async fn admit(request: &mut ServiceRequest) -> Result<(), PageError> {
         check_origin(request.headers(), &visit.state)?;
     }
     let pattern = request.match_pattern();
+    check_pace(request, &visit, pattern.as_deref())?;
     let Some(route) = pattern.as_deref().and_then(|p| routes::find(request.method(), p)) else {
         // No such path or method: the router answers, no handler runs.
         return Ok(());
@@ -58,6 +60,20 @@ async fn admit(request: &mut ServiceRequest) -> Result<(), PageError> {
         check_role(&visit, role).map_err(|error| after_post(error, is_unsafe))?;
     }
     if is_unsafe { check_form(request, &visit).await } else { Ok(()) }
+}
+
+/// Signed-in people are counted by themselves, wherever they are; everybody else by address.
+fn check_pace(
+    request: &ServiceRequest,
+    visit: &Visit,
+    pattern: Option<&str>,
+) -> Result<(), PageError> {
+    let Some(weight) = pace::weight(request.method(), pattern.unwrap_or("")) else { return Ok(()) };
+    let who = match &visit.person {
+        Some(person) => Who::User(person.user.id.to_string()),
+        None => Who::address(&visit.address),
+    };
+    visit.state.pace.admit(&who, weight, visit.now)
 }
 
 fn least_role(access: Access) -> Option<Role> {

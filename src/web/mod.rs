@@ -16,6 +16,7 @@ pub mod gate;
 pub mod handlers;
 pub mod headers;
 pub mod label;
+pub mod pace;
 pub mod page;
 pub mod paths;
 pub mod query;

@@ -6,6 +6,7 @@ use crate::poke::Poke;
 use crate::secrets::{HashCost, Sealer, Secret, SecretError, hash_password, verify_password};
 use crate::store::Store;
 use crate::web::error::PageError;
+use crate::web::pace::Pace;
 use actix_web::cookie::Key;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -31,6 +32,8 @@ pub struct AppState {
     pub hash_cost: HashCost,
     /// Signs the session cookie; the same in every process of the installation.
     pub cookie_key: Key,
+    /// Requests of each person and address in this process.
+    pub pace: Arc<Pace>,
     hashing: Arc<Semaphore>,
     /// Hash of nobody's password: checked for unknown logins so that they take as long as known ones.
     dummy_hash: Arc<OnceLock<String>>,
@@ -68,6 +71,7 @@ impl AppState {
         let cookie_key = cookie_key(&parts).await?;
         Ok(Self {
             cookie_key,
+            pace: Arc::new(Pace::new(parts.config.args.requests_per_minute)),
             store: parts.store,
             clock: parts.clock,
             config: parts.config,

@@ -113,6 +113,42 @@ async fn the_last_owner_stays_one() {
     .await;
 }
 
+/// One owner disables, another changes the role, neither knows of the other: both count.
+#[actix_web::test]
+async fn a_new_role_does_not_enable_a_disabled_account() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        app.person(&mut olga, "rita", "Reader").await;
+        let rita = user(&app, "rita").await.id;
+        let contributor = Some(pgflex::domain::account::Role::Contributor);
+        for (role, disabled) in [(None, Some(true)), (contributor, None)] {
+            let mut tx = app.state.store.begin_write(app.state.now()).await.unwrap();
+            assert!(tx.set_user_access(&rita, role, disabled).await.unwrap());
+            tx.commit(pgflex::store::Record::Nothing("test")).await.unwrap();
+        }
+        let rita = user(&app, "rita").await;
+        assert!(rita.disabled && rita.role.key() == "Contributor");
+    })
+    .await;
+}
+
+/// Else somebody who was put out comes back by a link they kept.
+#[actix_web::test]
+async fn invitations_of_an_owner_who_is_no_more_do_not_work() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let mut otto = app.person(&mut olga, "otto", "Owner").await;
+        let (his, hers) =
+            (otto.invite("me again", "Owner").await, olga.invite("x", "Reader").await);
+        let id = user(&app, "otto").await.id;
+        olga.press(&format!("/users/{id}/disable"), &[]).await;
+        assert!(olga.get("/users").await.body.contains("The invitations that they had made"));
+        assert_eq!(app.browser().get(&his).await.status, 404);
+        assert_eq!(app.browser().get(&hers).await.status, 200);
+    })
+    .await;
+}
+
 /// Two owners who demote each other at the same moment must not both succeed.
 #[actix_web::test]
 async fn two_owners_cannot_demote_each_other() {
@@ -123,7 +159,7 @@ async fn two_owners_cannot_demote_each_other() {
         let demote = async |user: &User| {
             let mut tx = app.state.store.begin_write(app.state.now()).await.unwrap();
             let reader = pgflex::domain::account::Role::Reader;
-            let done = tx.set_user_access(&user.id, reader, false).await.unwrap();
+            let done = tx.set_user_access(&user.id, Some(reader), None).await.unwrap();
             tx.commit(pgflex::store::Record::Nothing("test")).await.unwrap();
             done
         };

@@ -473,7 +473,7 @@ async fn hostile_text_is_kept_as_text() {
         for name in [
             "<script>alert(1)</script>",
             "\" onfocus=\"x",
-            "a\0b\u{202e}",
+            "a\u{1}b\u{202e}",
             "'; DROP TABLE servers; --",
             &huge,
         ] {

@@ -174,3 +174,61 @@ async fn a_forged_session_cookie_is_nobody() {
     })
     .await;
 }
+
+/// SQLite keeps it, PostgreSQL refuses it: both must say the same, and never 500.
+#[actix_web::test]
+async fn a_zero_byte_is_no_text() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        for path in ["/activity?subject=a%00b", "/activity?who=%00", "/activity.csv?who=%00"] {
+            assert_eq!(olga.get(path).await.status, 200, "{path}");
+        }
+        assert_eq!(app.browser().sign_in("ol\0ga", PASSWORD).await.status, 400);
+        let note = [("note", "a\0b"), ("role", "Reader")];
+        assert_eq!(olga.press("/users/invites", &note).await.status, 400);
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn requests_are_counted_by_person_and_by_address() {
+    let story = async |app: crate::helpers::TestApp| {
+        let mut olga = app.set_up_owner().await;
+        let mut rita = app.person(&mut olga, "rita", "Reader").await;
+        app.wind(chrono::Duration::minutes(1));
+        for _ in 0..60 {
+            assert_eq!(olga.get("/account").await.status, 200);
+        }
+        let refused = olga.get("/account").await;
+        assert_eq!((refused.status, refused.header("retry-after")), (429, "1"));
+        assert!(refused.body.contains("60 requests a minute") && refused.body.contains("olga"));
+        assert_eq!(rita.get("/account").await.status, 200, "somebody else at the same address");
+        assert_eq!(olga.get("/healthz").await.status, 200);
+        assert_eq!(olga.get(&pgflex::web::assets::css()).await.status, 200);
+        app.wind(chrono::Duration::seconds(2));
+        assert_eq!(olga.get("/account").await.status, 200);
+        // A tenth of them may change something, whatever comes of it.
+        let id = sample("/operations/{id}/retry");
+        let statuses: Vec<u16> = {
+            let mut all = vec![];
+            for _ in 0..7 {
+                all.push(olga.post("/users/invites", &[]).await.status);
+            }
+            all
+        };
+        assert_eq!(statuses, [403, 403, 403, 403, 403, 403, 429]);
+        assert_eq!(
+            [olga.post(&id, &[]).await.status, olga.post(&id, &[]).await.status],
+            [403, 429]
+        );
+        let mut nobody = app.browser();
+        for _ in 0..60 {
+            nobody.get("/nowhere").await;
+        }
+        assert_eq!(app.browser().get("/sign-in").await.status, 429, "the same address");
+        let mut elsewhere = app.browser();
+        elsewhere.address = "198.51.100.4".into();
+        assert_eq!(elsewhere.get("/sign-in").await.status, 200);
+    };
+    crate::helpers::each_database_with(&["--requests-per-minute", "60"], story).await;
+}

@@ -131,6 +131,39 @@ async fn one_address_gets_twenty_tries_a_minute() {
     .await;
 }
 
+/// A loop at one address uses up its own share, not the portal's; and strangers never that of known browsers.
+#[actix_web::test]
+async fn one_address_cannot_keep_everybody_out() {
+    each_database(async |app| {
+        let mut known = app.set_up_owner().await;
+        known.press("/sign-out", &[]).await;
+        known.address = "198.51.100.4".into();
+        let mut elsewhere = app.browser();
+        elsewhere.address = "198.51.100.5".into();
+        let mut loops = app.browser();
+        loops.address = "203.0.113.1".into();
+        for n in 0..50 {
+            loops.sign_in(&format!("user{n}"), "wrong password no").await;
+        }
+        loops.address = "203.0.113.2".into();
+        for n in 0..50 {
+            loops.sign_in(&format!("other{n}"), "wrong password no").await;
+        }
+        assert_eq!(elsewhere.sign_in("olga", PASSWORD).await.status, 303);
+        for address in 3..8 {
+            loops.address = format!("203.0.113.{address}");
+            for n in 0..20 {
+                loops.sign_in(&format!("more{address}{n}"), "wrong password no").await;
+            }
+        }
+        let mut third = app.browser();
+        third.address = "198.51.100.6".into();
+        assert_eq!(third.sign_in("olga", PASSWORD).await.status, 429, "the portal has its limit");
+        assert_eq!(known.sign_in("olga", PASSWORD).await.status, 303);
+    })
+    .await;
+}
+
 #[actix_web::test]
 async fn a_session_ends_when_idle_and_after_twelve_hours() {
     each_database(async |app| {

@@ -363,6 +363,77 @@ async fn attempts_count_faults_and_not_looks() {
     );
 }
 
+/// An earlier creation that failed could otherwise be tried again on the volume that is left, and fail, and
+/// then delete it as its own.
+#[tokio::test]
+async fn a_server_that_was_in_use_is_never_created_again() {
+    let world = world().await;
+    let actor = pgflex::domain::activity::Actor::system();
+    let first = world.submit(OperationKind::Create).await;
+    world.engine.set_init_exit(1);
+    let failed = world.run_to_rest(&world.runner(), &first).await;
+    world.engine.set_init_exit(0);
+    let second = world.door().retry(&failed, &actor, None).await.unwrap();
+    world.run_to_rest(&world.runner(), &second).await;
+    let server = failed.server_id.clone();
+    let delete = world.door().submit(OperationKind::Delete, &server, &actor, None).await.unwrap();
+    let fail = once("remove_volume", Point::Begun, false, Interference::Fail);
+    let parked = world.run_through(fail, &delete).await;
+    world.door().abandon(&parked, &actor).await.unwrap();
+    assert!(world.door().retry(&failed, &actor, None).await.is_err());
+    let again = world.door().submit(OperationKind::Create, &server, &actor, None).await;
+    let refused = again.unwrap_err();
+    assert!(refused.to_string().contains("may still hold data"), "{refused}");
+    assert!(world.engine.remaining().iter().any(|left| left.starts_with("volume ")));
+}
+
+/// What was never open is not opened by taking a deletion back.
+#[tokio::test]
+async fn a_cancelled_deletion_of_a_failed_server_opens_nothing() {
+    let world = world().await;
+    let actor = pgflex::domain::activity::Actor::system();
+    let id = world.submit(OperationKind::Create).await;
+    let silent = || Fault::Fail(EngineError::Silent("connection refused".into()));
+    world.engine.inject("start_container", 1_000, silent());
+    world.engine.inject("remove_container", 1_000, silent());
+    let parked = world.run_to_rest(&world.runner(), &id).await;
+    assert_eq!(parked.status, OperationStatus::NeedsAttention);
+    world.engine.heal();
+    world.door().abandon(&parked, &actor).await.unwrap();
+    let server = parked.server_id;
+    let delete = world.door().submit(OperationKind::Delete, &server, &actor, None).await.unwrap();
+    let failing = once("stop_member", Point::Acted, false, Interference::Fail);
+    let operation = world.run_through(failing, &delete).await;
+    assert_eq!(operation.status, OperationStatus::Failed, "{:?}", operation.error);
+    assert_eq!(world.services.store.route_snapshot("x").await.unwrap().routes.len(), 0);
+}
+
+/// A step that panics must not leave a task behind that renews its lease for ever.
+#[tokio::test]
+async fn a_step_that_panics_gives_up_its_lease() {
+    let world = world().await;
+    world.submit(OperationKind::Create).await;
+    let held = Arc::strong_count(&world.services);
+    let panicked = Arc::new(AtomicBool::new(false));
+    let seen = panicked.clone();
+    let hook: Hook = Arc::new(move |_| {
+        seen.store(true, Ordering::SeqCst);
+        panic!("a step that panics, on purpose")
+    });
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(world.runner().with_hook(hook).run(stopped));
+    for _ in 0..500 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        if panicked.load(Ordering::SeqCst) && Arc::strong_count(&world.services) == held + 1 {
+            break;
+        }
+    }
+    assert!(panicked.load(Ordering::SeqCst));
+    assert_eq!(Arc::strong_count(&world.services), held + 1, "the runner alone holds the services");
+    stop.send_replace(true);
+    running.await.unwrap();
+}
+
 /// A failed creation is tried again on the same server and then succeeds.
 #[tokio::test]
 async fn a_failed_creation_can_be_retried() {

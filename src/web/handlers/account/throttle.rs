@@ -52,9 +52,9 @@ pub async fn admit(visit: &Visit, key: &str) -> Result<Result<(), Refusal>, Page
     let minute = Duration::minutes(1);
     let mut tx = visit.state.store.begin_write(visit.now).await?;
     let address = tx.count_attempt(&format!("address/{}", visit.address), minute).await?;
-    let everywhere = tx.count_attempt("all", minute).await?;
+    // One address that has had its share must not use up everybody's.
     let is_too_many = address > i64::from(SIGN_INS_PER_ADDRESS_MINUTE)
-        || everywhere > i64::from(SIGN_INS_PER_MINUTE);
+        || tx.count_attempt(share_of(key), minute).await? > i64::from(SIGN_INS_PER_MINUTE);
     let guess = if is_too_many { Guess::Admitted } else { tx.admit_guess(key).await? };
     tx.commit(Record::Nothing("the outcome of the try has its own line")).await?;
     if is_too_many {
@@ -71,6 +71,11 @@ pub async fn admit(visit: &Visit, key: &str) -> Result<Result<(), Refusal>, Page
             )))
         }
     })
+}
+
+/// People and browsers that are known have a share of their own: strangers cannot use it up.
+fn share_of(key: &str) -> &'static str {
+    if key.starts_with("account/") { "all" } else { "all/known" }
 }
 
 /// Takes the booked failures of `key` back after a right password.

@@ -120,22 +120,21 @@ pub async fn change_role(
         return page::see(&paths::users());
     }
     let text = format!("{} is now {}. Their sessions were ended.", user.login, role.key());
-    let disabled = user.disabled;
-    change(&visit, &user, role, disabled, "user.role_change", &text).await
+    change(&visit, &user, (Some(role), None), "user.role_change", &text).await
 }
 
 /// `POST /users/{user}/disable`
 pub async fn disable(visit: Signed<Owner>, id: web::Path<String>) -> PageResult {
     let user = find(&visit, &id).await?;
     let text = format!("{} can no longer sign in. Their sessions were ended.", user.login);
-    change(&visit, &user, user.role, true, "user.disable", &text).await
+    change(&visit, &user, (None, Some(true)), "user.disable", &text).await
 }
 
 /// `POST /users/{user}/enable`
 pub async fn enable(visit: Signed<Owner>, id: web::Path<String>) -> PageResult {
     let user = find(&visit, &id).await?;
     let text = format!("{} can sign in again.", user.login);
-    change(&visit, &user, user.role, false, "user.enable", &text).await
+    change(&visit, &user, (None, Some(false)), "user.enable", &text).await
 }
 
 async fn find(visit: &Signed<Owner>, id: &str) -> Result<User, PageError> {
@@ -143,12 +142,13 @@ async fn find(visit: &Signed<Owner>, id: &str) -> Result<User, PageError> {
     visit.state.store.user(&id).await?.ok_or(PageError::NotFound)
 }
 
-/// Sets role and disabled and ends the person's sessions, unless nobody would be left to undo it.
+/// Sets role or disabled, never both: what another owner changes at the same moment stays. Ends the
+/// person's sessions, and takes back invitations by somebody who may no longer invite. Refused when nobody
+/// would be left to undo it.
 async fn change(
     visit: &Signed<Owner>,
     user: &User,
-    role: Role,
-    disabled: bool,
+    (role, disabled): (Option<Role>, Option<bool>),
     action: &'static str,
     done: &str,
 ) -> PageResult {
@@ -161,13 +161,18 @@ async fn change(
         return page::see_with(visit, &paths::users(), &Flash::refused(&refusal));
     }
     tx.end_sessions(&user.id, None).await?;
+    let may_invite = disabled != Some(true) && role.is_none_or(Role::may_manage_users);
+    let taken_back = if may_invite { 0 } else { tx.delete_invites_by(&user.login).await? };
     let mut line = visit.activity(action, &user.login);
-    line.detail = format!("{} to {}", user.role.key(), role.key());
-    if user.role == role {
-        line.detail = String::new();
+    if let Some(role) = role {
+        line.detail = format!("{} to {}", user.role.key(), role.key());
     }
     tx.commit(Record::activity(line)).await?;
-    page::see_with(visit, &paths::users(), &Flash::done(done))
+    let links = match taken_back {
+        0 => "",
+        _ => " The invitations that they had made do not work any more.",
+    };
+    page::see_with(visit, &paths::users(), &Flash::done(format!("{done}{links}")))
 }
 
 fn parse_note(typed: &str) -> Result<String, Refusal> {
