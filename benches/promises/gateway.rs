@@ -150,33 +150,42 @@ fn print(report: &Report, ways: &[Way], all: &[Vec<Rounds>]) {
 }
 
 /// The mean over all loads of ours to another's, each load counting the same.
-fn mean_ratio(all: &[Vec<Rounds>], at: usize, pick: fn(&Rounds) -> &Vec<f64>) -> f64 {
-    let logs =
-        all.iter().map(|rounds| (median(pick(&rounds[OURS])) / median(pick(&rounds[at]))).ln());
+fn mean_ratio(all: &[Vec<Rounds>], at: usize, figure: impl Fn(&Rounds) -> f64) -> f64 {
+    let logs = all.iter().map(|rounds| (figure(&rounds[OURS]) / figure(&rounds[at])).ln());
     (logs.sum::<f64>() / all.len() as f64).exp()
+}
+
+/// Throughput beside another way: of the medians, and the lowest and highest of single rounds. Where
+/// one is on the other side of an aim than the other, this run cannot tell them apart.
+fn throughput(all: &[Vec<Rounds>], at: usize) -> (f64, String) {
+    let middle = mean_ratio(all, at, |rounds| median(&rounds.per_second));
+    let count = all.first().map_or(0, |rounds| rounds[OURS].per_second.len());
+    let single: Vec<f64> =
+        (0..count).map(|round| mean_ratio(all, at, |rounds| rounds.per_second[round])).collect();
+    let low = single.iter().copied().fold(f64::MAX, f64::min);
+    let high = single.iter().copied().fold(0.0, f64::max);
+    (middle, format!("throughput {middle:.2} (rounds {low:.2} - {high:.2})"))
 }
 
 fn promises(report: &Report, ways: &[Way], all: &[Vec<Rounds>]) {
     for (at, way) in ways.iter().enumerate().skip(OURS + 1) {
-        let (tps, cpu) = (
-            mean_ratio(all, at, |r| &r.per_second),
-            mean_ratio(all, at, |r| &r.cpu_ms_per_thousand),
-        );
+        let (tps, words) = throughput(all, at);
+        let cpu = mean_ratio(all, at, |rounds| median(&rounds.cpu_ms_per_thousand));
         report.promise(Promise {
             promise: format!("gateway beside {}", way.name),
-            measured: format!("throughput {tps:.2}, CPU per transaction {cpu:.2} of its"),
+            measured: format!("{words}, CPU per transaction {cpu:.2} of its"),
             anchor: way.name.into(),
             ratio: format!("{tps:.2}"),
             aim: "ahead (> 1)".into(),
             verdict: Verdict::of(tps > 1.0),
         });
     }
-    let direct = mean_ratio(all, DIRECT, |r| &r.per_second);
+    let (direct, words) = throughput(all, DIRECT);
     let enough = machine::cores() >= CORES_ENOUGH;
     report.promise(Promise {
         promise: "gateway beside a direct connection".into(),
         measured: format!(
-            "throughput {direct:.2}, on {} cores shared by client, gateway and server",
+            "{words}, on {} cores shared by client, gateway and server",
             machine::cores()
         ),
         anchor: "direct".into(),

@@ -99,12 +99,13 @@ async fn server(
     at: usize,
     host: &HostId,
 ) -> anyhow::Result<(Member, RuleId)> {
-    let mut spec = spec(name, if at % 3 == 0 { "Standard_D2ds_v5" } else { "Standard_B1ms" })?;
-    spec.region = if at % 4 == 0 { "eastus" } else { "westeurope" }.into();
+    let mut spec =
+        spec(name, if at.is_multiple_of(3) { "Standard_D2ds_v5" } else { "Standard_B1ms" })?;
+    spec.region = if at.is_multiple_of(4) { "eastus" } else { "westeurope" }.into();
     let tag = |name: &str, value: String| Tag { name: name.into(), value };
     spec.tags = vec![
         tag("team", format!("t{}", at % 37)),
-        tag("env", if at % 5 == 0 { "prod" } else { "dev" }.into()),
+        tag("env", if at.is_multiple_of(5) { "prod" } else { "dev" }.into()),
     ];
     let port = PORTS.0 + u16::try_from(at).unwrap_or(0);
     tx.insert_server(id, &spec, port, None).await?;
