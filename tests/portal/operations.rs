@@ -209,11 +209,15 @@ async fn what_needs_attention_is_retried_or_abandoned() {
         let log = olga.get("/activity?action=server.delete&outcome=Started").await.body;
         assert!(log.contains("Needs attention") && !log.contains("Under way"), "{log}");
         assert!(olga.get("/activity.csv").await.body.contains(",NeedsAttention,"));
+        pgflex::monitor::observe::tick(&plant.services).await.unwrap();
+        assert_says(&olga.get("/hosts").await.body, &["Dropping", "No container"]);
         assert_eq!(rita.get(&format!("/operations/{id}/abandon")).await.status, 403);
         assert_eq!(press(&mut rita, &id, "abandon").await.status, 403);
         let asks = olga.get(&format!("/operations/{id}/abandon")).await;
         assert_says(&asks.body, &["Nothing is removed by abandoning", "-data", "local"]);
         assert_eq!(press(&mut olga, &id, "retry").await.location(), format!("/operations/{id}"));
+        let hosts = olga.get("/hosts").await.body;
+        assert!(hosts.contains("Removed") && !hosts.contains("No container"), "{hosts}");
         assert_eq!(plant.run(&id).await.status, OperationStatus::Succeeded);
         assert_says(
             &page(&mut olga, &id).await,
