@@ -8,11 +8,14 @@ use crate::engine::docker::DockerEngine;
 use crate::engine::image::ensure_image_now;
 use anyhow::Context;
 
+/// What strangers send that is no HTTP is answered, and no line of the log: they could fill it.
+const LOG_DEFAULT: &str = "info,actix_http::h1::dispatcher=off";
+
 /// Logs go to standard error: what a person must read (links) goes to standard output.
 /// `RUST_LOG` chooses what is logged.
 pub fn start_logging() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -22,6 +22,8 @@ pub struct Limits {
     pub address_connections_max: u32,
     /// Clients that are opening, held or being refused at one moment, all addresses together.
     pub openings_max: u32,
+    /// The same of one address: a quarter, so that one that opens and says nothing keeps nobody else out.
+    pub address_openings_max: u32,
     /// Refusals told inside TLS at one moment: each costs a signature, the rest gets an alert.
     pub refusals_in_tls_max: usize,
     /// Silence after which a peer is asked whether it lives (TCP keep-alive).
@@ -45,6 +47,7 @@ impl Default for Limits {
             farewell: Duration::from_secs(5),
             address_connections_max: 6_000,
             openings_max: 4_096,
+            address_openings_max: 1_024,
             refusals_in_tls_max: 64,
             keepalive_idle: Duration::from_secs(60),
             keepalive_interval: Duration::from_secs(10),

@@ -20,13 +20,21 @@ struct Live {
     cut: Arc<Notify>,
 }
 
+/// What one address has.
+#[derive(Default)]
+struct Own {
+    connections: u32,
+    /// Those of them that are opening.
+    openings: u32,
+}
+
 #[derive(Default)]
 struct State {
     table: Arc<Table>,
     live: HashMap<u64, Live>,
     next_key: u64,
     /// Openings and relayed connections by client address.
-    addresses: HashMap<IpAddr, u32>,
+    addresses: HashMap<IpAddr, Own>,
     openings: u32,
 }
 
@@ -37,6 +45,7 @@ pub struct Registry {
     changed: watch::Sender<i64>,
     pub stats: Arc<GatewayStats>,
     address_max: u32,
+    address_openings_max: u32,
     openings_max: u32,
 }
 
@@ -57,6 +66,7 @@ impl Registry {
             changed: watch::Sender::new(0),
             stats,
             address_max: limits.address_connections_max,
+            address_openings_max: limits.address_openings_max,
             openings_max: limits.openings_max,
         })
     }
@@ -82,10 +92,15 @@ impl Registry {
             return Err(Reason::GatewayFull);
         }
         let own = state.addresses.entry(client).or_default();
-        if *own >= self.address_max {
-            return Err(Reason::AddressFull { max: self.address_max });
+        for (has, max) in
+            [(own.connections, self.address_max), (own.openings, self.address_openings_max)]
+        {
+            if has >= max {
+                return Err(Reason::AddressFull { max });
+            }
         }
-        *own += 1;
+        own.connections += 1;
+        own.openings += 1;
         state.openings += 1;
         Ok(Opening { registry: self.clone(), client, relaying: false })
     }
@@ -218,7 +233,11 @@ impl Opening {
     pub fn relaying(&mut self) {
         if !self.relaying {
             self.relaying = true;
-            self.registry.lock().openings -= 1;
+            let mut state = self.registry.lock();
+            state.openings -= 1;
+            if let Some(own) = state.addresses.get_mut(&self.client) {
+                own.openings -= 1;
+            }
         }
     }
 }
@@ -230,8 +249,9 @@ impl Drop for Opening {
             state.openings -= 1;
         }
         if let Some(own) = state.addresses.get_mut(&self.client) {
-            *own -= 1;
-            if *own == 0 {
+            own.connections -= 1;
+            own.openings -= u32::from(!self.relaying);
+            if own.connections == 0 {
                 state.addresses.remove(&self.client);
             }
         }
@@ -256,5 +276,26 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.registry.leave(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_take_every_opening() {
+        let limits = Limits { openings_max: 4, address_openings_max: 2, ..Limits::default() };
+        let registry = Registry::new(&limits, Arc::default());
+        let (loud, other) = (IpAddr::from([203, 0, 113, 1]), IpAddr::from([203, 0, 113, 2]));
+        let mut first = registry.begin(loud).ok().unwrap();
+        let second = registry.begin(loud).ok().unwrap();
+        assert!(matches!(registry.begin(loud), Err(Reason::AddressFull { max: 2 })));
+        assert!(registry.begin(other).is_ok(), "there is room for others");
+        first.relaying();
+        let third = registry.begin(loud).ok().unwrap();
+        assert!(registry.begin(loud).is_err(), "an open connection is no opening");
+        drop((first, second, third));
+        assert!(registry.lock().addresses.is_empty() && registry.lock().openings == 0);
     }
 }

@@ -47,6 +47,8 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
             }
         }
     }
+    // Before the look: what was seen counts only for servers that nobody touched since.
+    let quiet = services.store.quiet_servers().await?;
     let members: Vec<_> = services
         .store
         .members_all()
@@ -63,7 +65,7 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     let rows: Vec<(MemberId, MemberFacts)> =
         seen.iter().map(|(member, facts)| (member.id.clone(), facts.clone())).collect();
     services.store.observe_members(services.clock.now(), &rows).await?;
-    follow_addresses(services, &seen).await
+    follow_addresses(services, &quiet, &seen).await
 }
 
 async fn look_at_host(
@@ -164,9 +166,11 @@ fn container_facts(container: &ContainerFacts) -> MemberFacts {
     }
 }
 
-/// Routes whose member is seen elsewhere and on which nothing is under way.
+/// Routes whose member is seen elsewhere and on which nothing was under way since before the look: a
+/// restart that ended in between has written a newer address than the one that was seen.
 async fn follow_addresses(
     services: &Arc<Services>,
+    quiet: &HashMap<String, i64>,
     seen: &[(Member, MemberFacts)],
 ) -> Result<(), StoreError> {
     let snapshot = services.store.route_snapshot(&services.settings.endpoint_domain).await?;
@@ -176,9 +180,13 @@ async fn follow_addresses(
         let Some(route) = routes.get(member.server_id.as_str()) else { continue };
         let Some(address) = moved_to(route, facts) else { continue };
         let mut tx = services.store.begin_write(services.clock.now()).await?;
+        // The lock itself counts one up.
+        let untouched = quiet.get(member.server_id.as_str()).map(|version| version + 1);
         let server = tx.lock_server(&member.server_id).await?;
         if server.is_some_and(|server| {
-            server.settled == SettledState::Ready && server.active.is_none_or(keeps_address)
+            Some(server.version) == untouched
+                && server.settled == SettledState::Ready
+                && server.active.is_none_or(keeps_address)
         }) {
             tx.set_route(&member.server_id, Some(address), route.state).await?;
             tx.commit(Record::Nothing("the engine gave the container another address")).await?;

@@ -184,6 +184,20 @@ impl Store {
         Ok(count.0 > 0)
     }
 
+    /// Versions of the servers on which nothing that may give a member another address is under way. What
+    /// begins afterwards raises the version.
+    pub async fn quiet_servers(
+        &self,
+    ) -> Result<std::collections::HashMap<String, i64>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT s.id, s.version FROM servers s WHERE s.settled = 'Ready' AND NOT EXISTS
+               (SELECT 1 FROM operations o WHERE o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1 AND o.kind <> 'renew_certificate')",
+        )
+        .fetch_all(self.read())
+        .await?;
+        Ok(rows.into_iter().collect())
+    }
+
     /// Ids of every server on record.
     pub async fn server_ids(&self) -> Result<std::collections::HashSet<String>, StoreError> {
         let rows: Vec<(String,)> =

@@ -502,3 +502,53 @@ fn step_names_are_unique_within_a_kind_and_imperative_words() {
         );
     }
 }
+
+/// The monitor looks, a restart begins and ends, the monitor writes: what it saw is no longer so.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_seen_before_a_restart_is_not_written_after_it() {
+    let world = Arc::new(world().await);
+    let create = world.submit(OperationKind::Create).await;
+    world.run_to_rest(&world.runner(), &create).await;
+    let server = world.operation(&create).await.server_id;
+    let target = async |world: &World| {
+        world.services.store.route_snapshot("x").await.unwrap().routes[0].target.unwrap()
+    };
+    let newer: std::net::SocketAddr = "10.99.0.77:5432".parse().unwrap();
+    let (inner, armed) = (world.clone(), AtomicBool::new(true));
+    let restart = move || {
+        tokio::runtime::Handle::current().block_on(async {
+            let actor = pgflex::domain::activity::Actor::system();
+            let kind = OperationKind::Restart;
+            let id = inner.door().submit(kind, &server, &actor, None).await.unwrap();
+            inner.run_to_rest(&inner.runner(), &id).await;
+            // The fake engine gives the same address again, a real one need not.
+            let now = pgflex::clock::Clock::now(&inner.clock);
+            let mut tx = inner.services.store.begin_write(now).await.unwrap();
+            tx.set_route(&server, Some(newer), pgflex::domain::route::RouteState::Open)
+                .await
+                .unwrap();
+            tx.commit(pgflex::store::Record::Nothing("test")).await.unwrap();
+        });
+    };
+    let postgres = pgflex::postgres::fake::FakePostgres::new(move |_| {
+        if armed.swap(false, Ordering::SeqCst) {
+            tokio::task::block_in_place(&restart);
+        }
+        Some("17.6".into())
+    });
+    let of = &world.services;
+    let services = Arc::new(pgflex::operations::context::Services {
+        store: of.store.clone(),
+        engines: of.engines.clone(),
+        postgres: Arc::new(postgres),
+        clock: of.clock.clone(),
+        sealer: of.sealer.clone(),
+        authority: of.authority.clone(),
+        poke: of.poke.clone(),
+        settings: of.settings.clone(),
+    });
+    pgflex::monitor::observe::tick(&services).await.unwrap();
+    assert_eq!(target(&world).await, newer);
+    pgflex::monitor::observe::tick(&services).await.unwrap();
+    assert_ne!(target(&world).await, newer, "the next look follows the container");
+}
