@@ -68,6 +68,7 @@ fn arguments(folder: &Path, roles: &str, listen: u16) -> Vec<String> {
         "--gateway-listen=127.0.0.1".into(),
         "--endpoint-host=localhost".into(),
         "--test".into(),
+        "--requests-per-minute=0".into(),
     ];
     args.extend((!roles.is_empty()).then(|| format!("--roles={roles}")));
     args
