@@ -1,5 +1,7 @@
 //! Sweeps: each walks over everything of a sort and fails when something new is not covered.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
+
 mod layers;
 mod migrations;
 mod operations;

@@ -57,7 +57,7 @@ async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
     match operation.kind {
         OperationKind::Delete => assert_nothing_left(world, why).await,
         OperationKind::Create | OperationKind::Restart | OperationKind::RenewCertificate => {
-            assert_running_once(world, operation, why).await
+            assert_running_once(world, operation, why).await;
         }
     }
 }
