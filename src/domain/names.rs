@@ -89,7 +89,7 @@ impl AdminLogin {
                 "An administrator login has only letters a-z, digits and underscores.".into(),
             );
         }
-        if login.as_bytes()[0].is_ascii_digit() {
+        if !login.as_bytes()[0].is_ascii_alphabetic() {
             return refuse("An administrator login begins with a letter.".into());
         }
         let folded = login.to_ascii_lowercase();

@@ -19,6 +19,8 @@ pub struct Draft {
 
 /// Drafts not touched for this long are forgotten.
 pub const DRAFT_LIFE: chrono::Duration = chrono::Duration::hours(24);
+/// Unfinished drafts of one user; beyond, the oldest are forgotten.
+const DRAFTS_PER_USER: i64 = 20;
 
 impl Store {
     /// A draft of this user.
@@ -64,6 +66,14 @@ impl Store {
         if done.rows_affected() == 0 {
             return Err(StoreError::Stale);
         }
+        sqlx::query(
+            "DELETE FROM drafts WHERE user_id = $1 AND operation_id IS NULL AND id NOT IN
+               (SELECT id FROM drafts WHERE user_id = $1 AND operation_id IS NULL ORDER BY updated_at DESC, id DESC LIMIT $2)",
+        )
+        .bind(user.as_str())
+        .bind(DRAFTS_PER_USER)
+        .execute(&mut *tx.tx)
+        .await?;
         tx.commit(Record::Nothing("a draft changes nothing yet")).await
     }
 

@@ -17,6 +17,7 @@ impl DockerEngine {
         files: &[FileSpec],
     ) -> Result<(), EngineError> {
         let archive = pack(files).map_err(|error| EngineError::Refused(error.to_string()))?;
+        self.must_be_ours(container).await?;
         let options = UploadToContainerOptionsBuilder::new()
             .path(VOLUME_PATH)
             .no_overwrite_dir_non_dir("true")

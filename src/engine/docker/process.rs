@@ -19,12 +19,23 @@ const LINE_CHARS_MAX: usize = 1000;
 const TAIL_BYTES_MAX: usize = 1 << 20;
 
 impl DockerEngine {
+    /// Refuses a container of somebody else that happens to have the name: it is not touched.
+    pub(super) async fn must_be_ours(&self, name: &str) -> Result<(), EngineError> {
+        match self.look_at(name).await? {
+            Some(found) if self.is_ours(&found.labels) => Ok(()),
+            Some(_) => Err(EngineError::Foreign(name.to_owned())),
+            None => Err(EngineError::Missing(name.to_owned())),
+        }
+    }
+
     pub(super) async fn start(&self, name: &str) -> Result<(), EngineError> {
+        self.must_be_ours(name).await?;
         let start = self.client().await?.start_container(name, None::<StartContainerOptions>);
         within(START, name, start).await
     }
 
     pub(super) async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
+        self.must_be_ours(name).await?;
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         let stop = self.client().await?.stop_container(name, Some(options));
@@ -37,6 +48,7 @@ impl DockerEngine {
         if !signal.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(EngineError::Refused(format!("“{signal}” is no signal")));
         }
+        self.must_be_ours(name).await?;
         if signal == "SIGKILL" {
             let options = KillContainerOptionsBuilder::new().signal(signal).build();
             let kill = self.client().await?.kill_container(name, Some(options));
