@@ -30,7 +30,7 @@ mod tx;
 pub use tx::{Record, WriteTx};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyPool, ConnectOptions};
+use sqlx::{AnyPool, ConnectOptions, Connection};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +90,12 @@ impl Store {
         let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(Duration::from_secs(10))
+            // A full disk makes SQLite end a transaction by itself; the driver's own count then stays behind
+            // and every later write on that connection would be refused, disk or no disk. Such a connection
+            // is closed instead of being used again.
+            .before_acquire(|connection, _| {
+                Box::pin(async move { Ok(!connection.is_in_transaction()) })
+            })
             .after_connect(move |connection, _| Box::pin(prepare(connection, dialect)))
             .connect_with(options)
             .await?;
