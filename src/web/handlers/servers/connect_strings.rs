@@ -99,7 +99,7 @@ impl ConnectStrings {
 /// psql in a container of the server's own image, in a network that only containers reach.
 pub fn psql_in_network(target: &Target, network: &str, image: &str) -> String {
     format!(
-        "docker run --rm -it --network {network} \\\n  -v \"$PWD/{CA_FILE}:/work/{CA_FILE}:ro\" -w /work \\\n  --entrypoint psql {image} \\\n  {}",
+        "docker run --rm -it --network {network} \\\n  -v \"$PWD/{CA_FILE}:/client/{CA_FILE}:ro\" -w /client \\\n  --entrypoint psql {image} \\\n  {}",
         shell_argument(&keywords(target))
     )
 }
