@@ -5,7 +5,8 @@ use crate::portal::{PATIENCE, spec};
 use crate::world::{BENCH_LABEL, World};
 use anyhow::Context;
 use pgflex::clock::{Clock, SystemClock, new_id};
-use pgflex::domain::ids::{HostId, MemberId, OperationId, ServerId};
+use pgflex::domain::configuration::Configuration;
+use pgflex::domain::ids::{GroupId, HostId, MemberId, OperationId, ServerId};
 use pgflex::domain::server::{Member, Server, SettledState};
 use pgflex::domain::version::Major;
 use pgflex::engine::ContainerSpec;
@@ -134,6 +135,11 @@ fn containers(sku: &str) -> anyhow::Result<(ContainerSpec, ContainerSpec)> {
         settled: SettledState::New,
         active: None,
         port: 1,
+        configuration: Configuration::default(),
+        group_id: GroupId::default_group(),
+        network_id: None,
+        stopped_at: None,
+        pooler_port: None,
         created_at: SystemClock.now(),
         created_by: None,
         version: 1,

@@ -55,6 +55,17 @@ id! {
     InviteId;
     /// One line of the activity log.
     ActivityId;
+    /// A resource group.
+    GroupId;
+    /// A virtual network.
+    NetworkId;
+}
+
+impl GroupId {
+    /// The group that always exists and takes what nobody sorted.
+    pub fn default_group() -> Self {
+        Self("00000000-0000-7000-8000-000000000001".to_owned())
+    }
 }
 
 fn is_uuid(text: &str) -> bool {

@@ -6,9 +6,11 @@
 pub mod account;
 pub mod activity;
 pub mod catalog;
+pub mod configuration;
 pub mod cost;
 pub mod host;
 pub mod ids;
+pub mod meter;
 pub mod names;
 pub mod network;
 pub mod operation;

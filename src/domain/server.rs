@@ -1,7 +1,8 @@
 //! A managed server: what was asked (spec), what was last finished (settled state), what is shown.
 
 use super::catalog::{Sku, StorageSize};
-use super::ids::{HostId, MemberId, ServerId, UserId};
+use super::configuration::Configuration;
+use super::ids::{GroupId, HostId, MemberId, NetworkId, ServerId, UserId};
 use super::names::{AdminLogin, ServerName, Tag};
 use super::network::Access;
 use super::operation::OperationKind;
@@ -119,10 +120,7 @@ impl ServerState {
     /// work is under way, not that PostgreSQL answers: that is an observation, shown beside it.
     pub fn shown(settled: SettledState, active: Option<OperationKind>) -> Self {
         match (settled, active) {
-            (_, Some(OperationKind::Create)) => ServerState::Provisioning,
-            (_, Some(OperationKind::Delete)) => ServerState::Dropping,
-            (_, Some(OperationKind::Restart)) => ServerState::Restarting,
-            (_, Some(OperationKind::RenewCertificate)) => ServerState::Updating,
+            (_, Some(kind)) => kind.facts().state,
             (SettledState::New, None) => ServerState::Provisioning,
             (SettledState::Ready, None) => ServerState::Ready,
             (SettledState::Stopped, None) => ServerState::Stopped,
@@ -141,6 +139,16 @@ pub struct Server {
     pub active: Option<OperationKind>,
     /// Port on the gateway, given at creation and kept.
     pub port: u16,
+    /// Port on the gateway that leads to the built-in PgBouncer, given when it is first switched on and kept.
+    pub pooler_port: Option<u16>,
+    /// What the files that PostgreSQL starts from are rendered from, beside the spec.
+    pub configuration: Configuration,
+    /// The resource group it belongs to.
+    pub group_id: GroupId,
+    /// The virtual network of a server with private access; `None` is its own network only.
+    pub network_id: Option<NetworkId>,
+    /// Since when it is stopped.
+    pub stopped_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub created_by: Option<UserId>,
     /// Grows with every write of the row; writes name the value they read.

@@ -1,5 +1,6 @@
 use super::*;
-use crate::domain::ids::{HostId, MemberId, ServerId};
+use crate::domain::configuration::Configuration;
+use crate::domain::ids::{GroupId, HostId, MemberId, ServerId};
 use crate::domain::names::{AdminLogin, ServerName};
 use crate::domain::network::Access;
 use crate::domain::server::{ServerSpec, SettledState};
@@ -22,6 +23,11 @@ fn server(major: Major) -> Server {
         settled: SettledState::New,
         active: None,
         port: 25000,
+        configuration: Configuration::default(),
+        group_id: GroupId::default_group(),
+        network_id: None,
+        stopped_at: None,
+        pooler_port: None,
         created_at: DateTime::UNIX_EPOCH,
         created_by: None,
         version: 1,

@@ -199,8 +199,24 @@ async fn follow_addresses(
 
 fn keeps_address(kind: OperationKind) -> bool {
     match kind {
-        OperationKind::RenewCertificate => true,
-        OperationKind::Create | OperationKind::Delete | OperationKind::Restart => false,
+        OperationKind::RenewCertificate
+        | OperationKind::GrowStorage
+        | OperationKind::ProtectStorage
+        | OperationKind::ChangeExtension
+        | OperationKind::CreateDatabase
+        | OperationKind::DropDatabase
+        | OperationKind::ResetPassword => true,
+        OperationKind::Create
+        | OperationKind::Delete
+        | OperationKind::Restart
+        | OperationKind::Stop
+        | OperationKind::Start
+        | OperationKind::Scale
+        | OperationKind::ChangeParameters
+        | OperationKind::AllowExtensions
+        | OperationKind::ChangeNetworking
+        | OperationKind::ChangePooler
+        | OperationKind::Repair => false,
     }
 }
 

@@ -1,7 +1,11 @@
 //! Which steps a kind has, and what its end means for the server. The only list of kinds.
 
 use super::step::{Step, Undo};
-use super::{create, delete, renew_certificate, restart};
+use super::{
+    allow_extensions, change_extension, change_networking, change_parameters, change_pooler,
+    create, create_database, delete, drop_database, grow_storage, protect_storage,
+    renew_certificate, repair, reset_password, restart, scale, start, stop,
+};
 use crate::domain::operation::OperationKind;
 use crate::domain::server::SettledState;
 
@@ -21,18 +25,52 @@ pub fn steps(kind: OperationKind) -> &'static [Step] {
         OperationKind::Delete => delete::STEPS,
         OperationKind::Restart => restart::STEPS,
         OperationKind::RenewCertificate => renew_certificate::STEPS,
+        OperationKind::Stop => stop::STEPS,
+        OperationKind::Start => start::STEPS,
+        OperationKind::Scale => scale::STEPS,
+        OperationKind::GrowStorage => grow_storage::STEPS,
+        OperationKind::ProtectStorage => protect_storage::STEPS,
+        OperationKind::ChangeParameters => change_parameters::STEPS,
+        OperationKind::AllowExtensions => allow_extensions::STEPS,
+        OperationKind::ChangeExtension => change_extension::STEPS,
+        OperationKind::CreateDatabase => create_database::STEPS,
+        OperationKind::DropDatabase => drop_database::STEPS,
+        OperationKind::ResetPassword => reset_password::STEPS,
+        OperationKind::ChangeNetworking => change_networking::STEPS,
+        OperationKind::ChangePooler => change_pooler::STEPS,
+        OperationKind::Repair => repair::STEPS,
     }
 }
 
 /// What becomes of the server when an operation of the kind has ended.
 pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
     match (kind, succeeded) {
-        (OperationKind::Create, true) => Settlement::Server(SettledState::Ready),
-        (OperationKind::Create, false) => Settlement::Server(SettledState::Failed),
-        (OperationKind::Delete, true) => Settlement::Gone,
-        (OperationKind::Delete | OperationKind::Restart | OperationKind::RenewCertificate, _) => {
-            Settlement::Unchanged
+        (OperationKind::Create | OperationKind::Start | OperationKind::Repair, true) => {
+            Settlement::Server(SettledState::Ready)
         }
+        (OperationKind::Create, false) => Settlement::Server(SettledState::Failed),
+        (OperationKind::Stop, true) => Settlement::Server(SettledState::Stopped),
+        (OperationKind::Delete, true) => Settlement::Gone,
+        (
+            OperationKind::Delete
+            | OperationKind::Restart
+            | OperationKind::Stop
+            | OperationKind::Start
+            | OperationKind::Scale
+            | OperationKind::GrowStorage
+            | OperationKind::ProtectStorage
+            | OperationKind::ChangeParameters
+            | OperationKind::AllowExtensions
+            | OperationKind::ChangeExtension
+            | OperationKind::CreateDatabase
+            | OperationKind::DropDatabase
+            | OperationKind::ResetPassword
+            | OperationKind::ChangeNetworking
+            | OperationKind::ChangePooler
+            | OperationKind::RenewCertificate
+            | OperationKind::Repair,
+            _,
+        ) => Settlement::Unchanged,
     }
 }
 

@@ -58,7 +58,12 @@ pub fn container(ctx: &StepContext, member: &Member) -> ContainerSpec {
 
 /// Configuration and certificates, as files below the volume.
 pub async fn files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
-    Ok(collect(conf::all_files(&Settings::of(&ctx.server.spec), &tls(ctx).await?.borrow())))
+    files_of(ctx, &ctx.server).await
+}
+
+/// The same for a server as it shall become.
+pub async fn files_of(ctx: &StepContext, server: &Server) -> Result<Vec<FileSpec>, StepError> {
+    Ok(collect(conf::all_files(&Settings::of(server), &tls(ctx).await?.borrow())))
 }
 
 /// The certificates alone.

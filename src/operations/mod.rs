@@ -6,14 +6,29 @@
 //! - [`step`] has the rules that every step keeps.
 
 pub mod access;
+pub mod allow_extensions;
+pub mod change_extension;
+pub mod change_networking;
+pub mod change_parameters;
+pub mod change_pooler;
+pub mod configure;
 pub mod context;
 pub mod create;
+pub mod create_database;
 pub mod delete;
+pub mod drop_database;
+pub mod grow_storage;
 pub mod kinds;
 pub mod member;
 pub mod owner;
+pub mod protect_storage;
 pub mod renew_certificate;
+pub mod repair;
+pub mod reset_password;
 pub mod restart;
 pub mod runner;
+pub mod scale;
+pub mod start;
 pub mod step;
+pub mod stop;
 pub mod submit;

@@ -10,7 +10,7 @@ use crate::clock::{Clock, new_id};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
 use crate::domain::ids::{DraftId, OperationId, ServerId};
 use crate::domain::network::FirewallRule;
-use crate::domain::operation::{Operation, OperationKind, OperationStatus};
+use crate::domain::operation::{ABOUT, Operation, OperationKind, OperationStatus};
 use crate::domain::refusal::Refusal;
 use crate::domain::server::{ServerSpec, SettledState};
 use crate::operations::access::{sealed_place, secret};
@@ -19,6 +19,7 @@ use crate::secrets::{Sealer, Secret};
 use crate::store::operations::NewOperation;
 use crate::store::progress::OperationChange;
 use crate::store::{Record, Store, StoreError};
+use serde::Serialize;
 
 /// What submitting needs of the process.
 pub struct Door<'a> {
@@ -35,6 +36,31 @@ pub enum SubmitError {
     Refused(#[from] Refusal),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A change of a server that a person or the portal asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    pub kind: OperationKind,
+    /// Parameters of the kind; never a secret.
+    pub input: serde_json::Value,
+}
+
+impl Change {
+    /// A kind that needs nothing but its server.
+    pub fn plain(kind: OperationKind) -> Self {
+        Self { kind, input: serde_json::Value::Null }
+    }
+
+    /// A kind with its input, a struct with named fields. `about` is what stands behind the kind's label
+    /// for people, such as `to D4ds_v5`.
+    pub fn new(kind: OperationKind, about: &str, input: &impl Serialize) -> Self {
+        let mut input = serde_json::to_value(input).unwrap_or_default();
+        if let Some(fields) = input.as_object_mut() {
+            fields.insert(ABOUT.into(), about.into());
+        }
+        Self { kind, input }
+    }
 }
 
 /// A server that a person asks for.
@@ -109,6 +135,7 @@ impl Door<'_> {
             (&server_id, new.spec.name.as_str()),
             &operation_id,
             actor,
+            "",
         ))
         .await?;
         self.poke.runner();
@@ -126,12 +153,26 @@ impl Door<'_> {
         actor: &Actor,
         key: Option<&str>,
     ) -> Result<OperationId, SubmitError> {
-        self.submit_again(kind, server, actor, key, None).await
+        self.submit_again(Change::plain(kind), server, actor, key, None).await
+    }
+
+    /// Submits a change with its input.
+    ///
+    /// # Errors
+    /// As [`Door::submit`].
+    pub async fn submit_change(
+        &self,
+        change: Change,
+        server: &ServerId,
+        actor: &Actor,
+        key: Option<&str>,
+    ) -> Result<OperationId, SubmitError> {
+        self.submit_again(change, server, actor, key, None).await
     }
 
     async fn submit_again(
         &self,
-        kind: OperationKind,
+        change: Change,
         server_id: &ServerId,
         actor: &Actor,
         key: Option<&str>,
@@ -140,6 +181,7 @@ impl Door<'_> {
         if let Some(earlier) = self.earlier(key).await? {
             return Ok(earlier);
         }
+        let kind = change.kind;
         let mut tx = self.store.begin_write(self.clock.now()).await?;
         let server = tx
             .lock_server(server_id)
@@ -152,7 +194,10 @@ impl Door<'_> {
         let id: OperationId = new_id(OperationId::parse);
         let name = server.spec.name.as_str();
         if let Err(error) = tx
-            .insert_operation(&operation(kind, &id, (server_id, name), actor, key, retry_of))
+            .insert_operation(&NewOperation {
+                input: change.input.clone(),
+                ..operation(kind, &id, (server_id, name), actor, key, retry_of)
+            })
             .await
         {
             drop(tx);
@@ -164,7 +209,8 @@ impl Door<'_> {
                 })
                 .await;
         }
-        tx.commit(line(kind, (server_id, name), &id, actor)).await?;
+        let about = change.input.get(ABOUT).and_then(serde_json::Value::as_str).unwrap_or_default();
+        tx.commit(line(kind, (server_id, name), &id, actor, about)).await?;
         self.poke.runner();
         Ok(id)
     }
@@ -187,7 +233,7 @@ impl Door<'_> {
             OperationStatus::Failed | OperationStatus::Cancelled => {
                 self.refuse_second_retry(operation).await?;
                 self.submit_again(
-                    operation.kind,
+                    Change { kind: operation.kind, input: operation.input.clone() },
                     &operation.server_id,
                     actor,
                     key,
@@ -341,6 +387,7 @@ fn line(
     (server_id, server_name): (&ServerId, &str),
     operation: &OperationId,
     actor: &Actor,
+    about: &str,
 ) -> Record {
     Record::activity(NewActivity {
         actor: actor.clone(),
@@ -349,7 +396,7 @@ fn line(
         server_id: Some(server_id.clone()),
         operation_id: Some(operation.clone()),
         outcome: ActivityOutcome::Started,
-        detail: String::new(),
+        detail: about.to_owned(),
     })
 }
 

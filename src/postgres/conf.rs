@@ -6,8 +6,9 @@
 mod values;
 
 use crate::domain::catalog::{RESERVED_CONNECTIONS, Sku, StorageSize};
+use crate::domain::configuration::Configuration;
 use crate::domain::names::ServerName;
-use crate::domain::server::ServerSpec;
+use crate::domain::server::Server;
 use crate::domain::version::Major;
 use crate::postgres::CONTROL_ROLE;
 use crate::secrets::Secret;
@@ -46,11 +47,19 @@ pub struct Settings<'a> {
     pub major: Major,
     pub sku: &'static Sku,
     pub storage: &'static StorageSize,
+    pub configuration: &'a Configuration,
 }
 
 impl<'a> Settings<'a> {
-    pub fn of(spec: &'a ServerSpec) -> Self {
-        Self { name: &spec.name, major: spec.major, sku: spec.sku(), storage: spec.storage() }
+    pub fn of(server: &'a Server) -> Self {
+        let spec = &server.spec;
+        Self {
+            name: &spec.name,
+            major: spec.major,
+            sku: spec.sku(),
+            storage: spec.storage(),
+            configuration: &server.configuration,
+        }
     }
 }
 
@@ -67,7 +76,7 @@ pub struct TlsFiles<'a> {
 pub fn all_files(settings: &Settings<'_>, tls: &TlsFiles<'_>) -> Vec<ConfigFile> {
     let mut files = vec![
         file("postgresql.conf", postgresql_conf(settings)),
-        file("pg_hba.conf", pg_hba_conf()),
+        file("pg_hba.conf", pg_hba_conf(settings)),
         file("pg_ident.conf", "# No mappings.\n".into()),
     ];
     files.extend(tls_files(tls));
@@ -87,9 +96,11 @@ fn file(name: &str, content: String) -> ConfigFile {
     ConfigFile { path: format!("{DIRECTORY}/{name}"), mode: MODE, content: content.into_bytes() }
 }
 
-/// First match wins. The portal proves itself by certificate and by nothing else; everybody else comes over
-/// TLS with a SCRAM password; replication and everything without TLS or by socket is refused.
-fn pg_hba_conf() -> String {
+/// First match wins. The portal proves itself by certificate and by nothing else; everybody else comes with a
+/// SCRAM password, over TLS unless the server was told not to require it; replication and sockets are refused.
+fn pg_hba_conf(settings: &Settings<'_>) -> String {
+    let people =
+        if settings.configuration.require_secure_transport { "hostssl" } else { "host   " };
     format!(
         "# Rendered by pgflex; changes are lost.\n\
          # TYPE     DATABASE     USER            ADDRESS    METHOD\n\
@@ -98,7 +109,7 @@ fn pg_hba_conf() -> String {
          local      all          all                        reject\n\
          local      replication  all                        reject\n\
          host       replication  all             all        reject\n\
-         hostssl    all          all             all        scram-sha-256\n\
+         {people}    all          all             all        scram-sha-256\n\
          host       all          all             all        reject\n"
     )
 }
@@ -113,12 +124,17 @@ fn postgresql_conf(settings: &Settings<'_>) -> String {
         ("Write-ahead log", write_ahead_log(settings.storage)),
         ("Log", log()),
         ("Language and time", locale()),
+        ("Protection of a storage that is nearly full", protection(settings)),
     ];
     for (title, group) in groups {
         text.push_str(&format!("\n# {title}\n"));
         for (name, value) in group {
             text.push_str(&format!("{name} = {value}\n"));
         }
+    }
+    text.push_str("\n# Set by a person; of a name that stands twice the last counts.\n");
+    for (name, value) in &settings.configuration.parameters {
+        text.push_str(&format!("{name} = {}\n", Text(value.clone())));
     }
     text
 }
@@ -240,6 +256,14 @@ fn locale() -> Group {
         ("lc_time", Text("C.UTF-8".into())),
         ("default_text_search_config", Text("pg_catalog.english".into())),
     ]
+}
+
+/// Sessions may still make themselves read-write, to delete what fills the storage.
+fn protection(settings: &Settings<'_>) -> Group {
+    if !settings.configuration.write_protected {
+        return vec![];
+    }
+    vec![("default_transaction_read_only", Word("on"))]
 }
 
 #[cfg(test)]

@@ -2,7 +2,14 @@ use super::*;
 
 fn settings(name: &ServerName, major: Major, sku: &str, gib: u32) -> String {
     let (sku, storage) = (Sku::by_name(sku).unwrap(), StorageSize::by_gib(gib).unwrap());
-    postgresql_conf(&Settings { name, major, sku, storage })
+    let configuration = Configuration::default();
+    postgresql_conf(&Settings { name, major, sku, storage, configuration: &configuration })
+}
+
+fn plain<'a>(name: &'a ServerName, configuration: &'a Configuration) -> Settings<'a> {
+    let sku = Sku::by_name("Standard_B1ms").unwrap();
+    let storage = StorageSize::by_gib(32).unwrap();
+    Settings { name, major: Major::V17, sku, storage, configuration }
 }
 
 fn has(text: &str, line: &str) -> bool {
@@ -67,7 +74,9 @@ fn every_parameter_is_written_once() {
 
 #[test]
 fn only_tls_gets_in_and_the_control_role_only_by_certificate() {
-    let rules: Vec<Vec<String>> = pg_hba_conf()
+    let (name, configuration) = (ServerName::parse("shop").unwrap(), Configuration::default());
+    let settings = plain(&name, &configuration);
+    let rules: Vec<Vec<String>> = pg_hba_conf(&settings)
         .lines()
         .filter(|line| !line.starts_with('#'))
         .map(|line| line.split_whitespace().map(str::to_owned).collect())
@@ -84,12 +93,8 @@ fn only_tls_gets_in_and_the_control_role_only_by_certificate() {
 #[test]
 fn files_are_private_and_do_not_print() {
     let name = ServerName::parse("shop").unwrap();
-    let settings = Settings {
-        name: &name,
-        major: Major::V17,
-        sku: Sku::by_name("Standard_B1ms").unwrap(),
-        storage: StorageSize::by_gib(32).unwrap(),
-    };
+    let configuration = Configuration::default();
+    let settings = plain(&name, &configuration);
     let key = Secret::new("THE KEY");
     let tls = TlsFiles { certificate: "c", key: &key, client_authority: "a" };
     let files = all_files(&settings, &tls);
@@ -107,4 +112,19 @@ fn files_are_private_and_do_not_print() {
     );
     assert!(files.iter().all(|file| file.mode == 0o600));
     assert!(!format!("{files:?}").contains("THE KEY"));
+}
+
+#[test]
+fn what_a_person_set_comes_last_and_cannot_leave_its_quotes() {
+    let name = ServerName::parse("shop").unwrap();
+    let mut configuration =
+        Configuration { require_secure_transport: false, ..Configuration::default() };
+    configuration.parameters.insert("work_mem".into(), "8MB'\nfsync = off".into());
+    let settings = plain(&name, &configuration);
+    let text = postgresql_conf(&settings);
+    assert!(text.trim_end().ends_with("work_mem = '8MB'' fsync = off'"), "{text}");
+    assert!(
+        pg_hba_conf(&settings)
+            .contains("\nhost       all          all             all        scram-sha-256\n")
+    );
 }

@@ -15,6 +15,8 @@ pub mod history;
 pub mod hosts;
 pub mod hosts_view;
 pub mod members;
+pub mod meters;
+pub mod observations;
 pub mod operations;
 pub mod progress;
 pub mod routes;

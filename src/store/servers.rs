@@ -1,8 +1,10 @@
 //! Servers and their members: spec, settled state, placement, observations, sealed secrets.
 
-use super::codec::{from_json, json, micros, parsed, time};
+use super::codec::{from_json, json, micros, parsed, time, time_option};
 use super::{Store, StoreError, WriteTx};
-use crate::domain::ids::{ServerId, UserId};
+use crate::domain::configuration::Configuration;
+use crate::domain::ids::{GroupId, NetworkId, ServerId, UserId};
+use crate::domain::meter::Meter;
 use crate::domain::names::{AdminLogin, ServerName};
 use crate::domain::network::Access;
 use crate::domain::operation::OperationKind;
@@ -25,6 +27,11 @@ struct Row {
     settled: String,
     active: Option<String>,
     port: i64,
+    configuration: String,
+    group_id: String,
+    network_id: Option<String>,
+    stopped_at: Option<i64>,
+    pooler_port: Option<i64>,
     created_at: i64,
     created_by: Option<String>,
     version: i64,
@@ -55,6 +62,11 @@ impl Row {
                 .map(|kind| parsed(kind, OperationKind::parse, "operation kind"))
                 .transpose()?,
             port: u16::try_from(self.port).unwrap_or(0),
+            pooler_port: self.pooler_port.and_then(|port| u16::try_from(port).ok()),
+            configuration: from_json(&self.configuration, "configuration")?,
+            group_id: parsed(&self.group_id, GroupId::parse, "group id")?,
+            network_id: self.network_id.as_deref().and_then(NetworkId::parse),
+            stopped_at: time_option(self.stopped_at),
             created_at: time(self.created_at),
             created_by: self.created_by.as_deref().and_then(UserId::parse),
             version: self.version,
@@ -89,14 +101,14 @@ macro_rules! filtered {
             " FROM servers s LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1
              WHERE ($1 = '' OR s.name LIKE $1 ESCAPE '!') AND ($3 = '' OR s.region = $3) AND ($4 = '' OR s.tags LIKE $4 ESCAPE '!')
                AND ($2 = '' OR $2 = CASE o.kind WHEN 'create' THEN 'Provisioning' WHEN 'delete' THEN 'Dropping' WHEN 'restart' THEN 'Restarting'
-                 WHEN 'renew_certificate' THEN 'Updating' ELSE CASE s.settled WHEN 'New' THEN 'Provisioning' ELSE s.settled END END)",
+                 WHEN 'stop' THEN 'Stopping' WHEN 'start' THEN 'Starting' ELSE CASE WHEN o.kind IS NOT NULL THEN 'Updating' ELSE CASE s.settled WHEN 'New' THEN 'Provisioning' ELSE s.settled END END END)",
             $tail
         )
     };
 }
 
 const COLUMNS_BY_ID: &str = "SELECT s.id, s.name, s.region, s.zone, s.major, s.sku, s.storage_gib, s.admin_login, s.access, s.tags, s.settled,
-    o.kind AS active, s.port, s.created_at, s.created_by, s.version
+    o.kind AS active, s.port, s.configuration, s.group_id, s.network_id, s.stopped_at, s.pooler_port, s.created_at, s.created_by, s.version
   FROM servers s LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1 WHERE s.id = $1";
 
 impl ServerFilter {
@@ -142,7 +154,7 @@ impl Store {
         let [name, state, region, tag] = filter.binds();
         let rows: Vec<Row> = sqlx::query_as(filtered!(
             "s.id, s.name, s.region, s.zone, s.major, s.sku, s.storage_gib, s.admin_login, s.access, s.tags, s.settled,
-             o.kind AS active, s.port, s.created_at, s.created_by, s.version",
+             o.kind AS active, s.port, s.configuration, s.group_id, s.network_id, s.stopped_at, s.pooler_port, s.created_at, s.created_by, s.version",
             " AND s.name > $5 ORDER BY s.name LIMIT $6"
         ))
         .bind(name)
@@ -191,7 +203,8 @@ impl Store {
     ) -> Result<std::collections::HashMap<String, i64>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(
             "SELECT s.id, s.version FROM servers s WHERE s.settled = 'Ready' AND NOT EXISTS
-               (SELECT 1 FROM operations o WHERE o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1 AND o.kind <> 'renew_certificate')",
+               (SELECT 1 FROM operations o WHERE o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1 AND o.kind NOT IN
+                 ('renew_certificate', 'grow_storage', 'protect_storage', 'change_extension', 'create_database', 'drop_database', 'reset_password'))",
         )
         .fetch_all(self.read())
         .await?;
@@ -292,24 +305,46 @@ impl WriteTx {
         Ok(())
     }
 
+    /// Writes what the server's files are rendered from.
+    pub async fn set_configuration(
+        &mut self,
+        server: &ServerId,
+        configuration: &Configuration,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE servers SET configuration = $2, version = version + 1 WHERE id = $1")
+            .bind(server.as_str())
+            .bind(json(configuration))
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    /// Where an operation left the server; a stop is remembered with its time.
     pub async fn set_settled(
         &mut self,
         server: &ServerId,
         settled: SettledState,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE servers SET settled = $2, version = version + 1 WHERE id = $1")
-            .bind(server.as_str())
-            .bind(settled.key())
-            .execute(&mut *self.tx)
-            .await?;
+        sqlx::query(
+            "UPDATE servers SET settled = $2, stopped_at = $3, version = version + 1 WHERE id = $1",
+        )
+        .bind(server.as_str())
+        .bind(settled.key())
+        .bind((settled == SettledState::Stopped).then(|| micros(self.now)))
+        .execute(&mut *self.tx)
+        .await?;
         Ok(())
     }
 
     /// Forgets a server and everything that hangs on it but its operations and its activity.
     pub async fn delete_server(&mut self, server: &ServerId) -> Result<(), StoreError> {
         self.delete_members(server).await?;
+        for meter in Meter::ALL {
+            self.set_meter(server, meter, None).await?;
+        }
         for statement in [
             "DELETE FROM server_secrets WHERE server_id = $1",
+            "DELETE FROM server_observations WHERE server_id = $1",
             "DELETE FROM firewall_rules WHERE server_id = $1",
             "DELETE FROM routes WHERE server_id = $1",
             "DELETE FROM servers WHERE id = $1",

@@ -2,7 +2,13 @@
 //! `PGFLEX_TEST_DATABASE_URL` names a server in which databases may be made.
 
 use super::Store;
-use crate::clock::new_uuid;
+use crate::clock::{new_id, new_uuid};
+use crate::domain::ids::ServerId;
+use crate::domain::names::{AdminLogin, ServerName};
+use crate::domain::network::Access;
+use crate::domain::server::ServerSpec;
+use crate::domain::version::Major;
+use chrono::{DateTime, Utc};
 use std::path::PathBuf;
 
 /// A store of its own for one test; what it made is removed when it is dropped.
@@ -105,4 +111,29 @@ impl Store {
         names.sort();
         Ok(names)
     }
+}
+
+/// A server on record, with nothing on any host.
+///
+/// # Panics
+/// When it cannot be written.
+#[expect(clippy::expect_used, reason = "test set-up")]
+pub async fn server(store: &Store, now: DateTime<Utc>, name: &str) -> ServerId {
+    let id = new_id(ServerId::parse);
+    let spec = ServerSpec {
+        name: ServerName::parse(name).expect("a name"),
+        region: "westeurope".into(),
+        zone: "1".into(),
+        major: Major::V17,
+        sku: "Standard_B2s".into(),
+        storage_gib: 32,
+        admin_login: AdminLogin::parse("shopadmin").expect("a login"),
+        access: Access::Public,
+        tags: vec![],
+    };
+    let mut tx = store.begin_write(now).await.expect("a write");
+    let port = tx.take_port((20_000, 29_999)).await.expect("a port").expect("a free port");
+    tx.insert_server(&id, &spec, port, None).await.expect("a new server");
+    tx.commit(super::Record::Nothing("a test begins")).await.expect("a commit");
+    id
 }

@@ -68,6 +68,54 @@ pub fn server_activity(id: &ServerId) -> String {
     format!("/servers/{id}/activity")
 }
 
+pub fn server_stop(id: &ServerId) -> String {
+    format!("/servers/{id}/stop")
+}
+
+pub fn server_start(id: &ServerId) -> String {
+    format!("/servers/{id}/start")
+}
+
+pub fn server_reset_password(id: &ServerId) -> String {
+    format!("/servers/{id}/reset-password")
+}
+
+pub fn server_compute(id: &ServerId) -> String {
+    format!("/servers/{id}/compute")
+}
+
+pub fn server_storage(id: &ServerId) -> String {
+    format!("/servers/{id}/storage")
+}
+
+pub fn server_databases(id: &ServerId) -> String {
+    format!("/servers/{id}/databases")
+}
+
+pub fn server_parameters(id: &ServerId) -> String {
+    format!("/servers/{id}/parameters")
+}
+
+pub fn server_extensions(id: &ServerId) -> String {
+    format!("/servers/{id}/extensions")
+}
+
+pub fn server_pooling(id: &ServerId) -> String {
+    format!("/servers/{id}/pooling")
+}
+
+pub fn server_tags(id: &ServerId) -> String {
+    format!("/servers/{id}/tags")
+}
+
+pub fn server_locks(id: &ServerId) -> String {
+    format!("/servers/{id}/locks")
+}
+
+pub fn server_cost(id: &ServerId) -> String {
+    format!("/servers/{id}/cost")
+}
+
 pub fn server_restart(id: &ServerId) -> String {
     format!("/servers/{id}/restart")
 }

@@ -1,21 +1,24 @@
 //! A whole control plane in memory: real store, real runner, fake engine and PostgreSQL, a clock wound by hand.
 
+#[path = "changes.rs"]
+mod changes;
+
 use pgflex::certificates::Authority;
 use pgflex::clock::{Clock, ManualClock, new_uuid};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::catalog::Tier;
 use pgflex::domain::host::{EngineFacts, Overcommit};
-use pgflex::domain::ids::{HostId, OperationId};
+use pgflex::domain::ids::{HostId, OperationId, ServerId};
 use pgflex::domain::names::{AdminLogin, ServerName};
 use pgflex::domain::network::Access;
-use pgflex::domain::operation::{Operation, OperationKind, OperationStatus};
+use pgflex::domain::operation::{Needs, Operation, OperationKind, OperationStatus};
 use pgflex::domain::server::ServerSpec;
 use pgflex::domain::version::Major;
 use pgflex::engine::Engine;
 use pgflex::engine::fake::FakeEngine;
 use pgflex::operations::context::{OperationSettings, Services};
 use pgflex::operations::runner::{Hook, RunError, Runner};
-use pgflex::operations::submit::{Door, NewServer};
+use pgflex::operations::submit::{Change, Door, NewServer};
 use pgflex::poke::Poke;
 use pgflex::postgres::fake::FakePostgres;
 use pgflex::secrets::{Sealer, Secret};
@@ -103,12 +106,23 @@ impl World {
         if kind == OperationKind::Create {
             return create;
         }
-        assert_eq!(
-            self.run_to_rest(&self.runner(), &create).await.status,
-            OperationStatus::Succeeded
-        );
-        let server = self.operation(&create).await.server_id;
-        self.door().submit(kind, &server, &Actor::system(), None).await.unwrap()
+        let server = self.succeed(&create).await;
+        if kind.facts().needs == Needs::Stopped {
+            self.succeed(&self.submit_on(OperationKind::Stop, &server).await).await;
+        }
+        self.submit_on(kind, &server).await
+    }
+
+    /// Submits a kind with its usual input.
+    pub async fn submit_on(&self, kind: OperationKind, server: &ServerId) -> OperationId {
+        let change = Change { kind, input: changes::input(kind) };
+        self.door().submit_change(change, server, &Actor::system(), None).await.unwrap()
+    }
+
+    async fn succeed(&self, id: &OperationId) -> ServerId {
+        let ended = self.run_to_rest(&self.runner(), id).await;
+        assert_eq!(ended.status, OperationStatus::Succeeded, "{:?}", ended.error);
+        ended.server_id
     }
 
     pub async fn operation(&self, id: &OperationId) -> Operation {

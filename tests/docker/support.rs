@@ -5,7 +5,8 @@ use bollard::exec::{CreateExecOptions, StartExecResults};
 use futures_util::StreamExt;
 use pgflex::certificates::{Authority, ServerCertificates};
 use pgflex::clock::{Clock, SystemClock, new_id};
-use pgflex::domain::ids::{HostId, MemberId, OperationId, ServerId};
+use pgflex::domain::configuration::Configuration;
+use pgflex::domain::ids::{GroupId, HostId, MemberId, OperationId, ServerId};
 use pgflex::domain::names::{AdminLogin, ServerName};
 use pgflex::domain::network::Access;
 use pgflex::domain::server::{Member, Server, ServerSpec, SettledState};
@@ -136,7 +137,7 @@ impl Lab {
             key: &self.certificates.server.key,
             client_authority: &self.certificates.client_authority,
         };
-        let files = all_files(&Settings::of(&self.server.spec), &tls);
+        let files = all_files(&Settings::of(&self.server), &tls);
         files
             .into_iter()
             .map(|file| FileSpec { path: file.path, mode: file.mode, content: file.content })
@@ -255,6 +256,11 @@ fn server(major: Major) -> Server {
         settled: SettledState::New,
         active: None,
         port: 25_000,
+        configuration: Configuration::default(),
+        group_id: GroupId::default_group(),
+        network_id: None,
+        stopped_at: None,
+        pooler_port: None,
         created_at: SystemClock.now(),
         created_by: None,
         version: 1,

@@ -75,7 +75,7 @@ async fn what_is_under_way_stands_over_every_page() {
                 "“Create server” is under way.",
                 "Step 2 of 3: Start PostgreSQL.",
                 create.as_str(),
-                "No restart and no deletion now: “Create server” is under way. Wait until it has ended.",
+                "Stop, Restart, Reset password and Delete are closed: “Create server” is under way. Wait until it has ended.",
             ] {
                 assert!(body.contains(part), "{page}: {part} in {body}");
             }

@@ -2,20 +2,28 @@
 //! killed while it unwinds; with every reply of the engine lost. A new kind is covered by being in
 //! `OperationKind::ALL`, and the counts below fail when a step escapes.
 
-use crate::world::{VERIFIER, World};
-use pgflex::domain::activity::ActivityOutcome;
-use pgflex::domain::operation::{Operation, OperationKind, OperationStatus, StepStatus};
-use pgflex::domain::server::{ServerState, SettledState};
-use pgflex::engine::EngineError;
+mod expect;
+mod stories;
+
+use crate::world::World;
+use expect::{assert_succeeded, assert_unwound};
+use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::engine::fake::Fault;
 use pgflex::operations::kinds::steps;
 use pgflex::operations::runner::{Hook, Interference, Moment, Point};
 use pgflex::operations::step::Undo;
-use pgflex::secrets::sha256_hex;
-use pgflex::store::activity::ActivityFilter;
 use pgflex::store::testing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Every kind; while one is being built, those alone that `PGFLEX_SWEEP_KINDS` names.
+#[expect(clippy::disallowed_methods, reason = "a developer's choice of what to run")]
+fn kinds() -> Vec<OperationKind> {
+    let chosen = std::env::var("PGFLEX_SWEEP_KINDS").unwrap_or_default();
+    let is_chosen =
+        |kind: &OperationKind| chosen.is_empty() || chosen.split(',').any(|key| key == kind.key());
+    OperationKind::ALL.into_iter().filter(is_chosen).collect()
+}
 
 async fn world() -> World {
     World::new(testing::sqlite().await).await
@@ -35,85 +43,9 @@ fn before_return(kind: OperationKind, at: usize) -> bool {
     !steps(kind)[..at].iter().any(|step| step.point_of_no_return)
 }
 
-/// What must be true of a server after an operation of the kind succeeded.
-async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
-    assert_eq!(
-        operation.status,
-        OperationStatus::Succeeded,
-        "{why}: {:?} {:?}",
-        operation.failed_step,
-        operation.error
-    );
-    let records = world.services.store.operation_steps(&operation.id).await.unwrap();
-    assert!(
-        records.iter().all(|record| record.status == StepStatus::Done && record.ended_at.is_some()),
-        "{why}"
-    );
-    let activity = world.services.store.activities(&ActivityFilter::default()).await.unwrap();
-    let mine: Vec<_> =
-        activity.iter().filter(|line| line.operation_id.as_ref() == Some(&operation.id)).collect();
-    assert_eq!(mine.len(), 1, "{why}: one line, once");
-    assert_eq!(mine[0].outcome, ActivityOutcome::Succeeded, "{why}");
-    match operation.kind {
-        OperationKind::Delete => assert_nothing_left(world, why).await,
-        OperationKind::Create | OperationKind::Restart | OperationKind::RenewCertificate => {
-            assert_running_once(world, operation, why).await;
-        }
-    }
-}
-
-async fn assert_running_once(world: &World, operation: &Operation, why: &str) {
-    let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
-    assert_eq!(server.state(), ServerState::Ready, "{why}");
-    let members = world.services.store.members(&server.id).await.unwrap();
-    assert_eq!(members.len(), 1, "{why}");
-    let mut wanted = vec![
-        format!("container {}", members[0].container()),
-        format!("network {}", pgflex::domain::server::network_name(&server.id)),
-        format!("volume {}", members[0].volume()),
-    ];
-    wanted.sort();
-    assert_eq!(world.engine.remaining(), wanted, "{why}: exactly one of each");
-    let admins = world.postgres.admins();
-    assert!(
-        !admins.is_empty()
-            && admins.iter().all(|admin| admin.verifier_sha256 == sha256_hex(VERIFIER)),
-        "{why}: always the same secret"
-    );
-    let routes = world.services.store.route_snapshot("pgflex.localhost").await.unwrap().routes;
-    let address = routes[0].target.unwrap().ip().to_string();
-    assert!(
-        world.engine.member_at(&address).is_some(),
-        "{why}: the route leads to the running member"
-    );
-}
-
-async fn assert_nothing_left(world: &World, why: &str) {
-    assert_eq!(world.engine.remaining(), Vec::<String>::new(), "{why}");
-    assert_eq!(world.services.store.route_snapshot("x").await.unwrap().routes.len(), 0, "{why}");
-    assert_eq!(world.services.store.members_all().await.unwrap().len(), 0, "{why}");
-}
-
-/// What must be true after an operation was unwound.
-async fn assert_unwound(world: &World, operation: &Operation, why: &str) {
-    let ended = [OperationStatus::Failed, OperationStatus::Cancelled].contains(&operation.status);
-    assert!(ended, "{why}: {:?} {:?}", operation.status, operation.error);
-    assert!(
-        operation.error.as_ref().is_some_and(|text| !text.is_empty()) && operation.advice.is_some(),
-        "{why}: says what and what to do"
-    );
-    let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
-    if operation.kind == OperationKind::Create {
-        assert_nothing_left(world, why).await;
-        assert_eq!(server.settled, SettledState::Failed, "{why}");
-    } else {
-        assert_running_once(world, operation, why).await;
-    }
-}
-
 #[tokio::test]
 async fn every_kind_runs_to_the_end_on_both_databases() {
-    for kind in OperationKind::ALL {
+    for kind in kinds() {
         for test in testing::all().await {
             let name = test.name;
             let world = World::new(test).await;
@@ -127,7 +59,7 @@ async fn every_kind_runs_to_the_end_on_both_databases() {
 #[tokio::test]
 async fn every_kind_ends_right_when_killed_at_every_moment_of_every_step() {
     let mut moments = 0;
-    for kind in OperationKind::ALL {
+    for kind in kinds() {
         for step in steps(kind) {
             for point in Point::ALL {
                 let world = world().await;
@@ -158,13 +90,13 @@ async fn every_kind_ends_right_when_killed_at_every_moment_of_every_step() {
             }
         }
     }
-    let all: usize = OperationKind::ALL.iter().map(|kind| steps(*kind).len() * 3).sum();
+    let all: usize = kinds().iter().map(|kind| steps(*kind).len() * 3).sum();
     assert_eq!(moments, all);
 }
 
 #[tokio::test]
 async fn every_kind_leaves_nothing_behind_when_a_step_fails() {
-    for kind in OperationKind::ALL {
+    for kind in kinds() {
         for (at, step) in steps(kind).iter().enumerate() {
             for point in [Point::Begun, Point::Acted] {
                 let why = format!("{kind:?} failed at {} {point:?}", step.name);
@@ -192,7 +124,7 @@ async fn every_kind_leaves_nothing_behind_when_a_step_fails() {
 
 #[tokio::test]
 async fn unwinding_survives_a_kill_at_every_moment() {
-    for kind in OperationKind::ALL {
+    for kind in kinds() {
         let last = (0..steps(kind).len()).rev().find(|at| before_return(kind, *at)).unwrap();
         for step in steps(kind)[..=last].iter().filter(|step| matches!(step.undo, Undo::Run(_))) {
             for point in Point::ALL {
@@ -215,7 +147,7 @@ async fn unwinding_survives_a_kill_at_every_moment() {
 /// The engine did it, but its answer never came: the step must find its own work.
 #[tokio::test]
 async fn a_lost_reply_of_any_engine_call_does_no_harm() {
-    for kind in OperationKind::ALL {
+    for kind in kinds() {
         let calm = world().await;
         let id = calm.submit(kind).await;
         let before = calm.engine.calls().len();
@@ -256,7 +188,7 @@ const METHODS: &[&str] = &[
 
 #[tokio::test]
 async fn a_cancelled_operation_is_taken_back() {
-    for kind in OperationKind::ALL {
+    for kind in kinds() {
         let world = world().await;
         let id = world.submit(kind).await;
         let operation = world.operation(&id).await;
@@ -271,7 +203,7 @@ async fn a_cancelled_operation_is_taken_back() {
 /// it is refused, and nothing else happens.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_at_the_point_of_no_return_is_either_done_or_refused() {
-    for kind in OperationKind::ALL {
+    for kind in kinds() {
         let step = steps(kind).iter().find(|step| step.point_of_no_return).unwrap().name;
         for point in Point::ALL {
             let why = format!("{kind:?} cancelled at {step} {point:?}");
@@ -308,190 +240,10 @@ async fn a_cancel_at_the_point_of_no_return_is_either_done_or_refused() {
     }
 }
 
-/// An engine that stays away: the operation gives up, cannot clean up, says so, and ends when the engine is back.
-#[tokio::test]
-async fn an_engine_that_stays_away_parks_the_operation_until_a_person_retries() {
-    let world = world().await;
-    let id = world.submit(OperationKind::Create).await;
-    let silent = || Fault::Fail(EngineError::Silent("connection refused".into()));
-    for method in METHODS {
-        if !["ensure_image", "ensure_network", "ensure_volume"].contains(method) {
-            world.engine.inject(method, 1_000, silent());
-        }
-    }
-    let operation = world.run_to_rest(&world.runner(), &id).await;
-    assert_eq!(operation.status, OperationStatus::NeedsAttention);
-    assert_eq!(operation.failed_step.as_deref(), Some("initialise_data"));
-    world.engine.heal();
-    world.door().retry(&operation, &pgflex::domain::activity::Actor::system(), None).await.unwrap();
-    let operation = world.run_to_rest(&world.runner(), &id).await;
-    assert_unwound(&world, &operation, "after the engine is back").await;
-}
-
-/// Given up half way: the server must not look as if nothing had happened.
-#[tokio::test]
-async fn an_abandoned_deletion_leaves_a_failed_server_that_can_be_deleted_again() {
-    let world = world().await;
-    let id = world.submit(OperationKind::Delete).await;
-    let fail = once("remove_volume", Point::Begun, false, Interference::Fail);
-    let parked = world.run_through(fail, &id).await;
-    assert_eq!(parked.status, OperationStatus::NeedsAttention);
-    let actor = pgflex::domain::activity::Actor::system();
-    world.door().abandon(&parked, &actor).await.unwrap();
-    let server = world.services.store.server(&parked.server_id).await.unwrap().unwrap();
-    assert_eq!(server.state(), ServerState::Failed);
-    let again =
-        world.door().submit(OperationKind::Delete, &parked.server_id, &actor, None).await.unwrap();
-    let operation = world.run_to_rest(&world.runner(), &again).await;
-    assert_succeeded(&world, &operation, "deleted after all").await;
-}
-
-/// Looking again while an image is built is no attempt; trying again after a fault is one.
-#[tokio::test]
-async fn attempts_count_faults_and_not_looks() {
-    let world = world().await;
-    let id = world.submit(OperationKind::Create).await;
-    world.engine.set_image_calls(5);
-    world.engine.inject("ensure_network", 2, Fault::Fail(EngineError::Silent("away".into())));
-    let operation = world.run_to_rest(&world.runner(), &id).await;
-    assert_succeeded(&world, &operation, "in the end").await;
-    let steps = world.services.store.operation_steps(&id).await.unwrap();
-    let attempts = |name| steps.iter().find(|step| step.name == name).unwrap().attempts;
-    assert_eq!(
-        (attempts("ensure_image"), attempts("create_network"), attempts("create_volume")),
-        (1, 3, 1)
-    );
-}
-
-/// An earlier creation that failed could otherwise be tried again on the volume that is left, and fail, and
-/// then delete it as its own.
-#[tokio::test]
-async fn a_server_that_was_in_use_is_never_created_again() {
-    let world = world().await;
-    let actor = pgflex::domain::activity::Actor::system();
-    let first = world.submit(OperationKind::Create).await;
-    world.engine.set_init_exit(1);
-    let failed = world.run_to_rest(&world.runner(), &first).await;
-    world.engine.set_init_exit(0);
-    let second = world.door().retry(&failed, &actor, None).await.unwrap();
-    world.run_to_rest(&world.runner(), &second).await;
-    let server = failed.server_id.clone();
-    let delete = world.door().submit(OperationKind::Delete, &server, &actor, None).await.unwrap();
-    let fail = once("remove_volume", Point::Begun, false, Interference::Fail);
-    let parked = world.run_through(fail, &delete).await;
-    world.door().abandon(&parked, &actor).await.unwrap();
-    assert!(world.door().retry(&failed, &actor, None).await.is_err());
-    let again = world.door().submit(OperationKind::Create, &server, &actor, None).await;
-    let refused = again.unwrap_err();
-    assert!(refused.to_string().contains("may still hold data"), "{refused}");
-    assert!(world.engine.remaining().iter().any(|left| left.starts_with("volume ")));
-}
-
-/// What was never open is not opened by taking a deletion back.
-#[tokio::test]
-async fn a_cancelled_deletion_of_a_failed_server_opens_nothing() {
-    let world = world().await;
-    let actor = pgflex::domain::activity::Actor::system();
-    let id = world.submit(OperationKind::Create).await;
-    let silent = || Fault::Fail(EngineError::Silent("connection refused".into()));
-    world.engine.inject("start_container", 1_000, silent());
-    world.engine.inject("remove_container", 1_000, silent());
-    let parked = world.run_to_rest(&world.runner(), &id).await;
-    assert_eq!(parked.status, OperationStatus::NeedsAttention);
-    world.engine.heal();
-    world.door().abandon(&parked, &actor).await.unwrap();
-    let server = parked.server_id;
-    let delete = world.door().submit(OperationKind::Delete, &server, &actor, None).await.unwrap();
-    let failing = once("stop_member", Point::Acted, false, Interference::Fail);
-    let operation = world.run_through(failing, &delete).await;
-    assert_eq!(operation.status, OperationStatus::Failed, "{:?}", operation.error);
-    assert_eq!(world.services.store.route_snapshot("x").await.unwrap().routes.len(), 0);
-}
-
-/// A step that panics must not leave a task behind that renews its lease for ever.
-#[tokio::test]
-async fn a_step_that_panics_gives_up_its_lease() {
-    let world = world().await;
-    world.submit(OperationKind::Create).await;
-    let held = Arc::strong_count(&world.services);
-    let panicked = Arc::new(AtomicBool::new(false));
-    let seen = panicked.clone();
-    let hook: Hook = Arc::new(move |_| {
-        seen.store(true, Ordering::SeqCst);
-        panic!("a step that panics, on purpose")
-    });
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(world.runner().with_hook(hook).run(stopped));
-    for _ in 0..500 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        if panicked.load(Ordering::SeqCst) && Arc::strong_count(&world.services) == held + 1 {
-            break;
-        }
-    }
-    assert!(panicked.load(Ordering::SeqCst));
-    assert_eq!(Arc::strong_count(&world.services), held + 1, "the runner alone holds the services");
-    stop.send_replace(true);
-    running.await.unwrap();
-}
-
-/// A failed creation is tried again on the same server and then succeeds.
-#[tokio::test]
-async fn a_failed_creation_can_be_retried() {
-    let world = world().await;
-    let id = world.submit(OperationKind::Create).await;
-    world.engine.set_init_exit(1);
-    let failed = world.run_to_rest(&world.runner(), &id).await;
-    assert_unwound(&world, &failed, "initdb failed").await;
-    assert!(failed.error.as_ref().unwrap().contains("initdb ended with code 1"));
-    world.engine.set_init_exit(0);
-    let actor = pgflex::domain::activity::Actor::system();
-    let again = world.door().retry(&failed, &actor, Some("one form")).await.unwrap();
-    assert_ne!(again, id);
-    let same = world.door().retry(&failed, &actor, Some("one form")).await.unwrap();
-    assert_eq!(same, again, "a second click of the same form");
-    let operation = world.run_to_rest(&world.runner(), &again).await;
-    assert_eq!(operation.retry_of, Some(id));
-    assert_succeeded(&world, &operation, "retried").await;
-    let twice = world.door().retry(&failed, &actor, None).await;
-    assert!(twice.is_err(), "the undo of another creation would take the server's volume");
-}
-
-/// Two runners: the one that lost its lease can write nothing.
-#[tokio::test]
-async fn a_runner_that_lost_its_lease_writes_nothing() {
-    for test in testing::all().await {
-        let world = World::new(test).await;
-        let id = world.submit(OperationKind::Create).await;
-        let (store, now) = (&world.services.store, pgflex::clock::Clock::now(&world.clock));
-        let old = store
-            .claim_operation("slow", now, now + chrono::Duration::seconds(30))
-            .await
-            .unwrap()
-            .unwrap();
-        assert!(
-            store
-                .claim_operation("other", now, now + chrono::Duration::seconds(30))
-                .await
-                .unwrap()
-                .is_none(),
-            "held"
-        );
-        world.clock.wind(chrono::Duration::seconds(31));
-        let operation = world.run_to_rest(&world.runner(), &id).await;
-        assert_eq!(operation.status, OperationStatus::Succeeded);
-        let late = store.append_operation_log(&old, now, "create_volume", &["late".into()]).await;
-        assert!(matches!(late, Err(pgflex::store::StoreError::Stale)));
-        assert!(matches!(
-            store.renew_lease(&old, now, now).await,
-            Err(pgflex::store::StoreError::Stale)
-        ));
-    }
-}
-
 /// Step names are stored and shown; a name stands for one thing within its kind.
 #[test]
 fn step_names_are_unique_within_a_kind_and_imperative_words() {
-    for kind in OperationKind::ALL {
+    for kind in kinds() {
         let names: Vec<_> = steps(kind).iter().map(|step| step.name).collect();
         let unique: std::collections::HashSet<_> = names.iter().collect();
         assert_eq!(unique.len(), names.len(), "{kind:?}");
@@ -501,54 +253,4 @@ fn step_names_are_unique_within_a_kind_and_imperative_words() {
             "{kind:?} names its point of no return"
         );
     }
-}
-
-/// The monitor looks, a restart begins and ends, the monitor writes: what it saw is no longer so.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_address_seen_before_a_restart_is_not_written_after_it() {
-    let world = Arc::new(world().await);
-    let create = world.submit(OperationKind::Create).await;
-    world.run_to_rest(&world.runner(), &create).await;
-    let server = world.operation(&create).await.server_id;
-    let target = async |world: &World| {
-        world.services.store.route_snapshot("x").await.unwrap().routes[0].target.unwrap()
-    };
-    let newer: std::net::SocketAddr = "10.99.0.77:5432".parse().unwrap();
-    let (inner, armed) = (world.clone(), AtomicBool::new(true));
-    let restart = move || {
-        tokio::runtime::Handle::current().block_on(async {
-            let actor = pgflex::domain::activity::Actor::system();
-            let kind = OperationKind::Restart;
-            let id = inner.door().submit(kind, &server, &actor, None).await.unwrap();
-            inner.run_to_rest(&inner.runner(), &id).await;
-            // The fake engine gives the same address again, a real one need not.
-            let now = pgflex::clock::Clock::now(&inner.clock);
-            let mut tx = inner.services.store.begin_write(now).await.unwrap();
-            tx.set_route(&server, Some(newer), pgflex::domain::route::RouteState::Open)
-                .await
-                .unwrap();
-            tx.commit(pgflex::store::Record::Nothing("test")).await.unwrap();
-        });
-    };
-    let postgres = pgflex::postgres::fake::FakePostgres::new(move |_| {
-        if armed.swap(false, Ordering::SeqCst) {
-            tokio::task::block_in_place(&restart);
-        }
-        Some("17.6".into())
-    });
-    let of = &world.services;
-    let services = Arc::new(pgflex::operations::context::Services {
-        store: of.store.clone(),
-        engines: of.engines.clone(),
-        postgres: Arc::new(postgres),
-        clock: of.clock.clone(),
-        sealer: of.sealer.clone(),
-        authority: of.authority.clone(),
-        poke: of.poke.clone(),
-        settings: of.settings.clone(),
-    });
-    pgflex::monitor::observe::tick(&services).await.unwrap();
-    assert_eq!(target(&world).await, newer);
-    pgflex::monitor::observe::tick(&services).await.unwrap();
-    assert_ne!(target(&world).await, newer, "the next look follows the container");
 }

@@ -1,13 +1,11 @@
 //! Actions of the activity log in words. An action that is not here is shown as it is stored.
 
+use crate::domain::operation::OperationKind;
 use crate::web::form::Choice;
 
-/// Every action with its words, in groups: the word before the point is the group.
+/// Actions that are no operation, in groups: the word before the point is the group.
+/// An operation's action has the label of its kind.
 const WORDS: &[(&str, &str)] = &[
-    ("server.create", "Create server"),
-    ("server.delete", "Delete server"),
-    ("server.restart", "Restart server"),
-    ("server.renew_certificate", "Renew certificate"),
     ("firewall_rule.create", "Add firewall rule"),
     ("firewall_rule.update", "Change firewall rule"),
     ("firewall_rule.delete", "Delete firewall rule"),
@@ -30,39 +28,44 @@ const WORDS: &[(&str, &str)] = &[
 /// Beginnings that stand for a whole group.
 const GROUPS: &[(&str, &str)] = &[
     ("server.", "Servers: everything"),
+    ("database.", "Databases: everything"),
     ("firewall_rule.", "Firewall rules: everything"),
     ("operation.", "Operations: everything"),
     ("user.", "Users and sign-ins: everything"),
 ];
 
+fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let kinds = OperationKind::ALL.into_iter().map(|kind| (kind.action(), kind.label()));
+    kinds.chain(WORDS.iter().copied())
+}
+
 /// The action in words.
 pub fn words(action: &str) -> &str {
-    WORDS.iter().find(|(key, _)| *key == action).map_or(action, |(_, words)| words)
+    all().find(|(key, _)| *key == action).map_or(action, |(_, words)| words)
 }
 
 /// The beginning of an action that a filter may name; empty for anything else.
 pub fn known(typed: &str) -> String {
-    let is_known = WORDS.iter().chain(GROUPS).any(|(key, _)| *key == typed);
+    let is_known = all().chain(GROUPS.iter().copied()).any(|(key, _)| key == typed);
     if is_known { typed.to_owned() } else { String::new() }
 }
 
 /// Choices of the filter: everything, groups, single actions.
 pub fn choices() -> Vec<Choice> {
-    let named = GROUPS.iter().chain(WORDS).map(|(key, words)| Choice::new(*key, *words));
+    let named = GROUPS.iter().copied().chain(all()).map(|(key, words)| Choice::new(key, words));
     [Choice::new("", "Any action")].into_iter().chain(named).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::operation::OperationKind;
 
     #[test]
     fn every_kind_of_operation_has_words_and_a_group() {
         for kind in OperationKind::ALL {
             assert_ne!(words(kind.action()), kind.action());
         }
-        for (key, _) in WORDS {
+        for (key, _) in all() {
             assert!(GROUPS.iter().any(|(group, _)| key.starts_with(group)), "{key}");
         }
     }

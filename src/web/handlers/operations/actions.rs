@@ -1,8 +1,8 @@
 //! What a person does with an operation: retry, cancel, abandon. Each goes through the door that
 //! decides again, so that a page which is a minute old can do no harm.
 
-use super::facts;
 use super::view::headline;
+use super::{facts, words};
 use crate::domain::ids::OperationId;
 use crate::domain::operation::{Operation, OperationKind, OperationStatus};
 use crate::domain::refusal::Refusal;
@@ -28,7 +28,7 @@ struct AbandonPage {
     id: OperationId,
     headline: String,
     path: String,
-    means: &'static str,
+    means: String,
     /// Kind, name and host of what may be left.
     left: Vec<(&'static str, String, String)>,
 }
@@ -104,21 +104,15 @@ fn refused(who: &Signed<Contributor>, operation: &Operation, error: SubmitError)
     }
 }
 
-fn means(kind: OperationKind) -> &'static str {
-    match kind {
-        OperationKind::Create => {
-            "The operation ends as Failed. The server stays on the list as Failed; deleting it removes what is left of it."
-        }
-        OperationKind::Delete => {
-            "The operation ends as Failed. What is deleted stays deleted. The server stays on the list; deleting it again goes on with the rest."
-        }
-        OperationKind::Restart => {
-            "The operation ends as Failed. PostgreSQL may be stopped and new connections may be held until the server is restarted. The data stays."
-        }
-        OperationKind::RenewCertificate => {
-            "The operation ends as Failed. Connections go on with the certificate that PostgreSQL has loaded; renewal is tried again by itself."
-        }
-    }
+fn means(kind: OperationKind) -> String {
+    let stays = match kind {
+        OperationKind::Create => " The server stays on the list as Failed.",
+        _ => "",
+    };
+    format!(
+        "The operation ends as Failed.{stays} {}",
+        words::of(kind).given_up.trim_start_matches("It was given up. ")
+    )
 }
 
 async fn what_may_be_left(

@@ -10,3 +10,4 @@ mod samples;
 pub mod show;
 pub mod steps;
 pub mod view;
+mod words;

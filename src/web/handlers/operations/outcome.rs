@@ -1,6 +1,7 @@
 //! How an operation ended, in words: what happened, what was left, what to do.
 
 use super::facts::Facts;
+use super::words;
 use crate::domain::operation::{OperationKind, OperationStatus, StepRecord, StepStatus};
 use crate::operations::kinds;
 use crate::web::paths;
@@ -41,20 +42,13 @@ fn succeeded(facts: &Facts) -> Outcome {
     let overview = |is_primary| link("Go to the server", paths::server(id), is_primary);
     let list = || link("Go to the list of servers", paths::servers(), true);
     let (text, links) = match facts.operation.kind {
-        OperationKind::Delete => {
-            ("The server and its data are gone. Its name can be used again.", vec![list()])
-        }
+        OperationKind::Delete => (words::of(OperationKind::Delete).succeeded, vec![list()]),
         _ if facts.server.is_none() => ("The server was deleted since.", vec![list()]),
         OperationKind::Create => (
-            "The server accepts connections. Next: copy a connection string, and check who may connect.",
+            words::of(OperationKind::Create).succeeded,
             vec![link("Connect", paths::server_connect(id), true), overview(false)],
         ),
-        OperationKind::Restart => {
-            ("PostgreSQL was restarted and connections are let in.", vec![overview(true)])
-        }
-        OperationKind::RenewCertificate => {
-            ("New connections see the new certificate. Open ones went on.", vec![overview(true)])
-        }
+        kind => (words::of(kind).succeeded, vec![overview(true)]),
     };
     Outcome {
         class: "banner-ok",
@@ -148,28 +142,9 @@ fn left(facts: &Facts) -> String {
     let kind = facts.operation.kind;
     let gone = facts.server.is_none();
     let text = match (kind, is_given_up(kind, &facts.steps)) {
-        (OperationKind::Create, false) => {
-            "Everything it made was removed: no container, volume or network is left."
-        }
         (OperationKind::Create, true) if gone => "It was given up.",
-        (OperationKind::Create, true) => {
-            "It was given up. A container, a volume or a network may still be on the host; deleting the server removes them."
-        }
-        (OperationKind::Delete, false) => {
-            "The server was not deleted. Its data is untouched and the way in is open as before."
-        }
-        (OperationKind::Delete, true) => {
-            "It was given up half way. What is deleted stays deleted; deleting the server again goes on with the rest."
-        }
-        (OperationKind::Restart, false) => {
-            "What it did was taken back: PostgreSQL runs as before and connections are let in. No data is lost."
-        }
-        (OperationKind::Restart, true) => {
-            "It was given up. PostgreSQL may be stopped and new connections may be held. The data is on its volume. Restart the server to put it right."
-        }
-        (OperationKind::RenewCertificate, _) => {
-            "Nothing was taken away: connections go on with the certificate that PostgreSQL has loaded."
-        }
+        (kind, true) => words::of(kind).given_up,
+        (kind, false) => words::of(kind).taken_back,
     };
     format!("{text}{}", server_stays(kind, gone))
 }

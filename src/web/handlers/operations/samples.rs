@@ -2,7 +2,8 @@
 
 use super::facts::{Facts, Usual};
 use crate::clock::new_id;
-use crate::domain::ids::{OperationId, ServerId};
+use crate::domain::configuration::Configuration;
+use crate::domain::ids::{GroupId, OperationId, ServerId};
 use crate::domain::names::{AdminLogin, ServerName};
 use crate::domain::network::Access;
 use crate::domain::operation::{Operation, OperationKind, OperationStatus, StepRecord, StepStatus};
@@ -100,6 +101,11 @@ pub fn server(id: &ServerId) -> Server {
         settled: SettledState::Failed,
         active: None,
         port: 20_000,
+        configuration: Configuration::default(),
+        group_id: GroupId::default_group(),
+        network_id: None,
+        stopped_at: None,
+        pooler_port: None,
         created_at: now(),
         created_by: None,
         version: 1,

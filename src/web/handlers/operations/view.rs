@@ -133,13 +133,13 @@ fn asked_from(operation: &Operation) -> String {
     if *address == Actor::system().address { String::new() } else { address.clone() }
 }
 
-/// "Create server shop".
+/// "Create server shop", "Scale compute to D4ds_v5 · shop".
 pub fn headline(operation: &Operation) -> String {
-    match operation.kind {
-        OperationKind::RenewCertificate => {
-            format!("Renew certificate of {}", operation.server_name)
-        }
-        kind => format!("{} {}", kind.label(), operation.server_name),
+    let (label, name) = (operation.kind.label(), &operation.server_name);
+    match operation.about() {
+        "" if label.ends_with("server") => format!("{label} {name}"),
+        "" => format!("{label} of {name}"),
+        about => format!("{label} {about} · {name}"),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::clock::new_uuid;
 use crate::domain::operation::OperationKind;
 use crate::domain::refusal::Refusal;
 use crate::domain::server::{Member, Server, network_name};
-use crate::operations::submit::SubmitError;
+use crate::operations::submit::Change;
 use crate::web::error::{PageError, PageResult};
 use crate::web::form::{FormState, Posted};
 use crate::web::page::{self, Layout};
@@ -48,6 +48,10 @@ impl DeletePage {
         Ok(Self { layout: frame.layout(visit, "Delete"), goes, frame, f, key })
     }
 
+    fn why_closed(&self) -> Option<String> {
+        self.frame.why_closed(OperationKind::Delete)
+    }
+
     fn action(&self) -> String {
         paths::server_delete(&self.frame.server.id)
     }
@@ -72,19 +76,16 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
         return nav::gone(&visit, &id).await;
     };
     visit.require_recent_password(&paths::server_delete(&frame.server.id))?;
-    let key = nav::submission_key(&visit, &posted)?;
     let mut f = FormState::keep(&posted);
     if f.check(check_name(posted.text("name"), frame.name())).is_none() {
         let page = DeletePage::new(&visit, frame, f, new_uuid()).await?;
         return page::invalid(&page);
     }
-    let door = nav::door(&visit.state);
-    let submitted =
-        door.submit(OperationKind::Delete, &frame.server.id, &visit.actor(), Some(&key)).await;
-    match submitted {
-        Ok(operation) => page::see(&paths::operation(&operation)),
-        Err(SubmitError::Store(error)) => Err(error.into()),
-        Err(SubmitError::Refused(refusal)) => {
+    match nav::submit(&visit, &frame.server.id, &posted, Change::plain(OperationKind::Delete))
+        .await?
+    {
+        Ok(way) => Ok(way),
+        Err(refusal) => {
             f.refuse(refusal);
             let page = DeletePage::new(&visit, frame, f, new_uuid()).await?;
             page::with_status(StatusCode::CONFLICT, &page)

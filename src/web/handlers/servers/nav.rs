@@ -5,8 +5,9 @@ use crate::clock::new_uuid;
 use crate::config::Config;
 use crate::domain::ids::ServerId;
 use crate::domain::operation::{Operation, OperationKind, OperationStatus, StepRecord, StepStatus};
+use crate::domain::refusal::Refusal;
 use crate::domain::server::{Server, ServerState, SettledState};
-use crate::operations::submit::Door;
+use crate::operations::submit::{Change, Door, SubmitError};
 use crate::store::operations::OperationFilter;
 use crate::web::error::{PageError, PageResult};
 use crate::web::form::Posted;
@@ -16,6 +17,7 @@ use crate::web::paths;
 use crate::web::state::AppState;
 use crate::web::time::Stamp;
 use crate::web::visit::{Least, Signed, Visit};
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
 use uuid::Uuid;
@@ -25,8 +27,17 @@ use uuid::Uuid;
 pub enum Tab {
     Overview,
     Connect,
-    Networking,
     Activity,
+    Compute,
+    Storage,
+    Networking,
+    Databases,
+    Parameters,
+    Extensions,
+    Pooling,
+    Tags,
+    Locks,
+    Cost,
     /// A page that an action asks on.
     Action,
 }
@@ -234,17 +245,40 @@ impl Frame {
         self.server.state() == ServerState::Ready
     }
 
-    /// Name, URL and whether it is the page shown.
-    pub fn tabs(&self) -> Vec<(&'static str, String, bool)> {
+    /// The pages of the server, in groups.
+    pub fn menu(&self) -> [MenuGroup; 3] {
         let id = &self.server.id;
+        let entry = |label, path: String, tab| MenuEntry { label, path, is_here: tab == self.tab };
         [
-            ("Overview", paths::server(id), Tab::Overview),
-            ("Connect", paths::server_connect(id), Tab::Connect),
-            ("Networking", paths::server_networking(id), Tab::Networking),
-            ("Activity", paths::server_activity(id), Tab::Activity),
+            MenuGroup {
+                label: "",
+                entries: vec![
+                    entry("Overview", paths::server(id), Tab::Overview),
+                    entry("Connect", paths::server_connect(id), Tab::Connect),
+                    entry("Activity", paths::server_activity(id), Tab::Activity),
+                ],
+            },
+            MenuGroup {
+                label: "Settings",
+                entries: vec![
+                    entry("Compute", paths::server_compute(id), Tab::Compute),
+                    entry("Storage", paths::server_storage(id), Tab::Storage),
+                    entry("Networking", paths::server_networking(id), Tab::Networking),
+                    entry("Databases", paths::server_databases(id), Tab::Databases),
+                    entry("Server parameters", paths::server_parameters(id), Tab::Parameters),
+                    entry("Extensions", paths::server_extensions(id), Tab::Extensions),
+                    entry("Connection pooling", paths::server_pooling(id), Tab::Pooling),
+                ],
+            },
+            MenuGroup {
+                label: "Governance",
+                entries: vec![
+                    entry("Tags", paths::server_tags(id), Tab::Tags),
+                    entry("Locks", paths::server_locks(id), Tab::Locks),
+                    entry("Cost", paths::server_cost(id), Tab::Cost),
+                ],
+            },
         ]
-        .map(|(label, path, tab)| (label, path, tab == self.tab))
-        .to_vec()
     }
 
     pub fn connect_path(&self) -> String {
@@ -264,39 +298,94 @@ impl Frame {
         paths::server_activity(&self.server.id)
     }
 
-    pub fn restart_path(&self) -> String {
-        paths::server_restart(&self.server.id)
-    }
-
-    pub fn delete_path(&self) -> String {
-        paths::server_delete(&self.server.id)
-    }
-
     /// Why the action is closed now; `None` when it is open.
     pub fn why_closed(&self, kind: OperationKind) -> Option<String> {
         kind.check_legal(self.server.settled, self.server.active).err().map(|refusal| refusal.text)
     }
 
-    pub fn why_no_restart(&self) -> Option<String> {
-        self.why_closed(OperationKind::Restart)
+    /// What can be done with the whole server, open or closed with the reason.
+    pub fn actions(&self) -> Vec<Action> {
+        let id = &self.server.id;
+        let power = if self.server.settled == SettledState::Stopped {
+            (OperationKind::Start, "Start", paths::server_start(id))
+        } else {
+            (OperationKind::Stop, "Stop", paths::server_stop(id))
+        };
+        [
+            power,
+            (OperationKind::Restart, "Restart", paths::server_restart(id)),
+            (OperationKind::ResetPassword, "Reset password", paths::server_reset_password(id)),
+            (OperationKind::Delete, "Delete", paths::server_delete(id)),
+        ]
+        .map(|(kind, label, path)| Action {
+            label,
+            path,
+            is_danger: kind == OperationKind::Delete,
+            is_primary: kind == OperationKind::Start,
+            why_closed: self.why_closed(kind),
+        })
+        .to_vec()
     }
 
-    /// The reasons below the actions, each once: id of the line, what is closed, why.
-    pub fn reasons(&self) -> Vec<(&'static str, &'static str, String)> {
-        match (self.why_no_restart(), self.why_no_delete()) {
-            (Some(restart), Some(delete)) if restart == delete => {
-                vec![("why-restart", "No restart and no deletion now", restart)]
-            }
-            (restart, delete) => {
-                let restart = restart.map(|why| ("why-restart", "No restart now", why));
-                let delete = delete.map(|why| ("why-delete", "No deletion now", why));
-                restart.into_iter().chain(delete).collect()
+    /// The reasons below the actions, each once, with what it closes: id of the line, what, why.
+    pub fn reasons(&self) -> Vec<Reason> {
+        let mut reasons: Vec<Reason> = vec![];
+        for action in self.actions() {
+            let Some(why) = action.why_closed else { continue };
+            match reasons.iter_mut().find(|reason| reason.why == why) {
+                Some(reason) => reason.closes.push(action.label),
+                None => reasons.push(Reason { closes: vec![action.label], why }),
             }
         }
+        reasons
     }
+}
 
-    pub fn why_no_delete(&self) -> Option<String> {
-        self.why_closed(OperationKind::Delete)
+/// One group of the server's menu.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MenuGroup {
+    /// Empty for the first.
+    pub label: &'static str,
+    pub entries: Vec<MenuEntry>,
+}
+
+/// One page in the menu.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MenuEntry {
+    pub label: &'static str,
+    pub path: String,
+    pub is_here: bool,
+}
+
+/// A button in the head of the server's pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    pub label: &'static str,
+    pub path: String,
+    pub is_danger: bool,
+    pub is_primary: bool,
+    /// `None` when it is open.
+    pub why_closed: Option<String>,
+}
+
+/// Why actions are closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// Labels of what it closes.
+    pub closes: Vec<&'static str>,
+    pub why: String,
+}
+
+impl Reason {
+    /// "Restart and Stop are closed".
+    pub fn what(&self) -> String {
+        let verb = if self.closes.len() == 1 { "is" } else { "are" };
+        match self.closes.split_last() {
+            Some((last, rest)) if !rest.is_empty() => {
+                format!("{} and {last} {verb} closed", rest.join(", "))
+            }
+            _ => format!("{} {verb} closed", self.closes.concat()),
+        }
     }
 }
 
@@ -313,6 +402,26 @@ pub fn submission_key<R: Least>(visit: &Signed<R>, posted: &Posted) -> Result<St
     let key = Uuid::try_parse(posted.text("idempotency_key"))
         .map_err(|_| PageError::Bad("The form has no valid key. Reload the page.".into()))?;
     Ok(format!("{}:{key}", visit.user.id))
+}
+
+/// Submits a change of the server from a posted form: the way to the operation's page, or the refusal for
+/// the page that asked, to be shown there with what was typed and status 409.
+///
+/// # Errors
+/// When the form carries no key, or the store does not answer.
+pub async fn submit<R: Least>(
+    visit: &Signed<R>,
+    server: &ServerId,
+    posted: &Posted,
+    change: Change,
+) -> Result<Result<HttpResponse, Refusal>, PageError> {
+    let key = submission_key(visit, posted)?;
+    let door = door(&visit.state);
+    match door.submit_change(change, server, &visit.actor(), Some(&key)).await {
+        Ok(operation) => Ok(Ok(page::see(&paths::operation(&operation))?)),
+        Err(SubmitError::Refused(refusal)) => Ok(Err(refusal)),
+        Err(SubmitError::Store(error)) => Err(error.into()),
+    }
 }
 
 /// The page of a server that was deleted.

@@ -3,7 +3,7 @@
 use super::nav::{self, Frame, Tab};
 use crate::clock::new_uuid;
 use crate::domain::operation::OperationKind;
-use crate::operations::submit::SubmitError;
+use crate::operations::submit::Change;
 use crate::web::error::{PageError, PageResult};
 use crate::web::form::{FormState, Posted};
 use crate::web::page::{self, Layout};
@@ -49,6 +49,10 @@ impl RestartPage {
         Ok(Self { layout, frame, f, usual: usual(&seconds), key })
     }
 
+    fn why_closed(&self) -> Option<String> {
+        self.frame.why_closed(OperationKind::Restart)
+    }
+
     fn action(&self) -> String {
         paths::server_restart(&self.frame.server.id)
     }
@@ -71,14 +75,11 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
     let Some(frame) = nav::frame(&visit, &id, Tab::Action).await? else {
         return nav::gone(&visit, &id).await;
     };
-    let key = nav::submission_key(&visit, &posted)?;
-    let door = nav::door(&visit.state);
-    let submitted =
-        door.submit(OperationKind::Restart, &frame.server.id, &visit.actor(), Some(&key)).await;
-    match submitted {
-        Ok(operation) => page::see(&paths::operation(&operation)),
-        Err(SubmitError::Store(error)) => Err(error.into()),
-        Err(SubmitError::Refused(refusal)) => {
+    match nav::submit(&visit, &frame.server.id, &posted, Change::plain(OperationKind::Restart))
+        .await?
+    {
+        Ok(way) => Ok(way),
+        Err(refusal) => {
             let mut f = FormState::new();
             f.refuse(refusal);
             let page = RestartPage::new(&visit, frame, f, new_uuid()).await?;

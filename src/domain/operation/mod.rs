@@ -1,144 +1,12 @@
 //! Operations: durable pieces of work, what may start when, and how they stand.
 
+mod kind;
+
+pub use kind::{KindFacts, Lane, Needs, OperationKind};
+
 use super::ids::{OperationId, ServerId};
-use super::refusal::Refusal;
-use super::server::{ServerState, SettledState};
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-
-/// What an operation does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum OperationKind {
-    Create,
-    Delete,
-    Restart,
-    RenewCertificate,
-}
-
-impl OperationKind {
-    pub const ALL: [OperationKind; 4] = [
-        OperationKind::Create,
-        OperationKind::Delete,
-        OperationKind::Restart,
-        OperationKind::RenewCertificate,
-    ];
-
-    /// Word in the store; never reused for another meaning.
-    pub fn key(self) -> &'static str {
-        match self {
-            OperationKind::Create => "create",
-            OperationKind::Delete => "delete",
-            OperationKind::Restart => "restart",
-            OperationKind::RenewCertificate => "renew_certificate",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.key() == text)
-    }
-
-    /// Words for people, as a headline before the server's name.
-    pub fn label(self) -> &'static str {
-        match self {
-            OperationKind::Create => "Create server",
-            OperationKind::Delete => "Delete server",
-            OperationKind::Restart => "Restart server",
-            OperationKind::RenewCertificate => "Renew certificate",
-        }
-    }
-
-    /// Word in the activity log.
-    pub fn action(self) -> &'static str {
-        match self {
-            OperationKind::Create => "server.create",
-            OperationKind::Delete => "server.delete",
-            OperationKind::Restart => "server.restart",
-            OperationKind::RenewCertificate => "server.renew_certificate",
-        }
-    }
-
-    /// What clients notice while it runs.
-    pub fn availability(self) -> &'static str {
-        match self {
-            OperationKind::Create => "The database becomes available when the last step is done.",
-            OperationKind::Delete => {
-                "The database is unavailable from the first step on, for good."
-            }
-            OperationKind::Restart => {
-                "The database is unavailable from “Stop PostgreSQL” until “Wait until it accepts connections” is done; open connections end."
-            }
-            OperationKind::RenewCertificate => {
-                "The database stays available; new connections see the new certificate."
-            }
-        }
-    }
-
-    /// Time after which a person is told that it takes too long.
-    pub fn deadline(self) -> Duration {
-        match self {
-            OperationKind::Create => Duration::minutes(20),
-            OperationKind::Delete | OperationKind::Restart => Duration::minutes(10),
-            OperationKind::RenewCertificate => Duration::minutes(5),
-        }
-    }
-
-    /// Operations in one lane of a server exclude one another.
-    pub fn lane(self) -> Lane {
-        match self {
-            OperationKind::Create
-            | OperationKind::Delete
-            | OperationKind::Restart
-            | OperationKind::RenewCertificate => Lane::Change,
-        }
-    }
-
-    /// Whether it may start now. The reason is for the control it closes.
-    pub fn check_legal(
-        self,
-        settled: SettledState,
-        active: Option<OperationKind>,
-    ) -> Result<(), Refusal> {
-        if let Some(active) = active {
-            return Err(Refusal::whole(format!(
-                "“{}” is under way. Wait until it has ended.",
-                active.label()
-            )));
-        }
-        let allowed = match self {
-            OperationKind::Create => matches!(settled, SettledState::New | SettledState::Failed),
-            OperationKind::Delete => true,
-            OperationKind::Restart | OperationKind::RenewCertificate => {
-                settled == SettledState::Ready
-            }
-        };
-        let state = ServerState::shown(settled, None).label();
-        match self {
-            _ if allowed => Ok(()),
-            OperationKind::Create => {
-                Err(Refusal::whole(format!("The server is {state}: it exists already.")))
-            }
-            _ => Err(Refusal::whole(format!(
-                "The server is {state}. This needs a server that is Ready."
-            ))),
-        }
-    }
-}
-
-/// Operations of different lanes run side by side on one server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    Change,
-    Backup,
-}
-
-impl Lane {
-    pub fn key(self) -> &'static str {
-        match self {
-            Lane::Change => "change",
-            Lane::Backup => "backup",
-        }
-    }
-}
 
 /// How an operation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,6 +116,16 @@ pub struct Operation {
     pub retry_of: Option<OperationId>,
 }
 
+impl Operation {
+    /// What it is about beside its server, in words: the new size, the database. Empty for most kinds.
+    pub fn about(&self) -> &str {
+        self.input.get(ABOUT).and_then(serde_json::Value::as_str).unwrap_or_default()
+    }
+}
+
+/// Key of an operation's input under which words for people stand.
+pub const ABOUT: &str = "about";
+
 /// The right to run one operation for a while. Every write of a running operation names it, and
 /// the store refuses the write when owner or fence are no longer those of the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -342,20 +220,4 @@ pub struct LogLine {
     pub at: DateTime<Utc>,
     pub step: String,
     pub text: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_change_at_a_time_and_only_from_the_right_state() {
-        let busy =
-            OperationKind::Restart.check_legal(SettledState::Ready, Some(OperationKind::Delete));
-        assert!(busy.unwrap_err().text.contains("Delete server"));
-        assert!(OperationKind::Restart.check_legal(SettledState::Ready, None).is_ok());
-        assert!(OperationKind::Restart.check_legal(SettledState::Failed, None).is_err());
-        assert!(OperationKind::Create.check_legal(SettledState::Ready, None).is_err());
-        assert!(OperationKind::Delete.check_legal(SettledState::Failed, None).is_ok());
-    }
 }

@@ -1,0 +1,46 @@
+//! Meters: what a server uses, in intervals with a beginning and an end, counted in seconds.
+
+use super::ids::{GroupId, ServerId};
+use chrono::{DateTime, Utc};
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meter {
+    /// Seconds of a SKU; the quantity is its name. Ends when the server stops.
+    Compute,
+    /// Seconds of provisioned storage; the quantity is its GiB. Goes on while the server is stopped.
+    Storage,
+    /// Seconds of backup storage in use; the quantity is its GiB, with decimals.
+    Backup,
+}
+
+impl Meter {
+    pub const ALL: [Meter; 3] = [Meter::Compute, Meter::Storage, Meter::Backup];
+
+    pub fn key(self) -> &'static str {
+        match self {
+            Meter::Compute => "compute",
+            Meter::Storage => "storage",
+            Meter::Backup => "backup",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|meter| meter.key() == text)
+    }
+}
+
+/// One interval of one meter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeterInterval {
+    pub server_id: ServerId,
+    /// As it was called then: the row outlives the server.
+    pub server_name: String,
+    pub group_id: GroupId,
+    pub meter: Meter,
+    /// SKU or GiB.
+    pub quantity: String,
+    pub started_at: DateTime<Utc>,
+    /// `None` while it runs.
+    pub ended_at: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,109 @@
+//! What the end of each kind means, in words: one block for each.
+
+use crate::domain::operation::OperationKind;
+
+/// The sentences of a kind.
+pub struct Words {
+    /// It succeeded.
+    pub succeeded: &'static str,
+    /// It did not, and what it did was taken back.
+    pub taken_back: &'static str,
+    /// It was given up half way by a person; also what abandoning means beforehand.
+    pub given_up: &'static str,
+}
+
+#[expect(clippy::too_many_lines, reason = "a table: one block for each kind, nothing to split")]
+pub const fn of(kind: OperationKind) -> Words {
+    match kind {
+        OperationKind::Create => Words {
+            succeeded: "The server accepts connections. Next: copy a connection string, and check who may connect.",
+            taken_back: "Everything it made was removed: no container, volume or network is left.",
+            given_up: "It was given up. A container, a volume or a network may still be on the host; deleting the server removes them.",
+        },
+        OperationKind::Delete => Words {
+            succeeded: "The server and its data are gone. Its name can be used again.",
+            taken_back: "The server was not deleted. Its data is untouched and the way in is open as before.",
+            given_up: "It was given up half way. What is deleted stays deleted; deleting the server again goes on with the rest.",
+        },
+        OperationKind::Restart => Words {
+            succeeded: "PostgreSQL was restarted and connections are let in.",
+            taken_back: "What it did was taken back: PostgreSQL runs as before and connections are let in. No data is lost.",
+            given_up: "It was given up. PostgreSQL may be stopped and new connections may be held. The data is on its volume. Restart the server to put it right.",
+        },
+        OperationKind::Stop => Words {
+            succeeded: "PostgreSQL is stopped and compute is no longer counted. Data, network and settings are kept. It starts again by itself seven days after the stop.",
+            taken_back: "The server was not stopped: PostgreSQL runs and connections are let in. No data is lost.",
+            given_up: "It was given up. PostgreSQL may be stopped while the server is shown as Ready. The data is on its volume. Repair the server to put it right.",
+        },
+        OperationKind::Start => Words {
+            succeeded: "PostgreSQL runs and connections are let in. Compute is counted again.",
+            taken_back: "The server stays stopped. Its data is untouched.",
+            given_up: "It was given up. PostgreSQL may run while the way in is closed. The data is on its volume. Start or repair the server to put it right.",
+        },
+        OperationKind::Scale => Words {
+            succeeded: "The server has its new size.",
+            taken_back: "The server has the size it had before. No data is lost.",
+            given_up: "It was given up. The container may have other limits than the size says. The data is on its volume. Repair the server to put it right.",
+        },
+        OperationKind::GrowStorage => Words {
+            succeeded: "The storage has its new size.",
+            taken_back: "The storage has the size it had before. No data is lost.",
+            given_up: "It was given up. The file system may be larger than the server says. No data is lost. Grow the storage again to put it right.",
+        },
+        OperationKind::ProtectStorage => Words {
+            succeeded: "New transactions follow the new setting.",
+            taken_back: "New transactions are as they were before.",
+            given_up: "It was given up. The monitor looks again within a minute and puts it right.",
+        },
+        OperationKind::ChangeParameters => Words {
+            succeeded: "The parameters are saved.",
+            taken_back: "No parameter was changed: all have the values they had before.",
+            given_up: "It was given up. Some parameters may have their new values. The data is untouched. Save them again to put it right.",
+        },
+        OperationKind::AllowExtensions => Words {
+            succeeded: "The list of allowed extensions is saved.",
+            taken_back: "The list of allowed extensions is as it was before.",
+            given_up: "It was given up. The list may be changed and not in force yet. Save it again to put it right.",
+        },
+        OperationKind::ChangeExtension => Words {
+            succeeded: "The extension was changed in its database.",
+            taken_back: "Nothing was changed in the database.",
+            given_up: "It was given up. Look at the page Extensions for what is installed.",
+        },
+        OperationKind::CreateDatabase => Words {
+            succeeded: "The database is there.",
+            taken_back: "The database was not created.",
+            given_up: "It was given up. Look at the page Databases for what is there.",
+        },
+        OperationKind::DropDatabase => Words {
+            succeeded: "The database and its data are gone.",
+            taken_back: "The database was not dropped. Its data is untouched.",
+            given_up: "It was given up. Look at the page Databases for what is there.",
+        },
+        OperationKind::ResetPassword => Words {
+            succeeded: "The administrator has the new password, and sessions opened with the old one were ended.",
+            taken_back: "The administrator has the password of before.",
+            given_up: "It was given up. The new password may or may not be in force. Reset it once more to be sure.",
+        },
+        OperationKind::ChangeNetworking => Words {
+            succeeded: "The new networking settings are in force.",
+            taken_back: "Networking is as it was before.",
+            given_up: "It was given up. Networking may be half changed. The data is untouched. Save the settings again to put it right.",
+        },
+        OperationKind::ChangePooler => Words {
+            succeeded: "Connection pooling follows the new settings.",
+            taken_back: "Connection pooling is as it was before.",
+            given_up: "It was given up. PgBouncer may run with other settings than shown. Save them again to put it right.",
+        },
+        OperationKind::RenewCertificate => Words {
+            succeeded: "New connections see the new certificate. Open ones went on.",
+            taken_back: "Nothing was taken away: connections go on with the certificate that PostgreSQL has loaded.",
+            given_up: "It was given up. Connections go on with the certificate that PostgreSQL has loaded; renewal is tried again by itself.",
+        },
+        OperationKind::Repair => Words {
+            succeeded: "The server is as it should be: its container, limits, configuration and way in were checked.",
+            taken_back: "What could not be put right is as it was found. The data is on its volume.",
+            given_up: "It was given up. The data is on its volume. Mend what the reason names, then repair again.",
+        },
+    }
+}
