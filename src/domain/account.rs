@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 /// What a portal user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
+    /// Nothing of their own: only what resource groups assign.
+    Member,
     /// Sees everything, changes nothing.
     Reader,
     /// Creates, changes and deletes servers.
@@ -17,10 +19,14 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Role; 3] = [Role::Owner, Role::Contributor, Role::Reader];
+    /// For the whole installation.
+    pub const ALL: [Role; 4] = [Role::Owner, Role::Contributor, Role::Reader, Role::Member];
+    /// In one resource group.
+    pub const IN_GROUP: [Role; 3] = [Role::Owner, Role::Contributor, Role::Reader];
 
     pub fn key(self) -> &'static str {
         match self {
+            Role::Member => "Member",
             Role::Reader => "Reader",
             Role::Contributor => "Contributor",
             Role::Owner => "Owner",
@@ -31,11 +37,29 @@ impl Role {
         Self::ALL.into_iter().find(|role| role.key() == text)
     }
 
+    /// A role that a resource group can assign.
+    pub fn parse_in_group(text: &str) -> Option<Self> {
+        Self::IN_GROUP.into_iter().find(|role| role.key() == text)
+    }
+
     pub fn purpose(self) -> &'static str {
         match self {
+            Role::Member => "Nothing by itself: sees and does what resource groups assign.",
             Role::Reader => "Sees servers, operations and the activity log. Changes nothing.",
             Role::Contributor => "Creates, changes, restarts and deletes servers.",
             Role::Owner => "Everything a contributor may do, and invites and removes users.",
+        }
+    }
+
+    /// The same role in one resource group.
+    pub fn purpose_in_group(self) -> &'static str {
+        match self {
+            Role::Member => "",
+            Role::Reader => "Sees the group's servers, operations and activity.",
+            Role::Contributor => {
+                "Creates, changes and deletes servers in the group, and sets their tags."
+            }
+            Role::Owner => "The same, and assigns roles and sets locks in the group.",
         }
     }
 
@@ -185,6 +209,17 @@ mod tests {
         assert_eq!(sign_in_delay(5), Duration::seconds(1));
         assert_eq!(sign_in_delay(8), Duration::seconds(8));
         assert_eq!(sign_in_delay(1000), Duration::minutes(15));
+    }
+
+    #[test]
+    fn roles_are_ordered_and_no_group_assigns_the_lowest() {
+        let mut all = Role::ALL;
+        all.sort_unstable();
+        assert_eq!(all, [Role::Member, Role::Reader, Role::Contributor, Role::Owner]);
+        assert_eq!(
+            (Role::parse("Member"), Role::parse_in_group("Member")),
+            (Some(Role::Member), None)
+        );
     }
 
     #[test]

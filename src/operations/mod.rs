@@ -18,6 +18,7 @@ pub mod create_database;
 pub mod delete;
 pub mod drop_database;
 pub mod grow_storage;
+pub mod guard;
 pub mod kinds;
 pub mod member;
 pub mod owner;

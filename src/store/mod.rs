@@ -9,17 +9,21 @@
 
 pub mod accounts;
 pub mod activity;
+pub mod assignments;
 mod codec;
 pub mod drafts;
+pub mod groups;
 pub mod history;
 pub mod hosts;
 pub mod hosts_view;
+pub mod locks;
 pub mod members;
 pub mod meters;
 pub mod observations;
 pub mod operations;
 pub mod progress;
 pub mod routes;
+pub mod scope;
 mod server_secrets;
 pub mod servers;
 pub mod sessions;

@@ -7,6 +7,7 @@
 //! a handler that needs a person takes [`visit::Signed`], which cannot be made without one.
 
 pub mod assets;
+pub mod authorise;
 pub mod body;
 pub mod code;
 pub mod error;

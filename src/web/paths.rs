@@ -1,6 +1,8 @@
 //! Every URL of the portal is built here, so that a renamed page is one change and no link dangles.
 
-use crate::domain::ids::{DraftId, InviteId, OperationId, RuleId, ServerId, SessionId, UserId};
+use crate::domain::ids::{
+    DraftId, GroupId, InviteId, LockId, OperationId, RuleId, ServerId, SessionId, UserId,
+};
 
 pub fn servers() -> String {
     "/servers".into()
@@ -110,6 +112,53 @@ pub fn server_tags(id: &ServerId) -> String {
 
 pub fn server_locks(id: &ServerId) -> String {
     format!("/servers/{id}/locks")
+}
+
+pub fn server_lock_remove(id: &ServerId, lock: &LockId) -> String {
+    format!("/servers/{id}/locks/{lock}/remove")
+}
+
+/// The page that moves a server to another group.
+pub fn server_group(id: &ServerId) -> String {
+    format!("/servers/{id}/group")
+}
+
+/// The servers that have a tag.
+pub fn servers_tagged(name: &str, value: &str) -> String {
+    let tag = if value.is_empty() { name.to_owned() } else { format!("{name}={value}") };
+    format!("/servers?tag={}", encoded(&tag))
+}
+
+pub fn groups() -> String {
+    "/groups".into()
+}
+
+pub fn group(id: &GroupId) -> String {
+    format!("/groups/{id}")
+}
+
+pub fn group_rename(id: &GroupId) -> String {
+    format!("/groups/{id}/rename")
+}
+
+pub fn group_delete(id: &GroupId) -> String {
+    format!("/groups/{id}/delete")
+}
+
+pub fn group_assignments(id: &GroupId) -> String {
+    format!("/groups/{id}/assignments")
+}
+
+pub fn group_assignment_remove(id: &GroupId, user: &UserId) -> String {
+    format!("/groups/{id}/assignments/{user}/remove")
+}
+
+pub fn group_locks(id: &GroupId) -> String {
+    format!("/groups/{id}/locks")
+}
+
+pub fn group_lock_remove(id: &GroupId, lock: &LockId) -> String {
+    format!("/groups/{id}/locks/{lock}/remove")
 }
 
 pub fn server_cost(id: &ServerId) -> String {

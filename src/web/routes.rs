@@ -6,10 +6,10 @@ use crate::web::error::PageError;
 use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    connect, delete, networking, networking_everyone, overview, restart,
+    connect, delete, group, locks, networking, networking_everyone, overview, restart, tags,
 };
 use crate::web::handlers::servers::{create, list, review};
-use crate::web::handlers::{activity, hosts, operation_events, operations};
+use crate::web::handlers::{activity, groups, hosts, operation_events, operations};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
@@ -88,6 +88,24 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
     get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),
     post(Contributor, "/servers/{id}/delete", || web::to(delete::post)),
+    // Governance of one server.
+    get(Reader, "/servers/{id}/tags", || web::to(tags::get)),
+    post(Contributor, "/servers/{id}/tags", || web::to(tags::post)),
+    get(Reader, "/servers/{id}/locks", || web::to(locks::get)),
+    post(Owner, "/servers/{id}/locks", || web::to(locks::add)),
+    post(Owner, "/servers/{id}/locks/{lock}/remove", || web::to(locks::remove)),
+    get(Contributor, "/servers/{id}/group", || web::to(group::get)),
+    post(Contributor, "/servers/{id}/group", || web::to(group::post)),
+    // Resource groups.
+    get(Reader, "/groups", || web::to(groups::list::get)),
+    post(Contributor, "/groups", || web::to(groups::list::create)),
+    get(Reader, "/groups/{id}", || web::to(groups::show::get)),
+    post(Contributor, "/groups/{id}/rename", || web::to(groups::show::rename)),
+    post(Contributor, "/groups/{id}/delete", || web::to(groups::show::delete)),
+    post(Owner, "/groups/{id}/assignments", || web::to(groups::access::assign)),
+    post(Owner, "/groups/{id}/assignments/{user}/remove", || web::to(groups::access::remove)),
+    post(Owner, "/groups/{id}/locks", || web::to(groups::access::add_lock)),
+    post(Owner, "/groups/{id}/locks/{lock}/remove", || web::to(groups::access::remove_lock)),
     get(Anonymous, "/sign-in", || web::to(sign_in::get)),
     post(Anonymous, "/sign-in", || web::to(sign_in::post)),
     post(Reader, "/sign-out", || web::to(sign_in::sign_out)),

@@ -3,8 +3,10 @@
 pub mod account;
 pub mod activity;
 pub mod errors;
+pub mod groups;
 pub mod health;
 pub mod hosts;
+pub mod locks;
 pub mod operation_events;
 pub mod operations;
 pub mod servers;

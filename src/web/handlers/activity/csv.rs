@@ -16,7 +16,7 @@ const HEAD: &str = "time_utc,who,from,action,action_in_words,subject,server_id,o
 
 /// `GET /activity.csv`
 pub async fn get(who: Signed<Reader>, request: HttpRequest) -> PageResult {
-    let filter = list::filter(&query::of(&request), None);
+    let filter = list::filter(&query::of(&request), None, who.viewer()?);
     let lines = who.state.store.activities_up_to(&filter, ROWS_MAX).await?;
     let body = lines.iter().fold(HEAD.to_owned(), |text, line| text + &row(line));
     Ok(HttpResponse::Ok()
