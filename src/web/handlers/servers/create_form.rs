@@ -173,6 +173,8 @@ impl TagRow {
 #[serde(default)]
 pub struct CreateForm {
     pub name: String,
+    /// Id of the resource group; empty means the first that the person may create in.
+    pub group: String,
     pub region: String,
     /// Empty means no preference.
     pub zone: String,
@@ -197,6 +199,7 @@ impl Default for CreateForm {
     fn default() -> Self {
         let mut form = Self {
             name: String::new(),
+            group: String::new(),
             region: String::new(),
             zone: String::new(),
             version: Major::DEFAULT.number().to_string(),
@@ -233,6 +236,7 @@ impl CreateForm {
         };
         Self {
             name: text("name", kept.name),
+            group: text("group", kept.group),
             region: text("region", kept.region),
             zone: text("zone", kept.zone),
             version: text("version", kept.version),
@@ -288,6 +292,7 @@ impl CreateForm {
     pub fn state(&self) -> FormState {
         FormState::new()
             .with("name", &self.name)
+            .with("group", &self.group)
             .with("region", &self.region)
             .with("zone", &self.zone)
             .with("version", &self.version)

@@ -23,6 +23,7 @@ pub struct View {
     /// What follows the name in the endpoint.
     pub suffix: String,
     pub presets: Vec<PresetCard>,
+    pub groups: Vec<Choice>,
     pub regions: Vec<RegionGroup>,
     pub zones: Vec<Choice>,
     pub zone_hint: String,
@@ -47,6 +48,10 @@ pub struct Facts<'a> {
     pub world: &'a World,
 }
 
+fn groups(world: &World) -> Vec<Choice> {
+    world.groups.iter().map(|group| Choice::new(group.id.as_str(), &group.name)).collect()
+}
+
 impl View {
     pub fn new(facts: Facts<'_>) -> Self {
         let Facts { draft, tab, form, problems, is_password_kept, world } = facts;
@@ -60,6 +65,7 @@ impl View {
         Self {
             suffix: format!(".{}", world.config.args.endpoint_domain),
             presets: cards::preset_cards(&world.config.prices),
+            groups: groups(world),
             regions: cards::regions(world),
             zones: cards::zones(world, region),
             zone_hint: cards::zone_hint(world, region),

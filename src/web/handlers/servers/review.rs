@@ -142,7 +142,7 @@ async fn submit(
         ports: state.config.args.gateway_ports,
         idempotency_key: Some(&key),
     };
-    door.create(&state.sealer, &new, &visit.actor()).await
+    door.create_in(&wanted.group.id, &state.sealer, &new, &visit.actor()).await
 }
 
 /// A refusal at the last moment: the other of two identical posts has won, the name was taken

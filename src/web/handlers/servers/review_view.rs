@@ -70,6 +70,7 @@ fn server_rows(form: &CreateForm, wanted: &Wanted, world: &World) -> Vec<Row> {
     let label = region.map_or(spec.region.clone(), |region| region.label.clone());
     vec![
         row("Name", spec.name.as_str()),
+        row("Resource group", wanted.group.name.as_str()),
         row("Endpoint", format!("{}.{}", spec.name, args.endpoint_domain)),
         row("Region", label),
         row("Zone", zone),
