@@ -20,6 +20,7 @@ pub mod drop_database;
 pub mod grow_storage;
 pub mod kinds;
 pub mod member;
+pub mod networks;
 pub mod owner;
 pub mod protect_storage;
 pub mod renew_certificate;

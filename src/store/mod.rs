@@ -16,6 +16,7 @@ pub mod hosts;
 pub mod hosts_view;
 pub mod members;
 pub mod meters;
+pub mod networks;
 pub mod observations;
 pub mod operations;
 pub mod progress;

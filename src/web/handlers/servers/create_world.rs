@@ -188,6 +188,7 @@ pub mod tests {
             storage_total_bytes: Some(200 << 30),
             storage_free_bytes: Some(100 << 30),
             images: vec![Major::V17.image_tag()],
+            ranges: vec![],
         };
         HostLoad {
             host: Host {

@@ -138,6 +138,7 @@ async fn submit(
         spec: &wanted.spec,
         admin_verifier: &verifier,
         rules: &wanted.rules,
+        network: None,
         draft: Some(&kept.id),
         ports: state.config.args.gateway_ports,
         idempotency_key: Some(&key),
