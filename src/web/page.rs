@@ -19,6 +19,7 @@ pub enum Nav {
     None,
     Servers,
     Operations,
+    Networks,
     Hosts,
     Activity,
     Users,
@@ -53,6 +54,7 @@ impl Layout {
         let mut entries = vec![
             entry(Nav::Servers, paths::servers(), "Servers"),
             entry(Nav::Operations, paths::operations(), "Operations"),
+            entry(Nav::Networks, paths::networks(), "Networks"),
             entry(Nav::Hosts, paths::hosts(), "Hosts"),
             entry(Nav::Activity, paths::activity(), "Activity log"),
         ];

@@ -1,6 +1,8 @@
 //! Every URL of the portal is built here, so that a renamed page is one change and no link dangles.
 
-use crate::domain::ids::{DraftId, InviteId, OperationId, RuleId, ServerId, SessionId, UserId};
+use crate::domain::ids::{
+    DraftId, InviteId, NetworkId, OperationId, RuleId, ServerId, SessionId, UserId,
+};
 
 pub fn servers() -> String {
     "/servers".into()
@@ -52,6 +54,11 @@ pub fn server_rule_mine(id: &ServerId) -> String {
 /// The page that asks before a server is opened to every address.
 pub fn server_rule_everyone(id: &ServerId) -> String {
     format!("/servers/{id}/networking/everyone")
+}
+
+/// Public or private, the virtual network, and TLS.
+pub fn server_networking_access(id: &ServerId) -> String {
+    format!("/servers/{id}/networking/access")
 }
 
 /// Whether the gateways have the rules: a part of the networking page.
@@ -154,6 +161,18 @@ pub fn operation_abandon(id: &OperationId) -> String {
 
 pub fn hosts() -> String {
     "/hosts".into()
+}
+
+pub fn networks() -> String {
+    "/networks".into()
+}
+
+pub fn network(id: &NetworkId) -> String {
+    format!("/networks/{id}")
+}
+
+pub fn network_delete(id: &NetworkId) -> String {
+    format!("/networks/{id}/delete")
 }
 
 pub fn activity() -> String {

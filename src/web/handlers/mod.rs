@@ -5,6 +5,7 @@ pub mod activity;
 pub mod errors;
 pub mod health;
 pub mod hosts;
+pub mod networks;
 pub mod operation_events;
 pub mod operations;
 pub mod servers;
