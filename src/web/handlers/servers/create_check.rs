@@ -3,8 +3,10 @@
 use super::create_form::{CreateForm, HA_DISABLED, RuleRow, Tab};
 use super::create_password::PasswordState;
 use super::create_world::World;
+use super::networking_access::chosen_network;
 use crate::clock::new_id;
 use crate::domain::catalog::{STORAGE_SIZES, Sku, StorageSize, Tier};
+use crate::domain::ids::NetworkId;
 use crate::domain::ids::RuleId;
 use crate::domain::names::{AdminLogin, ServerName, Tag};
 use crate::domain::network::{Access, AddressRange, FirewallRule, RULES_MAX, parse_rule_name};
@@ -41,6 +43,8 @@ impl Problem {
 pub struct Wanted {
     pub spec: ServerSpec,
     pub rules: Vec<FirewallRule>,
+    /// The virtual network of a private server.
+    pub network: Option<NetworkId>,
 }
 
 /// Checks everything. A form with any problem stands for nothing.
@@ -69,6 +73,12 @@ pub fn check(
         faults.0.push(Problem::of(Tab::Basics, &refusal));
     }
     let (access, rules) = check_network(&mut faults, form);
+    let chosen = chosen_network(&form.network, &world.networks);
+    // What is chosen below a public server has no effect, so it is no fault either.
+    let network = match access {
+        Some(Access::Private) => faults.take(Tab::Networking, chosen).flatten(),
+        Some(Access::Public) | None => None,
+    };
     let tags = check_tags(&mut faults, form);
     let parts = (name, zone, major, admin_login, access);
     let (
@@ -88,7 +98,7 @@ pub fn check(
     let storage_gib = storage.gib;
     let spec =
         ServerSpec { name, region, zone, major, sku, storage_gib, admin_login, access, tags };
-    Ok(Wanted { spec, rules })
+    Ok(Wanted { spec, rules, network })
 }
 
 struct Faults(Vec<Problem>);

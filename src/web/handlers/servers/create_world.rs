@@ -7,6 +7,7 @@ use crate::domain::names::ServerName;
 use crate::domain::placement::{HostLoad, choose_host};
 use crate::domain::region::Region;
 use crate::domain::version::Major;
+use crate::domain::virtual_network::VirtualNetwork;
 use crate::web::error::PageError;
 use crate::web::visit::Visit;
 use std::collections::HashSet;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 pub struct World {
     pub config: Arc<Config>,
     pub loads: Vec<HostLoad>,
+    /// Virtual networks that a private server may join.
+    pub networks: Vec<VirtualNetwork>,
     /// Whether there is a server of the name in the form.
     pub is_name_taken: bool,
     /// Address of the person who asks.
@@ -46,6 +49,7 @@ impl World {
         Ok(Self {
             config: visit.state.config.clone(),
             loads: store.host_loads().await?,
+            networks: store.networks().await?,
             is_name_taken,
             address: visit.address.clone(),
         })
@@ -206,6 +210,7 @@ pub mod tests {
         World {
             config: Arc::new(config()),
             loads,
+            networks: vec![],
             is_name_taken: false,
             address: "203.0.113.7".into(),
         }

@@ -75,7 +75,7 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
     };
     let networks = visit.state.store.networks().await?;
     let mut f = FormState::keep(&posted);
-    let Some(wanted) = read(&mut f, &posted, &frame, &networks) else {
+    let Some(wanted) = read(&mut f, &posted, &networks) else {
         return page::invalid(&form_page(&visit, frame, f, &networks));
     };
     let new = Setting::of(&wanted, &networks);
@@ -97,30 +97,23 @@ fn tls_key(required: bool) -> &'static str {
 }
 
 /// The setting that was chosen; all faults are noted at once.
-fn read(
-    f: &mut FormState,
-    posted: &Posted,
-    frame: &Frame,
-    networks: &[VirtualNetwork],
-) -> Option<Networking> {
+fn read(f: &mut FormState, posted: &Posted, networks: &[VirtualNetwork]) -> Option<Networking> {
     let access = f.check(
         Access::parse(posted.text("access"))
             .ok_or(Refusal::at("access", "Choose public or private access.")),
     );
-    let network_id = f.check(chosen_network(posted.text("network"), networks));
+    // What stands beside public access has no effect, so it is no fault either.
+    let network_id = match access {
+        Some(Access::Public) => Some(None),
+        Some(Access::Private) | None => f.check(chosen_network(posted.text("network"), networks)),
+    };
     let tls = f.check(match posted.text("tls") {
         "required" => Ok(true),
         "optional" => Ok(false),
         _ => Err(Refusal::at("tls", "Choose whether TLS is required.")),
     });
     let (access, network_id, require_secure_transport) = (access?, network_id?, tls?);
-    let network_id = network_id.filter(|_| access == Access::Private);
-    let wanted = Networking { access, network_id, require_secure_transport };
-    if wanted == Networking::of(&frame.server) {
-        f.refuse(Refusal::whole("That is how the server is reached now. Choose something else."));
-        return None;
-    }
-    Some(wanted)
+    Some(Networking { access, network_id, require_secure_transport })
 }
 
 /// The network of a select; `None` is the server's own.

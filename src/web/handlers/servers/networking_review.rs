@@ -74,6 +74,9 @@ pub struct Facts<'a> {
 /// What ends, what stays and what clients must change, in this order.
 pub fn consequences(old: &Setting, new: &Setting, facts: &Facts<'_>) -> Vec<String> {
     let mut lines = vec![];
+    if old == new {
+        lines.push("This is how the server is reached now. The setting is applied once more, which ends nothing that is allowed.".into());
+    }
     let moves = (old.access, &old.network) != (new.access, &new.network);
     if moves {
         lines.push(what_ends(old, new));
