@@ -83,6 +83,7 @@ async fn host(portal: &Portal) -> anyhow::Result<HostId> {
         storage_total_bytes: Some(64 << 40),
         storage_free_bytes: Some(32 << 40),
         images: vec!["pgflex/postgres:17-r1".into()],
+        ranges: vec![],
     };
     portal.store.observe_host(&id, portal.clock.now(), &facts, &[]).await?;
     Ok(id)

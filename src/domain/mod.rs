@@ -1,7 +1,7 @@
 //! What pgflex is about, as types and pure rules.
 //!
-//! Nothing here waits, reads a clock, talks to a network or knows a framework: only `std`, `serde`
-//! and `chrono`. Every decision takes facts and `now` as arguments and gives a value that says why.
+//! Nothing here waits, reads a clock, talks to a network or knows a framework: only `std`, `serde`,
+//! `chrono` and `ipnet`. Every decision takes facts and `now` as arguments and gives a value that says why.
 
 pub mod account;
 pub mod activity;
@@ -22,3 +22,4 @@ pub mod region;
 pub mod route;
 pub mod server;
 pub mod version;
+pub mod virtual_network;

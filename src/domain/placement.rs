@@ -141,6 +141,7 @@ mod tests {
             storage_total_bytes: Some(200 << 30),
             storage_free_bytes: Some(100 << 30),
             images: vec![],
+            ranges: vec![],
         };
         let id = HostId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
         HostLoad {

@@ -48,6 +48,8 @@ pub struct Route {
     pub state: RouteState,
     /// Ranges of client addresses that may connect.
     pub ranges: Vec<AddressRange>,
+    /// Whether connections without TLS are refused. On the shared port they are refused in any case.
+    pub tls_required: bool,
     /// Connections at once through the gateway.
     pub connections_max: u32,
 }

@@ -44,7 +44,11 @@ pub struct Blueprint<'a> {
 impl Blueprint<'_> {
     /// The server's own network: two servers share none.
     pub fn network(&self) -> NetworkSpec {
-        NetworkSpec { name: network_name(&self.server.id), labels: self.server_labels() }
+        NetworkSpec {
+            name: network_name(&self.server.id),
+            labels: self.server_labels(),
+            range: None,
+        }
     }
 
     /// The member's volume; the same for every generation, so it carries none.
@@ -64,6 +68,7 @@ impl Blueprint<'_> {
             labels: self.member_labels(),
             volume: self.member.volume(),
             network: Some((network_name(&self.server.id), vec![self.server.spec.name.to_string()])),
+            joins: vec![],
             vcores: f64::from(sku.vcores),
             memory_bytes: sku.memory_bytes(),
             // Parallel queries keep their shared hash tables here; PostgreSQL's own buffers are not in it.
@@ -84,6 +89,7 @@ impl Blueprint<'_> {
             labels: self.member_labels(),
             volume: self.member.volume(),
             network: None,
+            joins: vec![],
             vcores: f64::from(self.server.spec.sku().vcores),
             memory_bytes: 1024 * MIB,
             shm_bytes: 64 * MIB,

@@ -74,6 +74,7 @@ fn a_member_as_it_has_always_been() {
         labels: spec.labels.clone(),
         volume: "pgflex-00000000000b-data".into(),
         network: Some(("pgflex-00000000000a-net".into(), vec!["shop".into()])),
+        joins: vec![],
         vcores: 2.0,
         memory_bytes: 4 << 30,
         shm_bytes: 1 << 30,

@@ -1,13 +1,14 @@
 //! An engine in memory, with faults to order. For tests of what stands above engines.
 
 mod faults;
+mod networks;
 mod objects;
 
 pub use faults::Fault;
 
 use super::{
-    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, NetworkSpec,
-    OwnedObject, VolumeSpec,
+    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, NetworkFacts,
+    NetworkJoin, NetworkSpec, OwnedObject, VolumeSpec,
 };
 use crate::domain::host::EngineFacts;
 use crate::domain::version::Major;
@@ -103,6 +104,11 @@ impl FakeEngine {
         self.state().objects.file(volume, path)
     }
 
+    /// Networks that a container is in beside its own, with its names there.
+    pub fn joined(&self, container: &str) -> Vec<NetworkJoin> {
+        self.state().objects.joined(container)
+    }
+
     /// The image of the running member at an address: what [`crate::postgres::fake`] answers for.
     pub fn member_at(&self, address: &str) -> Option<String> {
         self.state().objects.member_at(address)
@@ -152,13 +158,31 @@ impl Engine for FakeEngine {
     }
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {
-        let act = |state: &mut State| state.objects.ensure("network", &spec.name, &spec.labels);
+        let act = |state: &mut State| state.objects.ensure_network(spec);
         self.call("ensure_network", &spec.name, act).await
     }
 
     async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
         let act = |state: &mut State| state.objects.remove_network(name, &self.install_id);
         self.call("remove_network", name, act).await
+    }
+
+    async fn network(&self, name: &str) -> Result<Option<NetworkFacts>, EngineError> {
+        self.call("network", name, |state| Ok(state.objects.network(name))).await
+    }
+
+    async fn connect_network(
+        &self,
+        container: &str,
+        join: &NetworkJoin,
+    ) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.join(container, join);
+        self.call("connect_network", &format!("{container} {}", join.network), act).await
+    }
+
+    async fn disconnect_network(&self, container: &str, network: &str) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.leave(container, network, &self.install_id);
+        self.call("disconnect_network", &format!("{container} {network}"), act).await
     }
 
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
@@ -233,6 +257,7 @@ fn usual_facts() -> EngineFacts {
         storage_total_bytes: Some(2048 << 30),
         storage_free_bytes: Some(1024 << 30),
         images: Major::ALL.map(Major::image_tag).to_vec(),
+        ranges: vec![],
     }
 }
 

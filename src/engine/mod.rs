@@ -16,7 +16,9 @@ pub mod image;
 use crate::domain::host::EngineFacts;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// Labels that say whose an object is and from which the store can be rebuilt.
@@ -31,6 +33,8 @@ pub mod label {
     pub const GENERATION: &str = "pgflex.generation";
     pub const OPERATION: &str = "pgflex.operation";
     pub const SPEC: &str = "pgflex.spec";
+    pub const NETWORK: &str = "pgflex.network";
+    pub const NETWORK_NAME: &str = "pgflex.network.name";
     /// "1" on everything a test makes, so that the clean-up finds it.
     pub const TEST: &str = "pgflex.test";
 }
@@ -62,11 +66,32 @@ impl EngineError {
     }
 }
 
-/// A network of its own for one server.
+/// A network without a way out of the host: one server's own, or a virtual network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkSpec {
     pub name: String,
     pub labels: Labels,
+    /// `None` lets the engine choose, and the host has an address in it. With a range the host has none: what
+    /// runs on the host outside of containers does not reach the network.
+    pub range: Option<Ipv4Net>,
+}
+
+/// A network as the engine sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkFacts {
+    pub name: String,
+    pub range: Option<Ipv4Net>,
+    /// The host's end of the bridge.
+    pub gateway: Option<Ipv4Addr>,
+    /// Every container that has a place in it, running or not, ours and others.
+    pub containers: Vec<String>,
+}
+
+/// A further network of a container, and the names under which it is reached there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkJoin {
+    pub network: String,
+    pub aliases: Vec<String>,
 }
 
 /// A named volume.
@@ -88,6 +113,8 @@ pub struct ContainerSpec {
     pub volume: String,
     /// Network and the names under which the container is reached in it; `None` for no network at all.
     pub network: Option<(String, Vec<String>)>,
+    /// Networks beside the first; they must exist.
+    pub joins: Vec<NetworkJoin>,
     pub vcores: f64,
     pub memory_bytes: u64,
     pub shm_bytes: u64,
@@ -119,7 +146,7 @@ pub struct ContainerFacts {
     pub started_at: Option<DateTime<Utc>>,
     pub exit_code: Option<i64>,
     pub restarts: i64,
-    /// Address in its first network, while running.
+    /// Address in the network it was made with, while running: for a member its server's own.
     pub address: Option<String>,
     pub memory_limit_bytes: u64,
     pub cpu_limit: f64,
@@ -157,13 +184,21 @@ pub trait Engine: Send + Sync {
     ) -> Result<ImageProgress, EngineError>;
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), EngineError>;
+    /// Removes the network; refused while a running container is in it.
     async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
+    /// `None` when there is no such network.
+    async fn network(&self, name: &str) -> Result<Option<NetworkFacts>, EngineError>;
+    /// Gives a container of ours, running or not, a place in a network; one that has it under these names stays.
+    async fn connect_network(&self, container: &str, join: &NetworkJoin)
+    -> Result<(), EngineError>;
+    /// Takes a container of ours out of a network; success when either is gone or it is not in it.
+    async fn disconnect_network(&self, container: &str, network: &str) -> Result<(), EngineError>;
 
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError>;
     /// Deletes the data. Only the deletion of a server and the undo of its creation call this.
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
 
-    /// Makes the container without starting it.
+    /// Makes the container without starting it, with its places in all its networks.
     async fn ensure_container(&self, spec: &ContainerSpec) -> Result<(), EngineError>;
     /// Stops (kill after a grace of seconds) and removes the container, never its volume.
     async fn remove_container(&self, name: &str) -> Result<(), EngineError>;

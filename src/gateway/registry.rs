@@ -17,6 +17,8 @@ struct Live {
     server_id: ServerId,
     epoch: i64,
     client: IpAddr,
+    /// Without TLS.
+    plain: bool,
     cut: Arc<Notify>,
 }
 
@@ -110,13 +112,16 @@ impl Registry {
         judged(&self.lock().table, way, client)
     }
 
-    /// Lets a client in if everything allows it.
-    pub fn admit(self: &Arc<Self>, way: &Way, client: IpAddr) -> Verdict {
+    /// Lets a client in if everything allows it; `plain` is one without TLS.
+    pub fn admit(self: &Arc<Self>, way: &Way, client: IpAddr, plain: bool) -> Verdict {
         let mut state = self.lock();
         let route = match judged(&state.table, way, client) {
             Ok(route) => route,
             Err(reason) => return Verdict::Refuse(reason),
         };
+        if plain && route.tls_required {
+            return Verdict::Refuse(Reason::PlainText);
+        }
         if route.state == RouteState::Held || route.target.is_none() {
             return Verdict::Hold { server: route.server_name.clone() };
         }
@@ -132,6 +137,7 @@ impl Registry {
                 server_id: route.server_id.clone(),
                 epoch: route.epoch,
                 client,
+                plain,
                 cut: cut.clone(),
             },
         );
@@ -218,6 +224,7 @@ fn still_allowed(table: &Table, live: &Live) -> bool {
         route.epoch == live.epoch
             && route.state == RouteState::Open
             && admits(&route.ranges, live.client)
+            && !(live.plain && route.tls_required)
     })
 }
 

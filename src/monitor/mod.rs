@@ -2,6 +2,7 @@
 //! as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
 //! the next tick is the retry.
 
+pub mod networks;
 pub mod observe;
 pub mod schedule;
 
@@ -24,6 +25,7 @@ pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
     let mut schedule = tokio::time::interval(SCHEDULE_EVERY);
     while !*stop.borrow() {
         logged("observe", observe::tick(&services)).await;
+        logged("networks", networks::tick(&services)).await;
         tokio::select! {
             () = tokio::time::sleep(OBSERVE_EVERY) => {}
             () = services.poke.wait_monitor() => tokio::time::sleep(CALM).await,

@@ -7,8 +7,8 @@
 
 use super::access::{self, keep_secret, need_secret, open_secret, secret};
 use super::context::StepContext;
-use super::member;
 use super::step::{Outcome, Step, StepError, Undo};
+use super::{member, networks};
 use crate::clock::new_id;
 use crate::domain::ids::MemberId;
 use crate::domain::placement;
@@ -242,8 +242,7 @@ fn issue_certificate(ctx: &StepContext) -> StepResult<'_> {
 
 fn create_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let member = ctx.member()?;
-        ctx.engine(member)?.ensure_network(&member::network(ctx, member)).await?;
+        networks::ensure(ctx).await?;
         Ok(Outcome::done())
     })
 }

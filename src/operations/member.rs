@@ -2,6 +2,7 @@
 
 use super::access::{self, need_secret, secret};
 use super::context::{OperationSettings, StepContext};
+use super::networks;
 use super::step::{Outcome, StepError};
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
@@ -15,13 +16,13 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Names and addresses that a server's certificate carries: its endpoint, what every endpoint is
-/// reached by here, and a name of the portal's own that no change of the configuration touches.
+/// Names and addresses that a server's certificate carries: its endpoint, its name alone as containers in
+/// its networks know it, what every endpoint is reached by here, and a name of the portal's own that no change of the configuration touches.
 pub fn certificate_names(settings: &OperationSettings, server: &Server) -> Vec<String> {
     let endpoint = settings.endpoint_of(server.spec.name.as_str());
     let mut names =
         vec![endpoint, settings.endpoint_host.clone(), access::internal_name(&server.id)];
-    for local in ["localhost", "127.0.0.1", "::1"] {
+    for local in [server.spec.name.as_str(), "localhost", "127.0.0.1", "::1"] {
         if !names.iter().any(|name| name == local) {
             names.push(local.into());
         }
@@ -40,6 +41,7 @@ fn blueprint<'a>(ctx: &'a StepContext, member: &'a Member) -> Blueprint<'a> {
     }
 }
 
+/// The server's own network; [`networks::ensure`] makes it together with its virtual network.
 pub fn network(ctx: &StepContext, member: &Member) -> NetworkSpec {
     blueprint(ctx, member).network()
 }
@@ -53,7 +55,8 @@ pub fn init_container(ctx: &StepContext, member: &Member) -> ContainerSpec {
 }
 
 pub fn container(ctx: &StepContext, member: &Member) -> ContainerSpec {
-    blueprint(ctx, member).member_container(&member.image)
+    let joins = networks::join(&ctx.services.settings, &ctx.server).into_iter().collect();
+    ContainerSpec { joins, ..blueprint(ctx, member).member_container(&member.image) }
 }
 
 /// Configuration and certificates, as files below the volume.
@@ -63,7 +66,8 @@ pub async fn files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
 
 /// The same for a server as it shall become.
 pub async fn files_of(ctx: &StepContext, server: &Server) -> Result<Vec<FileSpec>, StepError> {
-    Ok(collect(conf::all_files(&Settings::of(server), &tls(ctx).await?.borrow())))
+    let settings = Settings::of(server).admitting(networks::admission(ctx, server).await?);
+    Ok(collect(conf::all_files(&settings, &tls(ctx).await?.borrow())))
 }
 
 /// The certificates alone.

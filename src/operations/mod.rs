@@ -21,6 +21,7 @@ pub mod grow_storage;
 pub mod guard;
 pub mod kinds;
 pub mod member;
+pub mod networks;
 pub mod owner;
 pub mod protect_storage;
 pub mod renew_certificate;

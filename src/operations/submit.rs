@@ -9,7 +9,7 @@ use super::kinds;
 use super::runner::{new_deadline, plan, settle_server};
 use crate::clock::{Clock, new_id};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
-use crate::domain::ids::{DraftId, GroupId, OperationId, ServerId};
+use crate::domain::ids::{DraftId, GroupId, NetworkId, OperationId, ServerId};
 use crate::domain::network::FirewallRule;
 use crate::domain::operation::{ABOUT, Operation, OperationKind, OperationStatus};
 use crate::domain::refusal::Refusal;
@@ -70,6 +70,8 @@ pub struct NewServer<'a> {
     /// SCRAM verifier of the administrator's password.
     pub admin_verifier: &'a Secret,
     pub rules: &'a [FirewallRule],
+    /// The virtual network of a private server; `None` is its own network only.
+    pub network: Option<&'a NetworkId>,
     /// The form it came from; a second submit of it leads to the same operation.
     pub draft: Option<&'a DraftId>,
     /// First and last port of the gateway.
@@ -120,10 +122,17 @@ impl Door<'_> {
             return Err(name_taken(&new.spec.name).into());
         }
         let port = tx.take_port(new.ports).await?.ok_or_else(no_port)?;
+        let mut is_network_gone = false;
         let written = async {
             tx.insert_server(&server_id, new.spec, port, actor.user_id.as_ref()).await?;
             tx.move_server(&server_id, group).await?;
             tx.put_server_secret(&server_id, secret::ADMIN_VERIFIER, sealed, None).await?;
+            if new.network.is_some()
+                && !tx.set_networking(&server_id, new.spec.access, new.network).await?
+            {
+                is_network_gone = true;
+                return Err(StoreError::Stale);
+            }
             for rule in new.rules {
                 tx.save_firewall_rule(&server_id, rule).await?;
             }
@@ -146,6 +155,9 @@ impl Door<'_> {
         .await;
         if let Err(error) = written {
             drop(tx);
+            if is_network_gone {
+                return Err(network_gone().into());
+            }
             return self.explain(error, new.idempotency_key, || name_taken(&new.spec.name)).await;
         }
         tx.commit(line(
@@ -380,6 +392,12 @@ fn name_taken(name: &crate::domain::names::ServerName) -> Refusal {
 fn was_in_use() -> Refusal {
     Refusal::whole(
         "This server was in use, and its volume may still hold data. Nothing was changed. Delete the server; to keep the data, copy the volume on its host first.",
+    )
+}
+
+fn network_gone() -> Refusal {
+    Refusal::whole(
+        "The chosen virtual network does not exist any more. Choose another one on the tab Networking.",
     )
 }
 

@@ -3,15 +3,19 @@
 //! Nothing is patched and nothing that a person typed gets in except through a typed value, so there
 //! is no line to inject. Formulas for memory are the original's (inventory 9.2).
 
+mod hba;
 mod values;
+
+pub use hba::Admission;
 
 use crate::domain::catalog::{RESERVED_CONNECTIONS, Sku, StorageSize};
 use crate::domain::configuration::Configuration;
 use crate::domain::names::ServerName;
+use crate::domain::network::Access;
 use crate::domain::server::Server;
 use crate::domain::version::Major;
-use crate::postgres::CONTROL_ROLE;
 use crate::secrets::Secret;
+use hba::pg_hba_conf;
 use std::fmt;
 use values::Value::{self, Amount, Bytes, Number, Seconds, Text, Word};
 
@@ -48,9 +52,11 @@ pub struct Settings<'a> {
     pub sku: &'static Sku,
     pub storage: &'static StorageSize,
     pub configuration: &'a Configuration,
+    pub admission: Admission,
 }
 
 impl<'a> Settings<'a> {
+    /// A private server lets nobody in until it is said from which network: see [`Settings::admitting`].
     pub fn of(server: &'a Server) -> Self {
         let spec = &server.spec;
         Self {
@@ -59,7 +65,16 @@ impl<'a> Settings<'a> {
             sku: spec.sku(),
             storage: spec.storage(),
             configuration: &server.configuration,
+            admission: match spec.access {
+                Access::Public => Admission::Everyone,
+                Access::Private => Admission::Nobody,
+            },
         }
+    }
+
+    /// The same with people from elsewhere.
+    pub fn admitting(self, admission: Admission) -> Self {
+        Self { admission, ..self }
     }
 }
 
@@ -94,24 +109,6 @@ pub fn tls_files(tls: &TlsFiles<'_>) -> Vec<ConfigFile> {
 
 fn file(name: &str, content: String) -> ConfigFile {
     ConfigFile { path: format!("{DIRECTORY}/{name}"), mode: MODE, content: content.into_bytes() }
-}
-
-/// First match wins. The portal proves itself by certificate and by nothing else; everybody else comes with a
-/// SCRAM password, over TLS unless the server was told not to require it; replication and sockets are refused.
-fn pg_hba_conf(settings: &Settings<'_>) -> String {
-    let people =
-        if settings.configuration.require_secure_transport { "hostssl" } else { "host   " };
-    format!(
-        "# Rendered by pgflex; changes are lost.\n\
-         # TYPE     DATABASE     USER            ADDRESS    METHOD\n\
-         hostssl    all          {CONTROL_ROLE}  all        cert\n\
-         host       all          {CONTROL_ROLE}  all        reject\n\
-         local      all          all                        reject\n\
-         local      replication  all                        reject\n\
-         host       replication  all             all        reject\n\
-         {people}    all          all             all        scram-sha-256\n\
-         host       all          all             all        reject\n"
-    )
 }
 
 fn postgresql_conf(settings: &Settings<'_>) -> String {

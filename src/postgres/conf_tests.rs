@@ -1,15 +1,30 @@
 use super::*;
+use crate::postgres::CONTROL_ROLE;
 
 fn settings(name: &ServerName, major: Major, sku: &str, gib: u32) -> String {
     let (sku, storage) = (Sku::by_name(sku).unwrap(), StorageSize::by_gib(gib).unwrap());
     let configuration = Configuration::default();
-    postgresql_conf(&Settings { name, major, sku, storage, configuration: &configuration })
+    postgresql_conf(&Settings {
+        name,
+        major,
+        sku,
+        storage,
+        configuration: &configuration,
+        admission: Admission::Everyone,
+    })
 }
 
 fn plain<'a>(name: &'a ServerName, configuration: &'a Configuration) -> Settings<'a> {
     let sku = Sku::by_name("Standard_B1ms").unwrap();
     let storage = StorageSize::by_gib(32).unwrap();
-    Settings { name, major: Major::V17, sku, storage, configuration }
+    Settings {
+        name,
+        major: Major::V17,
+        sku,
+        storage,
+        configuration,
+        admission: Admission::Everyone,
+    }
 }
 
 fn has(text: &str, line: &str) -> bool {

@@ -1,5 +1,8 @@
 //! PostgreSQL that answers where the fake engine runs a member.
 
+mod networking;
+
+use super::networking::Unwanted;
 use super::{Postgres, PostgresError, Probe, Target};
 use crate::domain::names::AdminLogin;
 use crate::secrets::{Secret, sha256_hex};
@@ -31,6 +34,7 @@ pub struct FakePostgres {
 #[derive(Default)]
 struct State {
     admins: Vec<EnsuredAdmin>,
+    ended_sessions: Vec<Unwanted>,
     faults: Vec<(&'static str, PostgresError)>,
 }
 

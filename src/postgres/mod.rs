@@ -5,6 +5,7 @@ pub mod client;
 pub mod conf;
 #[cfg(feature = "test-util")]
 pub mod fake;
+pub mod networking;
 
 use crate::domain::names::AdminLogin;
 use crate::secrets::Secret;
@@ -50,7 +51,7 @@ pub struct Probe {
 
 /// Access to members. Every call has a deadline of seconds.
 #[async_trait]
-pub trait Postgres: Send + Sync {
+pub trait Postgres: Send + Sync + networking::Networking {
     /// Connects over TLS with the client certificate and asks one question.
     async fn probe(&self, target: &Target) -> Result<Probe, PostgresError>;
 

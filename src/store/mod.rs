@@ -19,6 +19,7 @@ pub mod hosts_view;
 pub mod locks;
 pub mod members;
 pub mod meters;
+pub mod networks;
 pub mod observations;
 pub mod operations;
 pub mod progress;

@@ -6,6 +6,7 @@
 use super::codec::{micros, parsed, time};
 use super::{Store, StoreError, WriteTx};
 use crate::domain::catalog::Sku;
+use crate::domain::configuration::Configuration;
 use crate::domain::ids::{RuleId, ServerId};
 use crate::domain::network::{Access, AddressRange, FirewallRule, RULES_MAX};
 use crate::domain::route::{Route, RouteSnapshot, RouteState};
@@ -24,6 +25,7 @@ struct RouteRow {
     port: i64,
     sku: String,
     access: String,
+    configuration: String,
     target: Option<String>,
     epoch: i64,
     state: String,
@@ -43,9 +45,16 @@ impl RouteRow {
             epoch: self.epoch,
             state: if open { stored } else { RouteState::Closed },
             ranges,
+            tls_required: tls_required(&self.configuration),
             connections_max: Sku::by_name(&self.sku)?.max_connections,
         })
     }
+}
+
+/// TLS is required unless a configuration that makes sense says otherwise.
+fn tls_required(configuration: &str) -> bool {
+    let found = serde_json::from_str::<Configuration>(configuration);
+    found.map_or(true, |configuration| configuration.require_secure_transport)
 }
 
 #[derive(FromRow)]
@@ -107,7 +116,7 @@ impl Store {
         // The counter first: should rows change in between, the snapshot is newer than it says and is loaded again.
         let generation = self.route_generation().await?;
         let rows: Vec<RouteRow> = sqlx::query_as(
-            "SELECT r.server_id, s.name, s.port, s.sku, s.access, r.target, r.epoch, r.state
+            "SELECT r.server_id, s.name, s.port, s.sku, s.access, s.configuration, r.target, r.epoch, r.state
              FROM routes r JOIN servers s ON s.id = r.server_id ORDER BY s.port",
         )
         .fetch_all(self.read())

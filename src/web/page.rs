@@ -20,6 +20,7 @@ pub enum Nav {
     Servers,
     Groups,
     Operations,
+    Networks,
     Hosts,
     Activity,
     Users,
@@ -59,6 +60,7 @@ impl Layout {
             entry(Nav::Operations, paths::operations(), "Operations"),
         ];
         if self.sees_everything() {
+            entries.push(entry(Nav::Networks, paths::networks(), "Networks"));
             entries.push(entry(Nav::Hosts, paths::hosts(), "Hosts"));
         }
         entries.push(entry(Nav::Activity, paths::activity(), "Activity log"));

@@ -1,7 +1,7 @@
 //! Every URL of the portal is built here, so that a renamed page is one change and no link dangles.
 
 use crate::domain::ids::{
-    DraftId, GroupId, InviteId, LockId, OperationId, RuleId, ServerId, SessionId, UserId,
+    DraftId, GroupId, InviteId, LockId, NetworkId, OperationId, RuleId, ServerId, SessionId, UserId,
 };
 
 pub fn servers() -> String {
@@ -54,6 +54,11 @@ pub fn server_rule_mine(id: &ServerId) -> String {
 /// The page that asks before a server is opened to every address.
 pub fn server_rule_everyone(id: &ServerId) -> String {
     format!("/servers/{id}/networking/everyone")
+}
+
+/// Public or private, the virtual network, and TLS.
+pub fn server_networking_access(id: &ServerId) -> String {
+    format!("/servers/{id}/networking/access")
 }
 
 /// Whether the gateways have the rules: a part of the networking page.
@@ -203,6 +208,18 @@ pub fn operation_abandon(id: &OperationId) -> String {
 
 pub fn hosts() -> String {
     "/hosts".into()
+}
+
+pub fn networks() -> String {
+    "/networks".into()
+}
+
+pub fn network(id: &NetworkId) -> String {
+    format!("/networks/{id}")
+}
+
+pub fn network_delete(id: &NetworkId) -> String {
+    format!("/networks/{id}/delete")
 }
 
 pub fn activity() -> String {

@@ -6,10 +6,11 @@ use crate::web::error::PageError;
 use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    connect, delete, group, locks, networking, networking_everyone, overview, restart, tags,
+    connect, delete, group, locks, networking, networking_access, networking_everyone, overview,
+    restart, tags,
 };
 use crate::web::handlers::servers::{create, list, review};
-use crate::web::handlers::{activity, groups, hosts, operation_events, operations};
+use crate::web::handlers::{activity, groups, hosts, networks, operation_events, operations};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
@@ -60,6 +61,10 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/operations/{id}/cancel", || web::to(operations::actions::cancel)),
     get(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::ask_abandon)),
     post(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::abandon)),
+    get(Reader, "/networks", || web::to(networks::list::get)),
+    post(Contributor, "/networks", || web::to(networks::list::post)),
+    get(Reader, "/networks/{id}", || web::to(networks::show::get)),
+    post(Contributor, "/networks/{id}/delete", || web::to(networks::show::delete)),
     get(Reader, "/hosts", || web::to(hosts::get)),
     // Servers: the list, create and review.
     get(Reader, "/servers", || web::to(list::get)),
@@ -79,6 +84,8 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Reader, "/servers/{id}/networking", || web::to(networking::get)),
     post(Contributor, "/servers/{id}/networking", || web::to(networking::add)),
     get(Reader, "/servers/{id}/networking/effect", || web::to(networking::effect)),
+    get(Contributor, "/servers/{id}/networking/access", || web::to(networking_access::get)),
+    post(Contributor, "/servers/{id}/networking/access", || web::to(networking_access::post)),
     post(Contributor, "/servers/{id}/networking/mine", || web::to(networking::add_mine)),
     get(Contributor, "/servers/{id}/networking/everyone", || web::to(networking_everyone::get)),
     post(Contributor, "/servers/{id}/networking/everyone", || web::to(networking_everyone::post)),

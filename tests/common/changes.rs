@@ -3,6 +3,9 @@
 use pgflex::domain::operation::OperationKind;
 use serde_json::{Value, json};
 
+/// The virtual network that the world of the sweeps has.
+pub const NETWORK: &str = "01890a5d-ac96-774b-bcce-0000000000ae";
+
 pub fn input(kind: OperationKind) -> Value {
     match kind {
         OperationKind::Create
@@ -21,7 +24,9 @@ pub fn input(kind: OperationKind) -> Value {
         OperationKind::CreateDatabase => json!({}),
         OperationKind::DropDatabase => json!({}),
         OperationKind::ResetPassword => json!({}),
-        OperationKind::ChangeNetworking => json!({}),
+        OperationKind::ChangeNetworking => json!({
+            "access": "Private", "network_id": NETWORK, "require_secure_transport": true
+        }),
         OperationKind::ChangePooler => json!({}),
     }
 }

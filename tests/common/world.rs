@@ -1,19 +1,20 @@
 //! A whole control plane in memory: real store, real runner, fake engine and PostgreSQL, a clock wound by hand.
 
 #[path = "changes.rs"]
-mod changes;
+pub mod changes;
 
 use pgflex::certificates::Authority;
 use pgflex::clock::{Clock, ManualClock, new_uuid};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::catalog::Tier;
 use pgflex::domain::host::{EngineFacts, Overcommit};
-use pgflex::domain::ids::{HostId, OperationId, ServerId};
+use pgflex::domain::ids::{HostId, NetworkId, OperationId, ServerId};
 use pgflex::domain::names::{AdminLogin, ServerName};
 use pgflex::domain::network::Access;
 use pgflex::domain::operation::{Needs, Operation, OperationKind, OperationStatus};
 use pgflex::domain::server::ServerSpec;
 use pgflex::domain::version::Major;
+use pgflex::domain::virtual_network::{NetworkState, VirtualNetwork};
 use pgflex::engine::Engine;
 use pgflex::engine::fake::FakeEngine;
 use pgflex::operations::context::{OperationSettings, Services};
@@ -22,6 +23,7 @@ use pgflex::operations::submit::{Change, Door, NewServer};
 use pgflex::poke::Poke;
 use pgflex::postgres::fake::FakePostgres;
 use pgflex::secrets::{Sealer, Secret};
+use pgflex::store::Record;
 use pgflex::store::testing::TestStore;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -93,6 +95,7 @@ impl World {
             spec: &spec,
             admin_verifier: &verifier,
             rules: &[],
+            network: None,
             draft: None,
             ports: (20000, 20999),
             idempotency_key: None,
@@ -107,10 +110,29 @@ impl World {
             return create;
         }
         let server = self.succeed(&create).await;
+        if kind == OperationKind::ChangeNetworking {
+            self.plant_network().await;
+        }
         if kind.facts().needs == Needs::Stopped {
             self.succeed(&self.submit_on(OperationKind::Stop, &server).await).await;
         }
         self.submit_on(kind, &server).await
+    }
+
+    /// The virtual network of the usual inputs.
+    pub async fn plant_network(&self) -> NetworkId {
+        let network = VirtualNetwork {
+            id: NetworkId::parse(changes::NETWORK).unwrap(),
+            name: "backend".into(),
+            range: "10.20.0.0/24".parse().unwrap(),
+            state: NetworkState::Active,
+            note: String::new(),
+            created_at: self.clock.now(),
+        };
+        let mut tx = self.services.store.begin_write(self.clock.now()).await.unwrap();
+        tx.insert_network(&network).await.unwrap();
+        tx.commit(Record::Nothing("a story begins")).await.unwrap();
+        network.id
     }
 
     /// Submits a kind with its usual input.
@@ -193,5 +215,6 @@ pub fn big_host() -> EngineFacts {
         storage_total_bytes: Some(2 << 40),
         storage_free_bytes: Some(1 << 40),
         images: vec![],
+        ranges: vec![],
     }
 }

@@ -200,6 +200,7 @@ impl Portal {
             spec: &spec,
             admin_verifier: &admin_verifier,
             rules: &rules,
+            network: None,
             draft: None,
             ports: self.ports,
             idempotency_key: None,

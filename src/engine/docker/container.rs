@@ -29,9 +29,14 @@ impl DockerEngine {
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
         let made = client.create_container(Some(options), body(spec));
         match within(CHANGE, &spec.name, made).await {
-            Err(EngineError::Refused(why)) => self.adopt_container(spec, why).await,
-            other => other.map(|_| ()),
+            Err(EngineError::Refused(why)) => self.adopt_container(spec, why).await?,
+            other => other.map(|_| ())?,
         }
+        // Engines before API 1.44 take one network with a new container.
+        for join in &spec.joins {
+            self.join(&spec.name, join).await?;
+        }
+        Ok(())
     }
 
     /// The name may be taken: by our own earlier try, which is adopted, or by somebody else.
@@ -160,11 +165,12 @@ fn facts(name: &str, found: ContainerInspectResponse) -> ContainerFacts {
     let status = state.status.map(|status| status.to_string()).unwrap_or_default();
     let is_running = status == "running";
     let networks = found.network_settings.and_then(|settings| settings.networks);
+    // It may be in more networks; only the one that it was made with is there for us.
+    let own = host.network_mode.unwrap_or_default();
     let address = networks
-        .into_iter()
-        .flatten()
-        .filter_map(|(_, endpoint)| endpoint.ip_address)
-        .find(|address| !address.is_empty());
+        .and_then(|mut networks| networks.remove(&own))
+        .and_then(|endpoint| endpoint.ip_address)
+        .filter(|address| !address.is_empty());
     ContainerFacts {
         id: found.id.unwrap_or_default(),
         name: found.name.map_or_else(|| name.to_owned(), |n| n.trim_start_matches('/').to_owned()),

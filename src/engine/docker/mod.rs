@@ -8,13 +8,14 @@ pub(super) mod errors;
 mod facts;
 mod files;
 mod network;
+mod places;
 pub(super) mod process;
 mod volume;
 
 use super::image::ImageMaker;
 use super::{
     ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, Labels,
-    NetworkSpec, OwnedObject, VolumeSpec, label,
+    NetworkFacts, NetworkJoin, NetworkSpec, OwnedObject, VolumeSpec, label,
 };
 use crate::domain::host::EngineFacts;
 use crate::domain::version::Major;
@@ -117,7 +118,7 @@ impl DockerEngine {
 /// Whether an object that was found is the one that was wanted: same installation, server and member.
 fn is_same(found: &Labels, wanted: &Labels) -> bool {
     let key = |labels: &Labels, key: &str| labels.get(key).cloned();
-    [label::INSTALL, label::SERVER, label::MEMBER]
+    [label::INSTALL, label::SERVER, label::MEMBER, label::NETWORK]
         .into_iter()
         .all(|name| key(found, name) == key(wanted, name))
 }
@@ -146,6 +147,22 @@ impl Engine for DockerEngine {
 
     async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
         self.drop_network(name).await
+    }
+
+    async fn network(&self, name: &str) -> Result<Option<NetworkFacts>, EngineError> {
+        self.look_at_network(name).await
+    }
+
+    async fn connect_network(
+        &self,
+        container: &str,
+        join: &NetworkJoin,
+    ) -> Result<(), EngineError> {
+        self.join(container, join).await
+    }
+
+    async fn disconnect_network(&self, container: &str, network: &str) -> Result<(), EngineError> {
+        self.leave(container, network).await
     }
 
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {

@@ -2,21 +2,25 @@
 
 use crate::engine::blueprint::VOLUME_IN_USE;
 use crate::engine::{
-    ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, OwnedObject, label,
+    ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, NetworkJoin, OwnedObject, label,
 };
 use chrono::DateTime;
+use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, HashMap};
 
 /// Starts are a second apart, from 2027 on: later starts have later times, and that is all they tell.
 const FIRST_START: i64 = 1_798_761_600;
 
-type Outcome<T = ()> = Result<T, EngineError>;
+pub(super) type Outcome<T = ()> = Result<T, EngineError>;
 
 #[derive(Default)]
 pub(super) struct Objects {
     /// By kind and name.
-    labels: BTreeMap<(&'static str, String), Labels>,
-    containers: HashMap<String, Container>,
+    pub(super) labels: BTreeMap<(&'static str, String), Labels>,
+    pub(super) containers: HashMap<String, Container>,
+    /// Address ranges of networks.
+    pub(super) ranges: BTreeMap<String, Ipv4Net>,
+    pub(super) networks_made: u32,
     volumes: HashMap<String, Volume>,
     /// Containers made so far; gives ids and addresses.
     made: u32,
@@ -26,9 +30,11 @@ pub(super) struct Objects {
 }
 
 pub(super) struct Container {
-    spec: ContainerSpec,
+    pub(super) spec: ContainerSpec,
+    /// Networks beside the first.
+    pub(super) joins: Vec<NetworkJoin>,
     number: u32,
-    state: &'static str,
+    pub(super) state: &'static str,
     pub(super) exit_code: Option<i64>,
     /// Of the last start, by count.
     start: Option<i64>,
@@ -41,14 +47,18 @@ struct Volume {
     files: HashMap<String, Vec<u8>>,
 }
 
-fn key(kind: &'static str, name: &str) -> (&'static str, String) {
+pub(super) fn key(kind: &'static str, name: &str) -> (&'static str, String) {
     (kind, name.to_owned())
 }
 
 impl Objects {
+    pub(super) fn has(&self, kind: &'static str, name: &str) -> bool {
+        self.labels.contains_key(&key(kind, name))
+    }
+
     pub(super) fn ensure(&mut self, kind: &'static str, name: &str, labels: &Labels) -> Outcome {
         let same = |found: &Labels| {
-            [label::INSTALL, label::SERVER, label::MEMBER]
+            [label::INSTALL, label::SERVER, label::MEMBER, label::NETWORK]
                 .iter()
                 .all(|key| found.get(*key) == labels.get(*key))
         };
@@ -76,6 +86,7 @@ impl Objects {
             self.made += 1;
             let container = Container {
                 spec: spec.clone(),
+                joins: vec![],
                 number: self.made,
                 state: "created",
                 exit_code: None,
@@ -83,6 +94,9 @@ impl Objects {
                 output: Vec::new(),
             };
             self.containers.insert(spec.name.clone(), container);
+        }
+        for join in &spec.joins {
+            self.join(&spec.name, join)?;
         }
         Ok(())
     }
@@ -106,17 +120,6 @@ impl Objects {
             return Err(EngineError::Refused(format!("volume {name} is in use")));
         }
         self.remove("volume", name, install_id)
-    }
-
-    /// Only a running container is an endpoint.
-    pub(super) fn remove_network(&mut self, name: &str, install_id: &str) -> Outcome {
-        let in_it = |container: &Container| {
-            container.spec.network.as_ref().is_some_and(|(network, _)| network == name)
-        };
-        if self.containers.values().any(|found| found.state == "running" && in_it(found)) {
-            return Err(EngineError::Refused(format!("network {name} has active endpoints")));
-        }
-        self.remove("network", name, install_id)
     }
 
     pub(super) fn put_files(&mut self, container: &str, files: &[FileSpec]) -> Outcome {

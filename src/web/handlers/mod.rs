@@ -7,6 +7,7 @@ pub mod groups;
 pub mod health;
 pub mod hosts;
 pub mod locks;
+pub mod networks;
 pub mod operation_events;
 pub mod operations;
 pub mod servers;

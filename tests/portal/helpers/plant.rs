@@ -75,6 +75,7 @@ impl Plant {
             spec: &spec,
             admin_verifier: &verifier,
             rules: &[],
+            network: None,
             draft: None,
             ports: (20000, 20999),
             idempotency_key: None,
@@ -154,5 +155,6 @@ pub fn facts() -> EngineFacts {
         storage_total_bytes: Some(2 << 40),
         storage_free_bytes: Some(1 << 40),
         images: vec!["pgflex/postgres:17".into()],
+        ranges: vec![],
     }
 }

@@ -2,9 +2,11 @@
 
 use crate::world::{VERIFIER, World};
 use pgflex::domain::activity::ActivityOutcome;
+use pgflex::domain::network::Access;
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus, StepStatus};
 use pgflex::domain::route::RouteState;
-use pgflex::domain::server::{ServerState, SettledState};
+use pgflex::domain::server::{Member, Server, ServerState, SettledState};
+use pgflex::domain::virtual_network::docker_name;
 use pgflex::secrets::sha256_hex;
 use pgflex::store::activity::ActivityFilter;
 
@@ -30,6 +32,11 @@ pub async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
     match operation.kind {
         OperationKind::Delete => assert_nothing_left(world, why).await,
         OperationKind::Stop => assert_stopped(world, operation, why).await,
+        OperationKind::ChangeNetworking => {
+            let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
+            assert_eq!(server.spec.access, Access::Private, "{why}");
+            assert_running_once(world, operation, why).await;
+        }
         _ => assert_running_once(world, operation, why).await,
     }
 }
@@ -39,13 +46,17 @@ pub async fn assert_running_once(world: &World, operation: &Operation, why: &str
     assert_eq!(server.state(), ServerState::Ready, "{why}");
     let members = world.services.store.members(&server.id).await.unwrap();
     assert_eq!(members.len(), 1, "{why}");
+    assert_networking(world, &server, &members[0], why).await;
     let mut wanted = vec![
         format!("container {}", members[0].container()),
         format!("network {}", pgflex::domain::server::network_name(&server.id)),
         format!("volume {}", members[0].volume()),
     ];
     wanted.sort();
-    assert_eq!(world.engine.remaining(), wanted, "{why}: exactly one of each");
+    // A virtual network stays on the host until it is deleted itself.
+    let mut remaining = world.engine.remaining();
+    remaining.retain(|object| !object.contains("pgflex-vnet-"));
+    assert_eq!(remaining, wanted, "{why}: exactly one of each");
     let admins = world.postgres.admins();
     assert!(
         !admins.is_empty()
@@ -58,6 +69,32 @@ pub async fn assert_running_once(world: &World, operation: &Operation, why: &str
         world.engine.member_at(&address).is_some(),
         "{why}: the route leads to the running member"
     );
+}
+
+/// Row, places in networks, rules of PostgreSQL and route say the same.
+async fn assert_networking(world: &World, server: &Server, member: &Member, why: &str) {
+    let joined = world.engine.joined(&member.container());
+    let rules = world.engine.file(&member.volume(), "config/pg_hba.conf").unwrap();
+    let rules = String::from_utf8(rules).unwrap();
+    let routes = world.services.store.route_snapshot("pgflex.localhost").await.unwrap().routes;
+    match (server.spec.access, &server.network_id) {
+        (Access::Public, None) => {
+            assert!(joined.is_empty(), "{why}: {joined:?}");
+            assert!(rules.lines().any(|line| line.ends_with("all                 scram-sha-256")));
+            assert_eq!(routes[0].state, RouteState::Open, "{why}");
+        }
+        (Access::Private, Some(network)) => {
+            assert_eq!(joined.len(), 1, "{why}: {joined:?}");
+            assert_eq!(joined[0].network, docker_name(network), "{why}");
+            assert_eq!(joined[0].aliases, ["shop", "shop.pgflex.localhost"], "{why}");
+            let network = format!("network {}", docker_name(network));
+            assert!(world.engine.remaining().contains(&network), "{why}");
+            assert!(rules.contains("10.20.0.0/24"), "{why}: {rules}");
+            assert_eq!(routes[0].state, RouteState::Closed, "{why}");
+            assert!(world.postgres.ended_sessions().iter().any(|ended| ended.outside.is_some()));
+        }
+        other => panic!("{why}: {other:?}"),
+    }
 }
 
 /// The data are kept, nothing runs, nobody is let in.
@@ -92,6 +129,10 @@ pub async fn assert_unwound(world: &World, operation: &Operation, why: &str) {
             assert_eq!(server.settled, SettledState::Failed, "{why}");
         }
         OperationKind::Start => assert_stopped(world, operation, why).await,
+        OperationKind::ChangeNetworking => {
+            assert_eq!(server.spec.access, Access::Public, "{why}: as before");
+            assert_running_once(world, operation, why).await;
+        }
         _ => assert_running_once(world, operation, why).await,
     }
 }

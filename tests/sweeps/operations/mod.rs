@@ -173,6 +173,8 @@ const METHODS: &[&str] = &[
     "ensure_image",
     "ensure_network",
     "remove_network",
+    "connect_network",
+    "disconnect_network",
     "ensure_volume",
     "remove_volume",
     "ensure_container",
@@ -184,6 +186,7 @@ const METHODS: &[&str] = &[
     "wait_exit",
     "tail",
     "container",
+    "network",
 ];
 
 #[tokio::test]

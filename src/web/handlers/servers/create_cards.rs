@@ -243,7 +243,7 @@ pub fn access() -> Vec<Choice> {
         Access::Public => Choice::new(access.key(), "Public access")
             .detail("Clients connect through the gateway, from the addresses that firewall rules allow."),
         Access::Private => Choice::new(access.key(), "Private access")
-            .detail("No way in through the gateway. In this version only containers in the server's own Docker network reach it, so most servers want public access."),
+            .detail("No way in through the gateway. Containers in its virtual network reach it by name, and nobody else does."),
     }
     };
     Access::ALL.into_iter().map(card).collect()

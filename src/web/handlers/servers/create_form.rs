@@ -186,6 +186,8 @@ pub struct CreateForm {
     pub ha: String,
     pub admin_login: String,
     pub access: String,
+    /// Id of the virtual network of private access; empty is the server's own network only.
+    pub network: String,
     pub rules: Vec<RuleRow>,
     pub tags: Vec<TagRow>,
     /// Login that the kept password was checked against: the one must not contain the other.
@@ -209,6 +211,7 @@ impl Default for CreateForm {
             ha: HA_DISABLED.into(),
             admin_login: String::new(),
             access: Access::Public.key().into(),
+            network: String::new(),
             rules: vec![],
             tags: vec![],
             password_login: String::new(),
@@ -246,6 +249,7 @@ impl CreateForm {
             ha: text("ha", kept.ha),
             admin_login: text("admin_login", kept.admin_login),
             access: text("access", kept.access),
+            network: text("network", kept.network),
             rules: read_rules(posted).unwrap_or(kept.rules),
             tags: read_tags(posted).unwrap_or(kept.tags),
             password_login: kept.password_login,
@@ -302,6 +306,7 @@ impl CreateForm {
             .with("ha", &self.ha)
             .with("admin_login", &self.admin_login)
             .with("access", &self.access)
+            .with("network", &self.network)
     }
 }
 

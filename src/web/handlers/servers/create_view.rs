@@ -4,6 +4,7 @@ use super::create_cards::{self as cards, Cards, PresetCard, RegionGroup, SizeGro
 use super::create_check::Problem;
 use super::create_form::{CreateForm, RuleRow, Tab, TagRow, my_address};
 use super::create_world::World;
+use super::networking_access::network_choices;
 use crate::domain::catalog::{Sku, StorageSize, Tier};
 use crate::domain::ids::DraftId;
 use crate::domain::names::{ServerName, Tag};
@@ -33,6 +34,7 @@ pub struct View {
     pub storage: Cards,
     pub high_availability: Vec<Choice>,
     pub access: Vec<Choice>,
+    pub networks: Vec<Choice>,
     /// The client's address as it was seen, and whether a rule can hold it.
     pub address: String,
     pub estimate: EstimateView,
@@ -75,6 +77,7 @@ impl View {
             storage: cards::storage(world, &form),
             high_availability: cards::high_availability(),
             access: cards::access(),
+            networks: network_choices(&world.networks),
             address: my_address(&world.address).map_or(world.address.clone(), |ip| ip.to_string()),
             estimate: EstimateView::new(&form, world),
             draft,

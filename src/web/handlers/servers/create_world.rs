@@ -8,6 +8,7 @@ use crate::domain::names::ServerName;
 use crate::domain::placement::{HostLoad, choose_host};
 use crate::domain::region::Region;
 use crate::domain::version::Major;
+use crate::domain::virtual_network::VirtualNetwork;
 use crate::web::error::PageError;
 use crate::web::visit::Visit;
 use std::collections::HashSet;
@@ -19,6 +20,8 @@ pub struct World {
     pub loads: Vec<HostLoad>,
     /// The resource groups in which the person may create, the default one first.
     pub groups: Vec<Group>,
+    /// Virtual networks that a private server may join.
+    pub networks: Vec<VirtualNetwork>,
     /// Whether there is a server of the name in the form.
     pub is_name_taken: bool,
     /// Address of the person who asks.
@@ -54,6 +57,7 @@ impl World {
             groups,
             config: visit.state.config.clone(),
             loads: store.host_loads().await?,
+            networks: store.networks().await?,
             is_name_taken,
             address: visit.address.clone(),
         })
@@ -204,6 +208,7 @@ pub mod tests {
             storage_total_bytes: Some(200 << 30),
             storage_free_bytes: Some(100 << 30),
             images: vec![Major::V17.image_tag()],
+            ranges: vec![],
         };
         HostLoad {
             host: Host {
@@ -227,6 +232,7 @@ pub mod tests {
                 created_at: Default::default(),
             }],
             loads,
+            networks: vec![],
             is_name_taken: false,
             address: "203.0.113.7".into(),
         }

@@ -116,6 +116,10 @@ async fn live(visit: &Visit, server: &Server) -> Result<LiveView, PageError> {
         member: member.as_ref(),
         region: region_label(&visit.state.config, server),
         host: host_name(visit, member.as_ref()).await?,
+        network: match &server.network_id {
+            Some(id) => store.network(id).await?.map(|network| network.name),
+            None => None,
+        },
         prices: &visit.state.config.prices,
     };
     Ok(LiveView {

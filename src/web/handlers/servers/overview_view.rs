@@ -148,6 +148,8 @@ pub struct Known<'a> {
     pub member: Option<&'a Member>,
     pub region: String,
     pub host: Option<String>,
+    /// Name of its virtual network.
+    pub network: Option<String>,
     pub prices: &'a PriceList,
 }
 
@@ -173,7 +175,7 @@ pub fn essentials(known: &Known<'_>) -> Vec<Fact> {
             format!("{RESERVED_CONNECTIONS} of them are kept for the service"),
         ),
         noted("Region and zone", format!("{}, zone {}", known.region, spec.zone), host(known)),
-        access(known.server),
+        access(known),
         noted("High availability", "Not enabled", "Commits are on 1 host."),
         estimate(known),
     ]
@@ -198,11 +200,14 @@ fn host(known: &Known<'_>) -> String {
     }
 }
 
-fn access(server: &Server) -> Fact {
+fn access(known: &Known<'_>) -> Fact {
     use crate::domain::network::Access;
-    match server.spec.access {
-        Access::Public => noted("Access", "Public", "through the gateway, by firewall rules"),
-        Access::Private => noted("Access", "Private", "from its own network only"),
+    match (known.server.spec.access, &known.network) {
+        (Access::Public, _) => noted("Access", "Public", "through the gateway, by firewall rules"),
+        (Access::Private, Some(network)) => {
+            noted("Access", "Private", format!("in the virtual network {network}"))
+        }
+        (Access::Private, None) => noted("Access", "Private", "from its own Docker network only"),
     }
 }
 

@@ -35,6 +35,7 @@ struct ReviewPage {
     /// Nobody can connect: public access without a rule.
     has_no_way_in: bool,
     is_private: bool,
+    has_network: bool,
     is_open_to_everyone: bool,
     /// Why the creation was refused just now.
     refusal: Option<String>,
@@ -94,6 +95,7 @@ async fn show(
         plan: Plan::new(OperationKind::Create, &seconds),
         has_no_way_in: is_public && wanted.rules.is_empty(),
         is_private: !is_public,
+        has_network: wanted.network.is_some(),
         is_open_to_everyone: wanted.rules.iter().any(|rule| rule.range.is_everyone()),
         refusal,
     };
@@ -138,6 +140,7 @@ async fn submit(
         spec: &wanted.spec,
         admin_verifier: &verifier,
         rules: &wanted.rules,
+        network: wanted.network.as_ref(),
         draft: Some(&kept.id),
         ports: state.config.args.gateway_ports,
         idempotency_key: Some(&key),
