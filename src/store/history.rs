@@ -20,7 +20,7 @@ macro_rules! operations {
             "SELECT id FROM operations WHERE ",
             $which,
             " AND ($3 = '' OR kind = $3) AND ",
-            seen_by!("$6", "group_id"),
+            seen_by!("$6", "operations.group_id"),
             " AND ",
             $side,
             " LIMIT 1 OFFSET $5"

@@ -148,7 +148,7 @@ impl Store {
         viewer: &Viewer,
     ) -> Result<Option<Operation>, StoreError> {
         let row: Option<Row> =
-            sqlx::query_as(select!("WHERE id = $1 AND ", seen_by!("$2", "group_id")))
+            sqlx::query_as(select!("WHERE id = $1 AND ", seen_by!("$2", "operations.group_id")))
                 .bind(id.as_str())
                 .bind(viewer.bind())
                 .fetch_optional(self.read())
@@ -184,17 +184,17 @@ impl Store {
         let sql = match (&filter.server_id, filter.status) {
             (Some(_), _) => select!(
                 "WHERE server_id = $1 AND ($2 = '' OR status = $2) AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) AND ",
-                seen_by!("$5", "group_id"),
+                seen_by!("$5", "operations.group_id"),
                 " ORDER BY id DESC LIMIT $6"
             ),
             (None, Some(_)) => select!(
                 "WHERE $1 = '' AND status = $2 AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) AND ",
-                seen_by!("$5", "group_id"),
+                seen_by!("$5", "operations.group_id"),
                 " ORDER BY id DESC LIMIT $6"
             ),
             (None, None) => select!(
                 "WHERE $1 = '' AND $2 = '' AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) AND ",
-                seen_by!("$5", "group_id"),
+                seen_by!("$5", "operations.group_id"),
                 " ORDER BY id DESC LIMIT $6"
             ),
         };

@@ -22,7 +22,8 @@ impl Viewer {
     }
 }
 
-/// A condition: the viewer bound at `$user` may see rows of the group in `$group`. A row of no group is
+/// A condition: the viewer bound at `$user` may see rows of the group in `$group`. Name the column with its
+/// table: a bare `group_id` would be that of the role. A row of no group is
 /// for people with a role of their own. The empty text is the portal.
 macro_rules! seen_by {
     ($user:literal, $group:literal) => {

@@ -290,7 +290,7 @@ pub fn check_role(visit: &Visit, least: Role) -> Result<&Person, PageError> {
         return Ok(person);
     }
     Err(PageError::Forbidden(format!(
-        "This needs the role {}. Your role here is {}.",
+        "This needs the role {}. Your role is {}.",
         least.key(),
         role.key()
     )))

@@ -2,7 +2,7 @@
 //! walk fails until somebody says what its parameters are.
 
 use crate::portal::Portal;
-use pgflex::domain::ids::{OperationId, ServerId};
+use pgflex::domain::ids::{GroupId, OperationId, ServerId};
 use pgflex::web::{Access, ROUTES};
 
 /// Routes that answer GET with something that is no page.
@@ -96,8 +96,10 @@ fn name_of(pattern: &str) -> String {
 }
 
 fn filled(pattern: &str, world: &World) -> String {
+    let default = GroupId::default_group();
     let id = match pattern {
         _ if pattern.starts_with("/servers/") => world.server.as_str(),
+        _ if pattern.starts_with("/groups/") => default.as_str(),
         // The page to abandon one is only for one that is stuck.
         "/operations/{id}/abandon" => world.parked.as_str(),
         _ => world.succeeded.as_str(),

@@ -7,15 +7,19 @@
     reason = "a story that cannot go on fails here"
 )]
 
+mod access;
+mod access_world;
 mod account;
 mod activity;
 mod create;
 mod helpers;
 mod hosts;
 mod largest;
+mod locks;
 mod networking;
 mod operations;
 mod safety;
 mod server_pages;
 mod server_seed;
 mod sign_in;
+mod tags;
