@@ -14,6 +14,7 @@ mod helpers;
 mod hosts;
 mod largest;
 mod networking;
+mod networks;
 mod operations;
 mod safety;
 mod server_pages;
