@@ -139,7 +139,7 @@ async fn a_server_goes_private_and_public_again_by_pages() {
             ("", "in the virtual network backend"),
             ("/networking", "from containers in the virtual network backend"),
             ("/networking", "Connections without TLS are allowed."),
-            ("/connect", &*format!("--network {}", network.docker_name())),
+            ("/connect", &*format!("network connect {} my-application", network.docker_name())),
         ] {
             let body = olga.get(&format!("/servers/{server}{path}")).await.body;
             assert!(body.contains(part), "{part} in {body}");
