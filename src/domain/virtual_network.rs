@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 pub const PREFIX_MIN: u8 = 16;
 pub const PREFIX_MAX: u8 = 28;
 
-/// Ranges that are private by RFC 1918, and that set aside for carriers (RFC 6598) is not.
+/// Ranges that are private by RFC 1918; that of carriers (RFC 6598) is not.
 const PRIVATE: [Ipv4Net; 3] = [
     Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8),
     Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12),

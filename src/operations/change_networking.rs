@@ -1,8 +1,8 @@
 //! Change networking: public or private access, the virtual network, and whether TLS is required.
 //!
 //! The row comes first, from which on the gateway refuses whom the new setting does not allow; then the
-//! container enters the new network, PostgreSQL reads its new rules, the old network is left, and
-//! sessions that are not allowed any more end. The way in opens last. Until then all of it can be taken back.
+//! container enters the new network, PostgreSQL reads its new rules, sessions that are not allowed any more
+//! end, while their clients can still be told, and the old network is left. The way in opens last. Until then all of it can be taken back.
 
 use super::access;
 use super::context::StepContext;
@@ -90,18 +90,18 @@ pub const STEPS: &[Step] = &[
         point_of_no_return: false,
     },
     Step {
-        name: "leave_network",
-        title: "Leave the old network",
-        run: leave_network,
-        undo: Undo::Run(enter_old),
-        deadline: Duration::from_secs(120),
-        point_of_no_return: false,
-    },
-    Step {
         name: "end_sessions",
         title: "End connections that are not allowed any more",
         run: end_sessions,
         undo: Undo::None("clients connect again by themselves"),
+        deadline: Duration::from_secs(120),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "leave_network",
+        title: "Leave the old network",
+        run: leave_network,
+        undo: Undo::Run(enter_old),
         deadline: Duration::from_secs(120),
         point_of_no_return: false,
     },
@@ -259,7 +259,7 @@ async fn unwanted(ctx: &StepContext) -> Result<Unwanted, StepError> {
         unwanted.outside = Some(range);
         unwanted.inside.extend(host.map(Ipv4Net::from));
     }
-    // Their network is gone: without this they would hang until their keep-alives fail.
+    // Their network goes next: without this they would hang until their keep-alives fail.
     if let Some(old) = left(ctx)? {
         unwanted.inside.push(networks::find(ctx, &old).await?.range);
     }

@@ -9,9 +9,10 @@ use bollard::models::NetworkCreateRequest;
 use pgflex::clock::{new_id, new_uuid};
 use pgflex::domain::account::{Invite, Role};
 use pgflex::domain::activity::Actor;
-use pgflex::domain::ids::{InviteId, OperationId};
+use pgflex::domain::ids::{InviteId, NetworkId, OperationId};
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::network_name;
+use pgflex::domain::virtual_network::{NetworkState, VirtualNetwork};
 use pgflex::operations::kinds::steps;
 use pgflex::secrets::sha256_hex;
 use pgflex::store::Record;
@@ -47,6 +48,7 @@ pub async fn prepare(portal: &mut Portal) -> World {
         parked,
         invitation,
         draft: String::new(),
+        network: network(portal).await,
     }
 }
 
@@ -91,6 +93,21 @@ async fn park(portal: &Portal) -> OperationId {
     tx.change_operation(&id, &change).await.unwrap();
     tx.commit(Record::Nothing("a test begins")).await.unwrap();
     id
+}
+
+async fn network(portal: &Portal) -> NetworkId {
+    let network = VirtualNetwork {
+        id: new_id(NetworkId::parse),
+        name: "w".repeat(64),
+        range: "10.123.0.0/16".parse().unwrap(),
+        state: NetworkState::Active,
+        note: String::new(),
+        created_at: portal.app.clock.now(),
+    };
+    let mut tx = portal.app.store.begin_write(portal.app.clock.now()).await.unwrap();
+    tx.insert_network(&network).await.unwrap();
+    tx.commit(Record::Nothing("a test begins")).await.unwrap();
+    network.id
 }
 
 async fn invite(portal: &Portal) -> String {

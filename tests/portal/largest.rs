@@ -3,10 +3,11 @@
 use crate::helpers::{TestApp, each_database};
 use crate::server_seed::{observe, operation, ready, running, seed};
 use pgflex::clock::{Clock, new_id};
-use pgflex::domain::ids::{OperationId, RuleId};
+use pgflex::domain::ids::{NetworkId, OperationId, RuleId, ServerId};
 use pgflex::domain::network::{Access, AddressRange, FirewallRule, RULES_MAX};
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::{MemberFacts, SettledState};
+use pgflex::domain::virtual_network::{NetworkState, VirtualNetwork};
 use pgflex::store::Record;
 use pgflex::web::{Access as Least, ROUTES};
 
@@ -23,7 +24,7 @@ async fn write_log(app: &TestApp, id: &OperationId) {
     store.append_operation_log(&lease, now, "step", &lines).await.unwrap();
 }
 
-async fn fill_rules(app: &TestApp, server: &pgflex::domain::ids::ServerId) {
+async fn fill_rules(app: &TestApp, server: &ServerId) {
     let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
     for at in 0..RULES_MAX {
         let name = format!("{}-{at:03}", "r".repeat(76));
@@ -32,6 +33,29 @@ async fn fill_rules(app: &TestApp, server: &pgflex::domain::ids::ServerId) {
         tx.save_firewall_rule(server, &rule).await.unwrap();
     }
     tx.commit(Record::Nothing("a story begins")).await.unwrap();
+}
+
+/// As many networks as fit into a range, one of them with a hostile note, and the server in it.
+async fn fill_networks(app: &TestApp, server: &ServerId) -> NetworkId {
+    let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
+    let mut last = None;
+    for at in 0..100u8 {
+        let network = VirtualNetwork {
+            id: new_id(NetworkId::parse),
+            name: format!("{}{at:03}", "n".repeat(61)),
+            range: format!("10.{at}.0.0/16").parse().unwrap(),
+            state: NetworkState::Active,
+            note: String::new(),
+            created_at: app.clock.now(),
+        };
+        tx.insert_network(&network).await.unwrap();
+        last = Some(network.id);
+    }
+    let last = last.unwrap();
+    assert!(tx.set_networking(server, Access::Private, Some(&last)).await.unwrap());
+    tx.commit(Record::Nothing("a story begins")).await.unwrap();
+    app.state.store.note_network(app.clock.now(), &last, &HOSTILE.repeat(20)).await.unwrap();
+    last
 }
 
 fn hostile_facts() -> MemberFacts {
@@ -61,6 +85,8 @@ async fn every_page_draws_the_largest_content_and_text_stays_text() {
         }
         observe(&app, &server, hostile_facts()).await;
         fill_rules(&app, &server.id).await;
+        let private = seed(&app, "private", Access::Private, SettledState::Ready, 20_090).await;
+        let network = fill_networks(&app, &private.id).await;
         let running =
             operation(&app, &server, OperationKind::Restart, OperationStatus::Running).await;
         write_log(&app, &running).await;
@@ -73,6 +99,8 @@ async fn every_page_draws_the_largest_content_and_text_stays_text() {
                 running.as_str()
             } else if route.pattern.starts_with("/groups") {
                 "00000000-0000-7000-8000-000000000001"
+            } else if route.pattern.starts_with("/networks") {
+                network.as_str()
             } else {
                 server.id.as_str()
             };

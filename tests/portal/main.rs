@@ -17,6 +17,7 @@ mod hosts;
 mod largest;
 mod locks;
 mod networking;
+mod networks;
 mod operations;
 mod safety;
 mod server_pages;

@@ -61,7 +61,13 @@ impl DockerEngine {
             // Another try of ours may have come before.
             Err(EngineError::Refused(why)) => match place(&self.own(container).await?, join) {
                 Place::Right => Ok(()),
-                Place::Wrong | Place::None => Err(EngineError::Refused(why)),
+                // Without a free address the engine refuses, and yet writes the place down: with it the
+                // container would not start again.
+                Place::Wrong => {
+                    self.leave(container, &join.network).await?;
+                    Err(EngineError::Refused(why))
+                }
+                Place::None => Err(EngineError::Refused(why)),
             },
             other => other,
         }
@@ -99,7 +105,7 @@ impl DockerEngine {
 /// How a container stands in a network.
 enum Place {
     Right,
-    /// In it under other names.
+    /// In it under other names, or without an address though it runs.
     Wrong,
     None,
 }
@@ -109,8 +115,10 @@ fn place(container: &ContainerInspectResponse, join: &NetworkJoin) -> Place {
         None => Place::None,
         Some(endpoint) => {
             let has = endpoint.aliases.clone().unwrap_or_default();
-            let is_right = join.aliases.iter().all(|alias| has.contains(alias));
-            if is_right { Place::Right } else { Place::Wrong }
+            let is_named = join.aliases.iter().all(|alias| has.contains(alias));
+            let runs = container.state.as_ref().and_then(|state| state.running) == Some(true);
+            let has_address = endpoint.ip_address.as_ref().is_some_and(|text| !text.is_empty());
+            if is_named && (has_address || !runs) { Place::Right } else { Place::Wrong }
         }
     }
 }
