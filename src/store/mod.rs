@@ -10,6 +10,7 @@
 pub mod accounts;
 pub mod activity;
 mod codec;
+pub mod costs;
 pub mod drafts;
 pub mod history;
 pub mod hosts;
