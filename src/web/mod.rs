@@ -9,6 +9,7 @@
 pub mod assets;
 pub mod body;
 pub mod code;
+pub mod csv;
 pub mod error;
 pub mod flash;
 pub mod form;

@@ -20,6 +20,7 @@ pub enum Nav {
     Servers,
     Operations,
     Hosts,
+    Costs,
     Activity,
     Users,
     Account,
@@ -54,6 +55,7 @@ impl Layout {
             entry(Nav::Servers, paths::servers(), "Servers"),
             entry(Nav::Operations, paths::operations(), "Operations"),
             entry(Nav::Hosts, paths::hosts(), "Hosts"),
+            entry(Nav::Costs, paths::costs(), "Cost"),
             entry(Nav::Activity, paths::activity(), "Activity log"),
         ];
         if self.may_manage_users() {

@@ -156,6 +156,14 @@ pub fn hosts() -> String {
     "/hosts".into()
 }
 
+pub fn costs() -> String {
+    "/costs".into()
+}
+
+pub fn costs_csv() -> String {
+    "/costs.csv".into()
+}
+
 pub fn activity() -> String {
     "/activity".into()
 }

@@ -6,10 +6,10 @@ use crate::web::error::PageError;
 use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    connect, delete, networking, networking_everyone, overview, restart,
+    connect, cost, delete, networking, networking_everyone, overview, restart,
 };
 use crate::web::handlers::servers::{create, list, review};
-use crate::web::handlers::{activity, hosts, operation_events, operations};
+use crate::web::handlers::{activity, costs, hosts, operation_events, operations};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
@@ -61,6 +61,8 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::ask_abandon)),
     post(Contributor, "/operations/{id}/abandon", || web::to(operations::actions::abandon)),
     get(Reader, "/hosts", || web::to(hosts::get)),
+    get(Reader, "/costs", || web::to(costs::get)),
+    get(Reader, "/costs.csv", || web::to(costs::csv::get)),
     // Servers: the list, create and review.
     get(Reader, "/servers", || web::to(list::get)),
     get(Contributor, "/servers/create", || web::to(create::get)),
@@ -75,6 +77,7 @@ pub static ROUTES: &[RouteInfo] = &[
     // Fixed paths below /servers/ come before these patterns.
     get(Reader, "/servers/{id}", || web::to(overview::get)),
     get(Reader, "/servers/{id}/fragment", || web::to(overview::fragment)),
+    get(Reader, "/servers/{id}/cost", || web::to(cost::get)),
     get(Reader, "/servers/{id}/connect", || web::to(connect::get)),
     get(Reader, "/servers/{id}/networking", || web::to(networking::get)),
     post(Contributor, "/servers/{id}/networking", || web::to(networking::add)),

@@ -9,6 +9,7 @@
 
 mod account;
 mod activity;
+mod costs;
 mod create;
 mod helpers;
 mod hosts;

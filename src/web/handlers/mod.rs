@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod activity;
+pub mod costs;
 pub mod errors;
 pub mod health;
 pub mod hosts;
