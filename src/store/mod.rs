@@ -21,6 +21,7 @@ pub mod observations;
 pub mod operations;
 pub mod progress;
 pub mod routes;
+pub mod second_factors;
 mod server_secrets;
 pub mod servers;
 pub mod sessions;

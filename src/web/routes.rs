@@ -3,7 +3,9 @@
 
 use crate::web::assets;
 use crate::web::error::PageError;
-use crate::web::handlers::account::{confirm, join, own, sign_in, users};
+use crate::web::handlers::account::{
+    confirm, half_open, join, own, second_factor, sign_in, users, users_factor,
+};
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
     connect, cost, delete, networking, networking_everyone, overview, restart,
@@ -93,6 +95,8 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/delete", || web::to(delete::post)),
     get(Anonymous, "/sign-in", || web::to(sign_in::get)),
     post(Anonymous, "/sign-in", || web::to(sign_in::post)),
+    get(Anonymous, "/sign-in/code", || web::to(half_open::get)),
+    post(Anonymous, "/sign-in/code", || web::to(half_open::post)),
     post(Reader, "/sign-out", || web::to(sign_in::sign_out)),
     get(Anonymous, "/setup/{token}", || web::to(join::get)),
     post(Anonymous, "/setup/{token}", || web::to(join::post)),
@@ -102,11 +106,18 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Reader, "/confirm-password", || web::to(confirm::post)),
     get(Reader, "/account", || web::to(own::get)),
     post(Reader, "/account/password", || web::to(own::change_password)),
+    get(Reader, "/account/second-factor", || web::to(second_factor::get)),
+    post(Reader, "/account/second-factor", || web::to(second_factor::begin)),
+    post(Reader, "/account/second-factor/confirm", || web::to(second_factor::confirm)),
+    post(Reader, "/account/second-factor/recovery-codes", || web::to(second_factor::new_codes)),
+    post(Reader, "/account/second-factor/off", || web::to(second_factor::off)),
     post(Reader, "/account/sessions/end-others", || web::to(own::end_other_sessions)),
     post(Reader, "/account/sessions/{session}/end", || web::to(own::end_session)),
     get(Owner, "/users", || web::to(users::get)),
     post(Owner, "/users/invites", || web::to(users::invite)),
     post(Owner, "/users/invites/{invite}/revoke", || web::to(users::revoke)),
+    post(Owner, "/users/second-factor", || web::to(users_factor::require)),
+    post(Owner, "/users/{user}/second-factor/reset", || web::to(users_factor::reset)),
     post(Owner, "/users/{user}/role", || web::to(users::change_role)),
     post(Owner, "/users/{user}/disable", || web::to(users::disable)),
     post(Owner, "/users/{user}/enable", || web::to(users::enable)),

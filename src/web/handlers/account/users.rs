@@ -9,6 +9,7 @@ use crate::store::Record;
 use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
 use crate::web::form::{Choice, FormState, Posted};
+use crate::web::handlers::account::own::factor_chip;
 use crate::web::label::{Chip, Icon, Tone};
 use crate::web::page::{self, Layout, Nav};
 use crate::web::paths;
@@ -25,6 +26,8 @@ struct UsersPage {
     roles: Vec<Choice>,
     users: Vec<UserView>,
     invites: Vec<InviteView>,
+    /// Whether everybody needs a second factor.
+    is_factor_required: bool,
 }
 
 struct UserView {
@@ -32,6 +35,9 @@ struct UserView {
     is_self: bool,
     role: Role,
     disabled: bool,
+    factor: Chip,
+    /// Takes the second factor away; empty when there is none, or it is the owner's own.
+    factor_path: String,
     chip: Chip,
     created: Stamp,
     select_id: String,
@@ -198,6 +204,7 @@ async fn users_page(visit: &Signed<Owner>, f: FormState) -> Result<UsersPage, Pa
             .collect(),
         users: users.iter().map(|user| user_view(visit, user, owners)).collect(),
         invites: invites.iter().map(invite_view).collect(),
+        is_factor_required: visit.state.store.second_factor_required().await?,
     })
 }
 
@@ -215,6 +222,12 @@ fn user_view(visit: &Signed<Owner>, user: &User, owners: usize) -> UserView {
         is_self: user.id == visit.user.id,
         role: user.role,
         disabled: user.disabled,
+        factor: factor_chip(user.has_second_factor),
+        factor_path: if user.has_second_factor && user.id != visit.user.id {
+            paths::user_second_factor_reset(&user.id)
+        } else {
+            String::new()
+        },
         chip,
         created: user.created_at.into(),
         select_id: format!("role-{}", user.id.short()),
