@@ -17,6 +17,7 @@ mod largest;
 mod networking;
 mod operations;
 mod safety;
+mod second_factor;
 mod server_pages;
 mod server_seed;
 mod sign_in;
