@@ -165,3 +165,42 @@ impl WriteTx {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "test-util")]
+mod tests {
+    use super::*;
+    use crate::clock::new_id;
+    use crate::store::{Record, testing};
+
+    /// Two requests that checked the same code at the same moment: the store lets one of them in.
+    #[tokio::test]
+    async fn a_step_and_a_recovery_code_are_used_up_by_one_of_two() {
+        for test in testing::all().await {
+            let (store, user) = (&test.store, new_id(UserId::parse));
+            let now = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
+            let mut tx = store.begin_write(now).await.unwrap();
+            assert!(tx.propose_factor(&user, vec![1]).await.unwrap());
+            assert!(!tx.use_step(&user, 5).await.unwrap(), "not before it is confirmed");
+            assert!(tx.propose_factor(&user, vec![2]).await.unwrap());
+            tx.replace_recovery_codes(&user, &["a".into(), "b".into()]).await.unwrap();
+            tx.commit(Record::Nothing("a test")).await.unwrap();
+            let factor = store.second_factor(&user).await.unwrap().unwrap();
+            assert!(factor.sealed == [2] && !factor.is_confirmed);
+            let mut tx = store.begin_write(now).await.unwrap();
+            assert!(tx.confirm_factor(&user, &factor, 7).await.unwrap());
+            assert!(!tx.confirm_factor(&user, &factor, 8).await.unwrap());
+            assert!(!tx.propose_factor(&user, vec![3]).await.unwrap(), "a confirmed key stays");
+            let mut used = vec![];
+            for step in [6, 7, 8, 8] {
+                used.push(tx.use_step(&user, step).await.unwrap());
+            }
+            assert_eq!(used, [false, false, true, false], "{}", test.name);
+            for expected in [true, false] {
+                assert_eq!(tx.use_recovery_code(&user, "a").await.unwrap(), expected);
+            }
+            tx.commit(Record::Nothing("a test")).await.unwrap();
+            assert_eq!(store.recovery_codes_left(&user).await.unwrap(), 1, "{}", test.name);
+        }
+    }
+}
