@@ -130,6 +130,10 @@ impl Config {
         } else {
             FileConfig::default()
         };
+        if let Some(prices) = &file.prices {
+            let place = || format!("the prices in {} cannot be used", path.display());
+            prices.check().map_err(anyhow::Error::msg).with_context(place)?;
+        }
         Ok(Self::combine(args, file))
     }
 

@@ -82,6 +82,8 @@ pub struct User {
     pub disabled: bool,
     pub created_at: DateTime<Utc>,
     pub password_changed_at: DateTime<Utc>,
+    /// Whether the password alone does not let them in.
+    pub has_second_factor: bool,
 }
 
 /// One signed-in browser, as listed to its owner.
@@ -120,6 +122,9 @@ pub const SETUP_LINK_LIFE: Duration = Duration::minutes(30);
 pub const INVITE_LIFE: Duration = Duration::hours(72);
 /// Typing the password allows delicate actions for this long.
 pub const STEP_UP_LIFE: Duration = Duration::minutes(5);
+
+/// Between the password and the code of the second factor there may be this long.
+pub const SECOND_FACTOR_WAIT: Duration = Duration::minutes(5);
 
 /// Parses a portal login: 2 to 64 letters, digits and `. _ - @ +`, folded to lower case.
 pub fn parse_login(typed: &str) -> Result<String, Refusal> {

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod activity;
+pub mod bill;
 pub mod catalog;
 pub mod configuration;
 pub mod cost;

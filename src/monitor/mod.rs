@@ -2,6 +2,7 @@
 //! as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
 //! the next tick is the retry.
 
+pub mod meters;
 pub mod networks;
 pub mod observe;
 pub mod schedule;
@@ -29,7 +30,10 @@ pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             () = tokio::time::sleep(OBSERVE_EVERY) => {}
             () = services.poke.wait_monitor() => tokio::time::sleep(CALM).await,
-            _ = schedule.tick() => logged("schedule", schedule::tick(&services)).await,
+            _ = schedule.tick() => {
+                logged("schedule", schedule::tick(&services)).await;
+                logged("meters", meters::tick(&services)).await;
+            }
             _ = stop.changed() => {}
         }
     }

@@ -32,6 +32,8 @@ static CSS: LazyLock<Asset> = LazyLock::new(|| {
     let parts = [
         include_str!("../../static/app.css"),
         include_str!("../../static/css/access.css"),
+        include_str!("../../static/css/account.css"),
+        include_str!("../../static/css/cost.css"),
         include_str!("../../static/css/create.css"),
         include_str!("../../static/css/networks.css"),
         include_str!("../../static/css/operations.css"),

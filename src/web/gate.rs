@@ -60,7 +60,21 @@ async fn admit(request: &mut ServiceRequest) -> Result<(), PageError> {
     if let Some(role) = least_role(route.access) {
         check_role(&visit, role).map_err(|error| after_post(error, is_unsafe))?;
     }
+    check_second_factor(&visit, route.pattern).await?;
     if is_unsafe { check_form(request, &visit).await } else { Ok(()) }
+}
+
+/// Where everybody needs a second factor, a person without one can set one up and leave, nothing else.
+async fn check_second_factor(visit: &Visit, pattern: &str) -> Result<(), PageError> {
+    let Some(person) = &visit.person else { return Ok(()) };
+    let may = ["/account/second-factor", "/confirm-password", "/sign-out", "/sign-in", "/static/"];
+    if person.user.has_second_factor
+        || may.iter().any(|start| pattern.starts_with(start))
+        || !visit.state.store.second_factor_required().await?
+    {
+        return Ok(());
+    }
+    Err(PageError::See(paths::second_factor()))
 }
 
 /// Signed-in people are counted by themselves, wherever they are; everybody else by address.

@@ -10,6 +10,7 @@ pub mod assets;
 pub mod authorise;
 pub mod body;
 pub mod code;
+pub mod csv;
 pub mod error;
 pub mod flash;
 pub mod form;

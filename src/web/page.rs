@@ -22,6 +22,7 @@ pub enum Nav {
     Operations,
     Networks,
     Hosts,
+    Costs,
     Activity,
     Users,
     Account,
@@ -62,6 +63,7 @@ impl Layout {
         if self.sees_everything() {
             entries.push(entry(Nav::Networks, paths::networks(), "Networks"));
             entries.push(entry(Nav::Hosts, paths::hosts(), "Hosts"));
+            entries.push(entry(Nav::Costs, paths::costs(), "Cost"));
         }
         entries.push(entry(Nav::Activity, paths::activity(), "Activity log"));
         if self.may_manage_users() {

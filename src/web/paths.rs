@@ -222,6 +222,14 @@ pub fn network_delete(id: &NetworkId) -> String {
     format!("/networks/{id}/delete")
 }
 
+pub fn costs() -> String {
+    "/costs".into()
+}
+
+pub fn costs_csv() -> String {
+    "/costs.csv".into()
+}
+
 pub fn activity() -> String {
     "/activity".into()
 }
@@ -241,6 +249,11 @@ pub fn sign_in() -> String {
 /// The sign-in page, with the page to go on to afterwards.
 pub fn sign_in_then(return_to: &str) -> String {
     format!("/sign-in?return_to={}", encoded(return_to))
+}
+
+/// The page that asks for the code of the second factor, with the page to go on to afterwards.
+pub fn sign_in_code(return_to: &str) -> String {
+    format!("/sign-in/code?return_to={}", encoded(return_to))
 }
 
 pub fn sign_out() -> String {
@@ -268,6 +281,10 @@ pub fn account_password() -> String {
     "/account/password".into()
 }
 
+pub fn second_factor() -> String {
+    "/account/second-factor".into()
+}
+
 pub fn account_sessions_end() -> String {
     "/account/sessions/end-others".into()
 }
@@ -290,6 +307,10 @@ pub fn invite_revoke(id: &InviteId) -> String {
 
 pub fn user_role(id: &UserId) -> String {
     format!("/users/{id}/role")
+}
+
+pub fn user_second_factor_reset(id: &UserId) -> String {
+    format!("/users/{id}/second-factor/reset")
 }
 
 pub fn user_disable(id: &UserId) -> String {

@@ -3,14 +3,18 @@
 
 use crate::web::assets;
 use crate::web::error::PageError;
-use crate::web::handlers::account::{confirm, join, own, sign_in, users};
+use crate::web::handlers::account::{
+    confirm, half_open, join, own, second_factor, sign_in, users, users_factor,
+};
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    connect, delete, group, locks, networking, networking_access, networking_everyone, overview,
-    restart, tags,
+    connect, cost, delete, group, locks, networking, networking_access, networking_everyone,
+    overview, restart, tags,
 };
 use crate::web::handlers::servers::{create, list, review};
-use crate::web::handlers::{activity, groups, hosts, networks, operation_events, operations};
+use crate::web::handlers::{
+    activity, costs, groups, hosts, networks, operation_events, operations,
+};
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
@@ -66,6 +70,8 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Reader, "/networks/{id}", || web::to(networks::show::get)),
     post(Contributor, "/networks/{id}/delete", || web::to(networks::show::delete)),
     get(Reader, "/hosts", || web::to(hosts::get)),
+    get(Reader, "/costs", || web::to(costs::get)),
+    get(Reader, "/costs.csv", || web::to(costs::csv::get)),
     // Servers: the list, create and review.
     get(Reader, "/servers", || web::to(list::get)),
     get(Contributor, "/servers/create", || web::to(create::get)),
@@ -80,6 +86,7 @@ pub static ROUTES: &[RouteInfo] = &[
     // Fixed paths below /servers/ come before these patterns.
     get(Reader, "/servers/{id}", || web::to(overview::get)),
     get(Reader, "/servers/{id}/fragment", || web::to(overview::fragment)),
+    get(Reader, "/servers/{id}/cost", || web::to(cost::get)),
     get(Reader, "/servers/{id}/connect", || web::to(connect::get)),
     get(Reader, "/servers/{id}/networking", || web::to(networking::get)),
     post(Contributor, "/servers/{id}/networking", || web::to(networking::add)),
@@ -115,6 +122,8 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Owner, "/groups/{id}/locks/{lock}/remove", || web::to(groups::access::remove_lock)),
     get(Anonymous, "/sign-in", || web::to(sign_in::get)),
     post(Anonymous, "/sign-in", || web::to(sign_in::post)),
+    get(Anonymous, "/sign-in/code", || web::to(half_open::get)),
+    post(Anonymous, "/sign-in/code", || web::to(half_open::post)),
     post(Reader, "/sign-out", || web::to(sign_in::sign_out)),
     get(Anonymous, "/setup/{token}", || web::to(join::get)),
     post(Anonymous, "/setup/{token}", || web::to(join::post)),
@@ -124,11 +133,18 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Reader, "/confirm-password", || web::to(confirm::post)),
     get(Reader, "/account", || web::to(own::get)),
     post(Reader, "/account/password", || web::to(own::change_password)),
+    get(Reader, "/account/second-factor", || web::to(second_factor::get)),
+    post(Reader, "/account/second-factor", || web::to(second_factor::begin)),
+    post(Reader, "/account/second-factor/confirm", || web::to(second_factor::confirm)),
+    post(Reader, "/account/second-factor/recovery-codes", || web::to(second_factor::new_codes)),
+    post(Reader, "/account/second-factor/off", || web::to(second_factor::off)),
     post(Reader, "/account/sessions/end-others", || web::to(own::end_other_sessions)),
     post(Reader, "/account/sessions/{session}/end", || web::to(own::end_session)),
     get(Owner, "/users", || web::to(users::get)),
     post(Owner, "/users/invites", || web::to(users::invite)),
     post(Owner, "/users/invites/{invite}/revoke", || web::to(users::revoke)),
+    post(Owner, "/users/second-factor", || web::to(users_factor::require)),
+    post(Owner, "/users/{user}/second-factor/reset", || web::to(users_factor::reset)),
     post(Owner, "/users/{user}/role", || web::to(users::change_role)),
     post(Owner, "/users/{user}/disable", || web::to(users::disable)),
     post(Owner, "/users/{user}/enable", || web::to(users::enable)),

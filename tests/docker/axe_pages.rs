@@ -13,6 +13,7 @@ const NOT_PAGES: &[&str] = &[
     "/ca.pem",
     "/static/{file}",
     "/activity.csv",
+    "/costs.csv",
     "/operations/{id}/events",
     "/operations/{id}/fragment",
     "/servers/{id}/fragment",

@@ -16,6 +16,7 @@ mod gateway;
 mod kills;
 mod portal;
 mod private;
+mod second_factor;
 mod story;
 mod story_plain;
 mod story_terminal;

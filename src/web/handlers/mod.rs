@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod activity;
+pub mod costs;
 pub mod errors;
 pub mod groups;
 pub mod health;

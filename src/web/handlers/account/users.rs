@@ -12,6 +12,7 @@ use crate::store::scope::Viewer;
 use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
 use crate::web::form::{Choice, FormState, Posted};
+use crate::web::handlers::account::own::factor_chip;
 use crate::web::label::{Chip, Icon, Tone};
 use crate::web::page::{self, Layout, Nav};
 use crate::web::paths;
@@ -31,6 +32,8 @@ struct UsersPage {
     group_roles: Vec<Choice>,
     users: Vec<UserView>,
     invites: Vec<InviteView>,
+    /// Whether everybody needs a second factor.
+    is_factor_required: bool,
 }
 
 struct UserView {
@@ -40,6 +43,9 @@ struct UserView {
     /// Roles in groups.
     assigned: Vec<AssignedView>,
     disabled: bool,
+    factor: Chip,
+    /// Takes the second factor away; empty when there is none, or it is the owner's own.
+    factor_path: String,
     chip: Chip,
     created: Stamp,
     select_id: String,
@@ -242,6 +248,7 @@ async fn users_page(visit: &Signed<Owner>, f: FormState) -> Result<UsersPage, Pa
         group_roles: Role::IN_GROUP.map(|role| Choice::new(role.key(), role.key())).to_vec(),
         users: users.iter().map(|user| user_view(visit, user, owners, &assignments)).collect(),
         invites: invites.iter().map(|invite| invite_view(invite, &brought)).collect(),
+        is_factor_required: store.second_factor_required().await?,
     })
 }
 
@@ -277,6 +284,12 @@ fn user_view(
             })
             .collect(),
         disabled: user.disabled,
+        factor: factor_chip(user.has_second_factor),
+        factor_path: if user.has_second_factor && user.id != visit.user.id {
+            paths::user_second_factor_reset(&user.id)
+        } else {
+            String::new()
+        },
         chip,
         created: user.created_at.into(),
         select_id: format!("role-{}", user.id.short()),

@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod connect_programs;
 pub mod connect_strings;
+pub mod cost;
 pub mod create;
 pub mod create_cards;
 pub mod create_check;
