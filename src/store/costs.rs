@@ -2,6 +2,7 @@
 //! thousand rows, however often they were stopped and started.
 
 use super::codec::{micros, parsed, time};
+use super::scope::{Viewer, seen_by};
 use super::{Store, StoreError};
 use crate::domain::bill::{Period, Usage};
 use crate::domain::ids::{GroupId, ServerId};
@@ -18,12 +19,14 @@ pub struct CostFilter {
     pub to: DateTime<Utc>,
     pub group: Option<GroupId>,
     pub server: Option<ServerId>,
+    /// Through whose eyes.
+    pub viewer: Viewer,
 }
 
 impl CostFilter {
     /// Everything in a period.
     pub fn all(period: Period) -> Self {
-        Self { from: period.from, to: period.to, group: None, server: None }
+        Self { from: period.from, to: period.to, group: None, server: None, viewer: Viewer::Portal }
     }
 
     fn group(&self) -> String {
@@ -77,17 +80,21 @@ impl Store {
     /// When the store does not answer.
     pub async fn usage(&self, filter: &CostFilter) -> Result<Vec<ServerUsage>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
+            concat!(
             "SELECT server_id, MAX(server_name) AS server_name, group_id, meter, quantity, CAST(SUM(
                CASE WHEN ended_at IS NULL OR ended_at > $2 THEN $2 ELSE ended_at END
                - CASE WHEN started_at > $1 THEN started_at ELSE $1 END) AS BIGINT) AS micros
              FROM meters WHERE started_at < $2 AND (ended_at IS NULL OR ended_at > $1)
-               AND ($3 = '' OR group_id = $3) AND ($4 = '' OR server_id = $4)
-             GROUP BY server_id, group_id, meter, quantity ORDER BY server_id, group_id, meter, quantity",
+               AND ($3 = '' OR group_id = $3) AND ($4 = '' OR server_id = $4) AND ",
+            seen_by!("$5", "meters.group_id"),
+            "
+             GROUP BY server_id, group_id, meter, quantity ORDER BY server_id, group_id, meter, quantity")
         )
         .bind(micros(filter.from))
         .bind(micros(filter.to))
         .bind(filter.group())
         .bind(filter.server())
+        .bind(filter.viewer.bind())
         .fetch_all(self.read())
         .await?;
         let usages = rows.into_iter().map(Row::into_usage);
@@ -105,12 +112,16 @@ impl Store {
         filter: &CostFilter,
     ) -> Result<Vec<(Meter, String, i64)>, StoreError> {
         let rows: Vec<(String, String, i64)> = sqlx::query_as(
+            concat!(
             "SELECT meter, quantity, COUNT(*) FROM meters
-             WHERE ended_at IS NULL AND ($1 = '' OR group_id = $1) AND ($2 = '' OR server_id = $2)
-             GROUP BY meter, quantity ORDER BY meter, quantity",
+             WHERE ended_at IS NULL AND ($1 = '' OR group_id = $1) AND ($2 = '' OR server_id = $2) AND ",
+            seen_by!("$3", "meters.group_id"),
+            "
+             GROUP BY meter, quantity ORDER BY meter, quantity")
         )
         .bind(filter.group())
         .bind(filter.server())
+        .bind(filter.viewer.bind())
         .fetch_all(self.read())
         .await?;
         let known = |(meter, quantity, count): (String, String, i64)| {
@@ -129,15 +140,22 @@ impl Store {
         Ok(first.map(time))
     }
 
-    /// Names of the groups by id.
+    /// Names of the groups that the viewer may see, by id.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn group_names(&self) -> Result<HashMap<String, String>, StoreError> {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT id, name FROM resource_groups ORDER BY name LIMIT 1000")
-                .fetch_all(self.read())
-                .await?;
+    pub async fn group_names(
+        &self,
+        viewer: &Viewer,
+    ) -> Result<HashMap<String, String>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(concat!(
+            "SELECT g.id, g.name FROM resource_groups g WHERE ",
+            seen_by!("$1", "g.id"),
+            " ORDER BY g.name LIMIT 1000"
+        ))
+        .bind(viewer.bind())
+        .fetch_all(self.read())
+        .await?;
         Ok(rows.into_iter().collect())
     }
 }

@@ -26,7 +26,8 @@ pub enum Scope {
 }
 
 /// Lists that are filtered in their query.
-const LISTS: &[&str] = &["/servers", "/operations", "/activity", "/activity.csv", "/groups"];
+const LISTS: &[&str] =
+    &["/servers", "/operations", "/activity", "/activity.csv", "/groups", "/costs", "/costs.csv"];
 const OWN: &[&str] = &["/account", "/sign-out", "/confirm-password"];
 
 /// The scope of a pattern of the route table.

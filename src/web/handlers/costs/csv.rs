@@ -15,9 +15,10 @@ const HEAD: &str = "month,counted_until_utc,group,server,server_id,meter,quantit
 
 /// `GET /costs.csv`
 pub async fn get(visit: Signed<Reader>, request: HttpRequest) -> PageResult {
-    let asked = Asked::read(&query::of(&request), visit.now);
+    let asked = Asked::read(&query::of(&request), visit.now, visit.viewer()?);
     let store = &visit.state.store;
-    let (usages, groups) = (store.usage(&asked.filter).await?, store.group_names().await?);
+    let (usages, groups) =
+        (store.usage(&asked.filter).await?, store.group_names(&asked.filter.viewer).await?);
     let prices = &visit.state.config.prices;
     let mut body = HEAD.to_owned();
     for row in &usages {

@@ -48,7 +48,7 @@ struct CostPage {
 /// `GET /costs`
 pub async fn get(visit: Signed<Reader>, request: HttpRequest) -> PageResult {
     let typed = query::of(&request);
-    let asked = Asked::read(&typed, visit.now);
+    let asked = Asked::read(&typed, visit.now, visit.viewer()?);
     let world = view::World::load(&visit, &asked).await?;
     let since = visit.state.store.counted_since().await?;
     let servers = world.servers();

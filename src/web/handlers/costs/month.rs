@@ -3,6 +3,7 @@
 use crate::domain::bill::Month;
 use crate::domain::ids::GroupId;
 use crate::store::costs::CostFilter;
+use crate::store::scope::Viewer;
 use crate::web::form::{Choice, FormState, Posted};
 use crate::web::query;
 use chrono::{DateTime, Utc};
@@ -18,12 +19,12 @@ pub struct Asked {
 
 impl Asked {
     /// Reads a query; what makes no sense is the running month of all groups.
-    pub fn read(typed: &Posted, now: DateTime<Utc>) -> Self {
+    pub fn read(typed: &Posted, now: DateTime<Utc>, viewer: Viewer) -> Self {
         let this = Month::of(now);
         let month = Month::parse(typed.text("month")).filter(|month| *month <= this);
         let month = month.unwrap_or(this);
         let group = GroupId::parse(typed.text("group"));
-        Self { month, filter: CostFilter { group, ..CostFilter::all(month.until(now)) } }
+        Self { month, filter: CostFilter { group, viewer, ..CostFilter::all(month.until(now)) } }
     }
 
     /// Whether the month still runs.
@@ -63,7 +64,9 @@ mod tests {
     #[test]
     fn nonsense_is_this_month_and_the_future_is_not_offered() {
         let now: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
-        let read = |query: &str| Asked::read(&Posted::parse(query.as_bytes()).unwrap(), now);
+        let read = |query: &str| {
+            Asked::read(&Posted::parse(query.as_bytes()).unwrap(), now, Viewer::Portal)
+        };
         for nonsense in ["", "month=x", "month=2027-01&group=x"] {
             let asked = read(nonsense);
             assert!(asked.is_open(now) && asked.filter.to == now, "{nonsense}");

@@ -90,7 +90,7 @@ impl<'a> World<'a> {
             prices: &visit.state.config.prices,
             asked,
             usages: store.usage(&asked.filter).await?,
-            group_names: store.group_names().await?,
+            group_names: store.group_names(&asked.filter.viewer).await?,
             present: store.server_ids().await?,
         })
     }
