@@ -12,6 +12,7 @@ use crate::domain::server::Server;
 use crate::domain::version::Major;
 use crate::postgres::CONTROL_ROLE;
 use crate::secrets::Secret;
+use std::collections::BTreeMap;
 use std::fmt;
 use values::Value::{self, Amount, Bytes, Number, Seconds, Text, Word};
 
@@ -112,6 +113,14 @@ fn pg_hba_conf(settings: &Settings<'_>) -> String {
          {people}    all          all             all        scram-sha-256\n\
          host       all          all             all        reject\n"
     )
+}
+
+/// Every parameter that the file sets, as it stands there; of a name that stands twice the last counts.
+pub fn values(settings: &Settings<'_>) -> BTreeMap<String, String> {
+    let text = postgresql_conf(settings);
+    let pairs = text.lines().filter(|line| !line.starts_with('#'));
+    let pairs = pairs.filter_map(|line| line.split_once(" = "));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn postgresql_conf(settings: &Settings<'_>) -> String {

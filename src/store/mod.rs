@@ -10,6 +10,7 @@
 pub mod accounts;
 pub mod activity;
 mod codec;
+pub mod credits;
 pub mod drafts;
 pub mod history;
 pub mod hosts;
@@ -18,6 +19,7 @@ pub mod members;
 pub mod meters;
 pub mod observations;
 pub mod operations;
+pub mod power;
 pub mod progress;
 pub mod routes;
 mod server_secrets;

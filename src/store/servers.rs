@@ -345,6 +345,9 @@ impl WriteTx {
         for statement in [
             "DELETE FROM server_secrets WHERE server_id = $1",
             "DELETE FROM server_observations WHERE server_id = $1",
+            "DELETE FROM cpu_credits WHERE server_id = $1",
+            "DELETE FROM metric_samples WHERE server_id = $1",
+            "DELETE FROM start_notices WHERE server_id = $1",
             "DELETE FROM firewall_rules WHERE server_id = $1",
             "DELETE FROM routes WHERE server_id = $1",
             "DELETE FROM servers WHERE id = $1",

@@ -9,6 +9,7 @@ const WORDS: &[(&str, &str)] = &[
     ("firewall_rule.create", "Add firewall rule"),
     ("firewall_rule.update", "Change firewall rule"),
     ("firewall_rule.delete", "Delete firewall rule"),
+    ("server.start_notice", "Notice of a start to come"),
     ("operation.retry", "Retry operation"),
     ("operation.cancel", "Cancel operation"),
     ("operation.abandon", "Abandon operation"),
