@@ -31,6 +31,7 @@ impl Asset {
 static CSS: LazyLock<Asset> = LazyLock::new(|| {
     let parts = [
         include_str!("../../static/app.css"),
+        include_str!("../../static/css/compute.css"),
         include_str!("../../static/css/create.css"),
         include_str!("../../static/css/operations.css"),
         include_str!("../../static/css/server.css"),

@@ -1,6 +1,7 @@
 //! The frame around every page of one server: name, state, endpoint, tabs, actions, and a banner when
 //! something is under way or the creation failed.
 
+use super::paused::Paused;
 use crate::clock::new_uuid;
 use crate::config::Config;
 use crate::domain::ids::ServerId;
@@ -48,6 +49,8 @@ pub struct Frame {
     pub tab: Tab,
     pub endpoint: Endpoint,
     pub notice: Option<Notice>,
+    /// What is to be known of a stopped server.
+    pub paused: Option<Paused>,
     may_change: bool,
 }
 
@@ -118,6 +121,7 @@ pub async fn frame(visit: &Visit, id: &str, tab: Tab) -> Result<Option<Frame>, P
         notice: notice(&visit.state, &server, may_change).await?,
         tab,
         may_change,
+        paused: Paused::of(&server, visit.now),
         server,
     }))
 }
