@@ -15,6 +15,7 @@ mod hosts;
 mod largest;
 mod networking;
 mod operations;
+mod power;
 mod safety;
 mod server_pages;
 mod server_seed;
