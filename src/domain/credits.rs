@@ -122,10 +122,7 @@ impl Reading {
             Some(before) => (before.at, self.nanos - before.nanos),
             None => (started_at.unwrap_or(self.at), self.nanos),
         };
-        Spell {
-            lasted: (self.at - begun).max(Duration::zero()),
-            used_seconds: nanos as f64 / 1e9,
-        }
+        Spell { lasted: (self.at - begun).max(Duration::zero()), used_seconds: nanos as f64 / 1e9 }
     }
 }
 

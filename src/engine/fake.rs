@@ -6,8 +6,8 @@ mod objects;
 pub use faults::Fault;
 
 use super::{
-    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, Limits, NetworkSpec,
-    OwnedObject, VolumeSpec,
+    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, Limits,
+    NetworkSpec, OwnedObject, VolumeSpec,
 };
 use crate::domain::host::EngineFacts;
 use crate::domain::version::Major;

@@ -67,7 +67,12 @@ async fn look(services: &Arc<Services>, member: Member) -> Option<Seen> {
     let nanos = engine.cpu_nanos(&member.container()).await.ok().flatten()?;
     let started = container.started_at.map_or(0, |at| at.timestamp_micros());
     let run = format!("{} {started}", container.id);
-    Some(Seen { member, server, container, reading: Reading { run, nanos, at: services.clock.now() } })
+    Some(Seen {
+        member,
+        server,
+        container,
+        reading: Reading { run, nanos, at: services.clock.now() },
+    })
 }
 
 /// Writes the new balances and their samples, all in one transaction: a tick costs one sync of the disk.

@@ -81,8 +81,10 @@ async fn make_anew(
             Ok(Some(Outcome::Wait(Duration::from_secs(1), now)))
         }
         ImageProgress::Ready { id, version } => {
-            ctx.log(format!("{what} is missing; PostgreSQL {version}, image {id}, takes its place"))
-                .await;
+            ctx.log(format!(
+                "{what} is missing; PostgreSQL {version}, image {id}, takes its place"
+            ))
+            .await;
             let mut tx = ctx.begin_write().await?;
             tx.set_member_image(&member.id, &id, &version).await?;
             ctx.commit(tx).await?;
@@ -92,10 +94,7 @@ async fn make_anew(
     }
 }
 
-async fn volume_must_be_there(
-    engine: &Arc<dyn Engine>,
-    member: &Member,
-) -> Result<(), StepError> {
+async fn volume_must_be_there(engine: &Arc<dyn Engine>, member: &Member) -> Result<(), StepError> {
     let volume = member.volume();
     let owned = engine.owned().await?;
     if owned.iter().any(|object| object.kind == "volume" && object.name == volume) {

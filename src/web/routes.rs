@@ -6,7 +6,8 @@ use crate::web::error::PageError;
 use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    compute, compute_review, connect, delete, networking, networking_everyone, overview, restart, start, stop,
+    compute, compute_review, connect, delete, networking, networking_everyone, overview, restart,
+    start, stop,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{activity, hosts, operation_events, operations};

@@ -70,9 +70,7 @@ async fn a_server_is_stopped_and_started_by_hand() {
         }
         let list = olga.get("/servers?state=Stopped").await.body;
         has(&list, &["shop"]);
-        let refused = olga
-            .press(&path("/stop"), &[("idempotency_key", new_uuid().as_str())])
-            .await;
+        let refused = olga.press(&path("/stop"), &[("idempotency_key", new_uuid().as_str())]).await;
         assert_eq!(refused.status, 409, "{}", refused.body);
 
         let page = olga.get(&path("/start")).await.body;
@@ -111,7 +109,10 @@ async fn a_stopped_server_starts_by_itself_after_seven_days_and_people_are_told(
         assert_eq!(notices().await, 1, "once");
         olga = again(&app).await;
         let page = olga.get(&path).await.body;
-        has(&page, &["The server starts by itself in 1 d.", "banner-warn", "start it and stop it again"]);
+        has(
+            &page,
+            &["The server starts by itself in 1 d.", "banner-warn", "start it and stop it again"],
+        );
         has(&olga.get(&format!("{path}/activity")).await.body, &["Notice of a start to come"]);
 
         let due = stopped_at + Duration::days(7) - app.clock.now();
@@ -165,8 +166,11 @@ async fn a_server_gets_another_size_and_the_page_says_what_that_means_first() {
         let (plant, id) = shop(&app).await;
         let path = |rest: &str| format!("/servers/{id}{rest}");
         let page = olga.get(&path("/compute")).await.body;
-        has(&page, &["Burstable, B1ms", "up to 640", "The size it has now.", "its host cannot take now"]);
-        has(&page, &["€ 124.10 / month, € 113.15 more", "Needs 96 vCores; the host has 16."]);
+        has(
+            &page,
+            &["Burstable, B1ms", "up to 640", "The size it has now.", "its host cannot take now"],
+        );
+        has(&page, &["€ 124.10 / month, €\u{a0}113.15 more", "Needs 96 vCores; the host has 16."]);
         let page = rita.get(&path("/compute")).await;
         assert!(page.status == 200 && !page.body.contains("Review the change"));
         assert_eq!(rita.get(&path("/compute/review?to=Standard_B2s")).await.status, 403);
@@ -235,7 +239,10 @@ async fn a_burstable_server_spends_its_credits_is_held_and_let_go() {
         assert!((limit().await - 0.2).abs() < 1e-9, "held to 20 %: {}", limit().await);
         olga = again(&app).await;
         let page = olga.get(&path).await.body;
-        has(&page, &["0.0 of 288", "Held to baseline", "No credits were left", "let go at 1 credits"]);
+        has(
+            &page,
+            &["0.0 of 288", "Held to baseline", "No credits were left", "let go at 1 credit."],
+        );
         has(&page, &["polyline", "from 30.0 to 0.0", "Minute by minute", "1.00"]);
         let row = app.state.store.credits(&id).await.unwrap().unwrap();
         assert!(row.balance.is_held);

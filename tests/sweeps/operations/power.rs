@@ -171,7 +171,8 @@ async fn a_stopped_server_is_deleted_and_a_cancelled_deletion_leaves_it_stopped(
         let delete =
             door.submit(OperationKind::Delete, &stopped.server_id, &actor, None).await.unwrap();
         let what = if fails { Interference::Fail } else { Interference::None };
-        let ended = world.run_through(once("stop_member", Point::Acted, false, what), &delete).await;
+        let ended =
+            world.run_through(once("stop_member", Point::Acted, false, what), &delete).await;
         if fails {
             assert_eq!(ended.status, OperationStatus::Failed);
             assert_stopped(&world, &stopped, "the deletion was taken back").await;

@@ -1,7 +1,9 @@
 //! The compute page: the size of now, its CPU credits, and every size it could have.
 
 use super::compute_credits::CreditsView;
-use super::create_cards::{BY_ITS_HOST, SizeGroup, per_month, size_choice, size_groups, thousands, vcores};
+use super::create_cards::{
+    BY_ITS_HOST, SizeGroup, per_month, size_choice, size_groups, thousands, vcores,
+};
 use super::nav::{self, Frame, Tab};
 use crate::domain::catalog::Sku;
 use crate::domain::cost::PriceList;
@@ -43,9 +45,7 @@ impl ComputePage {
                 true => Some("The size it has now.".into()),
                 false => host.reason_against(&frame.server, sku),
             };
-            size_choice(sku)
-                .price(price_text(prices, from, sku))
-                .closed(reason.unwrap_or_default())
+            size_choice(sku).price(price_text(prices, from, sku)).closed(reason.unwrap_or_default())
         });
         Ok(Self {
             layout: frame.layout(visit, "Compute"),
@@ -98,9 +98,11 @@ impl<'a> Host<'a> {
     pub async fn of(visit: &'a Visit, server: &Server) -> Result<Self, PageError> {
         let store = &visit.state.store;
         let member = store.members(&server.id).await?.into_iter().next();
-        let load = store.host_loads().await?.into_iter().find(|load| {
-            member.as_ref().is_some_and(|member| member.host_id == load.host.id)
-        });
+        let load = store
+            .host_loads()
+            .await?
+            .into_iter()
+            .find(|load| member.as_ref().is_some_and(|member| member.host_id == load.host.id));
         Ok(Self { load, policy: &visit.state.config.overcommit })
     }
 
@@ -119,7 +121,8 @@ fn price_text(prices: &PriceList, from: &Sku, to: &Sku) -> String {
     let price = per_month(&prices.text(prices.compute_month(to)));
     match difference(prices, from, to) {
         text if text.is_empty() => price,
-        text => format!("{price}, {text}"),
+        // On a narrow card a currency and its figure stay on one line.
+        text => format!("{price}, {}", text.replacen(' ', "\u{a0}", 1)),
     }
 }
 
@@ -150,7 +153,7 @@ mod tests {
         let prices = PriceList::default();
         let sku = |name| Sku::by_name(name).unwrap();
         let (small, large) = (sku("Standard_B1ms"), sku("Standard_D2ds_v5"));
-        assert_eq!(price_text(&prices, small, large), "€ 124.10 / month, € 113.15 more");
+        assert_eq!(price_text(&prices, small, large), "€ 124.10 / month, €\u{a0}113.15 more");
         assert_eq!(difference(&prices, large, small), "€ 113.15 less");
         assert_eq!(price_text(&prices, small, small), "€ 10.95 / month");
     }

@@ -30,7 +30,8 @@ pub struct CreditsView {
     pub baseline: String,
     pub per_hour: f64,
     pub credits_max: f64,
-    pub release_at: f64,
+    /// "1 credit"
+    pub release_at: String,
     pub is_held: bool,
     pub seen: Option<Seen>,
     pub chart: Option<Chart>,
@@ -75,13 +76,20 @@ impl CreditsView {
             baseline: format!("{percent:.0} % of 1 vCore"),
             per_hour: burst.credits_per_hour,
             credits_max: burst.credits_max,
-            release_at: burst.release_at(),
+            release_at: release_text(burst.release_at()),
             is_held: row.as_ref().is_some_and(|row| row.balance.is_held),
             seen: row.as_ref().map(|row| Seen::measured(row.reading.at, visit.now)),
             chart: chart(&remaining, from),
             minutes: minutes(&remaining, &consumed),
         }))
     }
+}
+
+/// "1 credit", "6.75 credits"
+fn release_text(credits: f64) -> String {
+    let text = format!("{credits:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "1" { "1 credit".into() } else { format!("{text} credits") }
 }
 
 /// Shown as it is kept, to a tenth; never rounded up to what is not there.
@@ -137,5 +145,7 @@ mod tests {
         assert_eq!(chart.points, "0.0,0.0 300.0,60.0 600.0,120.0");
         assert!(chart.words.contains("from 30.0 to 0.0, at most 30.0"));
         assert_eq!(credits(0.99), "0.9");
+        let texts = [1.0, 2.0, 6.75].map(release_text);
+        assert_eq!(texts, ["1 credit", "2 credits", "6.75 credits"]);
     }
 }

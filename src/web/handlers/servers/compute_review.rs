@@ -151,9 +151,10 @@ fn check(frame: &Frame, name: &str) -> Result<&'static Sku, Refusal> {
     match Sku::by_name(name) {
         None if name.is_empty() => Err(at("Choose another size first.".into())),
         None => Err(at("There is no such size. Choose one of those below.".into())),
-        Some(sku) if sku.name == frame.server.spec.sku => {
-            Err(at(format!("The server has the size {} already. Choose another.", sku.short_name())))
-        }
+        Some(sku) if sku.name == frame.server.spec.sku => Err(at(format!(
+            "The server has the size {} already. Choose another.",
+            sku.short_name()
+        ))),
         Some(sku) => Ok(sku),
     }
 }

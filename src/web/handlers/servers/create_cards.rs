@@ -178,8 +178,7 @@ pub fn sizes(world: &World, form: &CreateForm) -> Vec<SizeGroup> {
     let region = world.region(form);
     let prices = &world.config.prices;
     size_groups(&form.sku, BY_ALL, |sku| {
-        let choice =
-            size_choice(sku).price(per_month(&prices.text(prices.compute_month(sku))));
+        let choice = size_choice(sku).price(per_month(&prices.text(prices.compute_month(sku))));
         let reason = region.and_then(|region| world.reason_against_sku(region, &form.zone, sku));
         choice.closed(reason.unwrap_or_default())
     })

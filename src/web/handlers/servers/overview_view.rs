@@ -326,9 +326,7 @@ fn cpu_text(cpus: f64) -> String {
 fn container_chip(state: &str, server: ServerState) -> Chip {
     match state {
         // What a person stopped is no fault.
-        "exited" if server == ServerState::Stopped => {
-            Chip::new("Stopped", Icon::Pause, Tone::Idle)
-        }
+        "exited" if server == ServerState::Stopped => Chip::new("Stopped", Icon::Pause, Tone::Idle),
         "running" => Chip::new("Running", Icon::Check, Tone::Ok),
         "created" => Chip::new("Created, not started", Icon::Ring, Tone::Idle),
         "restarting" => Chip::new("Restarting", Icon::Spinner, Tone::Busy),

@@ -32,7 +32,9 @@ impl Paused {
             ago: ago_text(pause.since, now),
             starts_at: Stamp(pause.starts_at),
             left: match left > Duration::zero() {
-                true => format!("in {}", duration_text(Duration::minutes(left.num_minutes().max(1)))),
+                true => {
+                    format!("in {}", duration_text(Duration::minutes(left.num_minutes().max(1))))
+                }
                 false => "within minutes".into(),
             },
             is_near: pause.is_near,
