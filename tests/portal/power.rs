@@ -89,7 +89,7 @@ async fn a_server_is_stopped_and_started_by_hand() {
 #[actix_web::test]
 async fn a_stopped_server_starts_by_itself_after_seven_days_and_people_are_told() {
     each_database(async |app| {
-        let mut olga = app.set_up_owner().await;
+        app.set_up_owner().await;
         let (plant, id) = shop(&app).await;
         let path = format!("/servers/{id}");
         let stop = plant.door().submit(OperationKind::Stop, &id, &actor(), None).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_stopped_server_starts_by_itself_after_seven_days_and_people_are_told(
         schedule::tick(&plant.services).await.unwrap();
         schedule::tick(&plant.services).await.unwrap();
         assert_eq!(notices().await, 1, "once");
-        olga = again(&app).await;
+        let mut olga = again(&app).await;
         let page = olga.get(&path).await.body;
         has(
             &page,
