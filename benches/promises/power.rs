@@ -29,6 +29,7 @@ pub async fn measure(world: &World, args: &Args, report: &Report) -> anyhow::Res
     let port = portal.store.server(&id).await?.context("the server")?.port;
     let (address, connection) = (format!("127.0.0.1:{port}"), as_printed(port, &ca_file));
     let (mut stops, mut starts) = (Times::default(), Times::default());
+    let mut parts: Vec<(String, Times)> = vec![];
     for _ in 0..args.runs.max(1) {
         let begun = Instant::now();
         let stop = portal.submit(OperationKind::Stop, &id).await?;
@@ -36,12 +37,15 @@ pub async fn measure(world: &World, args: &Args, report: &Report) -> anyhow::Res
         stops.add(begun.elapsed());
         let begun = Instant::now();
         let start = portal.submit(OperationKind::Start, &id).await?;
-        portal.ended(&start).await?;
+        let ended = portal.ended(&start).await?;
         until_answered(&address, &connection).await?;
         starts.add(begun.elapsed());
+        add_stages(&mut parts, crate::create::stages(&portal, &ended).await?);
     }
     let row = |what: &str, times: &Times| vec![what.into(), spread(times), time(times.max())];
     report.table(&["", "p50 / p95", "slowest"], &[row("stop", &stops), row("start", &starts)]);
+    let rows = parts.iter().map(|(name, times)| vec![name.clone(), spread(times)]);
+    report.table(&["start", "p50 / p95"], &rows.collect::<Vec<_>>());
     for (what, times) in [("stop", &stops), ("start", &starts)] {
         report.promise(Promise {
             promise: what.into(),
@@ -53,4 +57,14 @@ pub async fn measure(world: &World, args: &Args, report: &Report) -> anyhow::Res
         });
     }
     Ok(())
+}
+
+/// Adds the times of one operation to those of the others, stage by stage.
+pub fn add_stages(all: &mut Vec<(String, Times)>, one: Vec<(String, std::time::Duration)>) {
+    for (name, time) in one {
+        match all.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, times)) => times.add(time),
+            None => all.push((name, Times::from_iter([time]))),
+        }
+    }
 }

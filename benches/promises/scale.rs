@@ -1,6 +1,8 @@
 //! Scale compute: how long a client that writes through the gateway all the while gets nothing written.
 
+use crate::create::stages;
 use crate::portal::{ADMIN, PASSWORD, Portal};
+use crate::power::add_stages;
 use crate::report::{Promise, Report, Verdict};
 use crate::stats::{Times, spread, time};
 use crate::world::World;
@@ -8,7 +10,7 @@ use crate::{Args, machine};
 use anyhow::Context;
 use pgflex::domain::activity::Actor;
 use pgflex::domain::ids::ServerId;
-use pgflex::domain::operation::OperationKind;
+use pgflex::domain::operation::{Operation, OperationKind};
 use pgflex::operations::scale::ScaleInput;
 use pgflex::operations::submit::Change;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
@@ -40,18 +42,25 @@ pub async fn measure(world: &World, args: &Args, report: &Report) -> anyhow::Res
     let id = portal.ended(&create).await?.server_id;
     let writer = Writer::begin(&portal, &id).await?;
     let (mut restarting, mut live) = (Times::default(), Times::default());
+    let mut parts: Vec<(String, Times)> = vec![];
     for run in 0..args.runs.max(1) {
-        restarting.add(writer.gap_of(&portal, &id, RESTARTING[run % 2]).await?);
+        let (gap, ended) = writer.gap_of(&portal, &id, RESTARTING[run % 2]).await?;
+        restarting.add(gap);
+        add_stages(&mut parts, stages(&portal, &ended).await?);
     }
-    scale(&portal, &id, LIVE[1]).await?;
+    if portal.store.server(&id).await?.context("the server")?.spec.sku != LIVE[1] {
+        scale(&portal, &id, LIVE[1]).await?;
+    }
     for run in 0..args.runs.max(1) {
-        live.add(writer.gap_of(&portal, &id, LIVE[run % 2]).await?);
+        live.add(writer.gap_of(&portal, &id, LIVE[run % 2]).await?.0);
     }
     let row = |what: &str, times: &Times| vec![what.into(), spread(times), time(times.max())];
     report.table(
         &["", "without writes p50 / p95", "longest"],
         &[row("with a restart", &restarting), row("without", &live)],
     );
+    let rows = parts.iter().map(|(name, times)| vec![name.clone(), spread(times)]);
+    report.table(&["with a restart", "p50 / p95"], &rows.collect::<Vec<_>>());
     for (what, times) in [("with a restart", &restarting), ("without a restart", &live)] {
         report.promise(Promise {
             promise: format!("scale compute {what}: time without writes"),
@@ -65,16 +74,10 @@ pub async fn measure(world: &World, args: &Args, report: &Report) -> anyhow::Res
     Ok(())
 }
 
-/// Does nothing when the server has the size.
-async fn scale(portal: &Portal, server: &ServerId, to: &str) -> anyhow::Result<()> {
-    let row = portal.store.server(server).await?.context("the server")?;
-    if row.spec.sku == to {
-        return Ok(());
-    }
+async fn scale(portal: &Portal, server: &ServerId, to: &str) -> anyhow::Result<Operation> {
     let change = Change::new(OperationKind::Scale, "", &ScaleInput { to: to.into() });
     let id = portal.door().submit_change(change, server, &Actor::system(), None).await?;
-    portal.ended(&id).await?;
-    Ok(())
+    portal.ended(&id).await
 }
 
 /// A client that writes until it is dropped.
@@ -114,12 +117,17 @@ impl Writer {
     }
 
     /// The longest time without a commit around one scaling.
-    async fn gap_of(&self, portal: &Portal, id: &ServerId, to: &str) -> anyhow::Result<Duration> {
+    async fn gap_of(
+        &self,
+        portal: &Portal,
+        id: &ServerId,
+        to: &str,
+    ) -> anyhow::Result<(Duration, Operation)> {
         tokio::time::sleep(CALM).await;
         self.take_longest();
-        scale(portal, id, to).await?;
+        let ended = scale(portal, id, to).await?;
         tokio::time::sleep(CALM).await;
-        Ok(self.take_longest())
+        Ok((self.take_longest(), ended))
     }
 
     /// Starts anew; what lasts until now counts.

@@ -10,6 +10,7 @@
 //! What a host promised: a size that needs more is written before anything is done, one that needs less at the
 //! end. So the larger of the two is promised all the while, and the way back always has its place.
 
+use super::access;
 use super::context::StepContext;
 use super::scale_plan;
 use super::step::{Outcome, Step, StepError, Undo};
@@ -33,6 +34,8 @@ pub struct ScaleInput {
 }
 
 const REMEMBER: &str = "remember";
+/// Each lasts some seconds at most.
+const CHECKPOINT_TRIES: u32 = 10;
 
 const fn step(
     name: &'static str,
@@ -67,6 +70,13 @@ pub const STEPS: &[Step] = &[
         apply_live,
         Undo::Run(apply_former),
         120,
+    ),
+    step(
+        "checkpoint",
+        "Write out what is in memory, if PostgreSQL must restart",
+        checkpoint,
+        Undo::None("a checkpoint harms nothing"),
+        180,
     ),
     step("hold_route", "Hold new connections", hold_route, Undo::Run(open_former), 60),
     step("stop_member", "Stop PostgreSQL", stop_former, Undo::Run(start_former), 180),
@@ -249,6 +259,32 @@ fn apply_former(ctx: &StepContext) -> StepResult<'_> {
 async fn apply(ctx: &StepContext, server: &Server) -> Result<(), StepError> {
     sized::update_limits(ctx, server).await?;
     configure::put_files(ctx, server).await
+}
+
+/// What is written before needs no time while clients wait. A checkpoint that does not end in this time is no
+/// reason to give up: the one at the stop then takes longer.
+fn checkpoint(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if restarting(ctx)?.is_none() {
+            return Ok(Outcome::done());
+        }
+        let member = ctx.member()?;
+        let Some(address) = access::address_of(ctx.engine(member)?, member).await? else {
+            return Ok(Outcome::done());
+        };
+        let target = access::target(&ctx.services, &ctx.server, address).await?;
+        let mut last = None;
+        for _ in 0..CHECKPOINT_TRIES {
+            match ctx.services.postgres.checkpoint(&target).await {
+                Ok(()) => return Ok(Outcome::done()),
+                Err(error) => last = Some(error),
+            }
+        }
+        if let Some(error) = last {
+            ctx.log(format!("The checkpoint before the stop did not end in time: {error}")).await;
+        }
+        Ok(Outcome::done())
+    })
 }
 
 /// Gives something, so that the history can tell interruptions from live changes.
