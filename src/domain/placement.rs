@@ -31,6 +31,15 @@ impl Promise {
             storage_bytes: self.storage_bytes + storage.bytes(),
         }
     }
+
+    /// What is left when the compute of one server is given back.
+    pub fn without_compute(self, sku: &Sku) -> Promise {
+        Promise {
+            vcores: self.vcores.saturating_sub(sku.vcores),
+            memory_bytes: self.memory_bytes.saturating_sub(sku.memory_bytes()),
+            ..self
+        }
+    }
 }
 
 /// Why a host cannot take a size, in words that stand on the closed choice. `None` when it can.
@@ -45,6 +54,29 @@ pub fn reason_against(
     };
     compute_reason(load, facts, sku, policy)
         .or_else(|| storage_reason(load, facts, storage, policy))
+}
+
+/// Why a host cannot give a server that is on it another size, with what it has now given back first.
+/// Less of everything always fits, also on a host that promised too much.
+pub fn reason_against_scaling(
+    load: &HostLoad,
+    from: &Sku,
+    to: &Sku,
+    policy: &Overcommit,
+) -> Option<String> {
+    let Some(facts) = &load.facts else {
+        return Some("The host's Docker Engine does not answer.".into());
+    };
+    if !grows(from, to) {
+        return None;
+    }
+    let rest = HostLoad { promised: load.promised.without_compute(from), ..load.clone() };
+    compute_reason(&rest, facts, to, policy)
+}
+
+/// Whether a size needs more of the host than another.
+pub fn grows(from: &Sku, to: &Sku) -> bool {
+    to.vcores > from.vcores || to.memory_gib > from.memory_gib
 }
 
 fn compute_reason(
@@ -170,6 +202,22 @@ mod tests {
         assert!(reason(&full, "Standard_B1ms", 32).unwrap().contains("memory"));
         let oversold = load(2, 64, Promise { vcores: 8, ..Promise::default() });
         assert!(reason(&oversold, "Standard_B1ms", 32).unwrap().contains("vCores"));
+    }
+
+    #[test]
+    fn scaling_gives_back_what_the_server_has_first() {
+        let sku = |name| Sku::by_name(name).unwrap();
+        let why = |load: &HostLoad, from, to| {
+            reason_against_scaling(load, sku(from), sku(to), &Overcommit::default())
+        };
+        let full = load(8, 24, Promise { vcores: 4, memory_bytes: 24 << 30, ..Promise::default() });
+        assert_eq!(why(&full, "Standard_B4ms", "Standard_D4ds_v5"), None);
+        assert_eq!(why(&full, "Standard_B2ms", "Standard_B1ms"), None);
+        assert!(why(&full, "Standard_B2ms", "Standard_B4ms").unwrap().contains("8.0 GiB are left"));
+        let over = load(8, 8, Promise { vcores: 99, memory_bytes: 64 << 30, ..Promise::default() });
+        assert_eq!(why(&over, "Standard_B4ms", "Standard_B2ms"), None, "less always fits");
+        let silent = HostLoad { facts: None, ..full };
+        assert!(why(&silent, "Standard_B4ms", "Standard_B2ms").is_some());
     }
 
     #[test]

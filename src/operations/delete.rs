@@ -105,9 +105,12 @@ fn remove_member(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-/// Takes the stop back.
+/// Takes the stop back. What a person stopped stays stopped.
 fn start_again(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        if ctx.server.settled == SettledState::Stopped {
+            return Ok(Outcome::done());
+        }
         for member in &ctx.members {
             let engine = ctx.engine(member)?;
             if engine.container(&member.container()).await?.is_some() {

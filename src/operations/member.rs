@@ -31,10 +31,19 @@ pub fn certificate_names(settings: &OperationSettings, server: &Server) -> Vec<S
 }
 
 fn blueprint<'a>(ctx: &'a StepContext, member: &'a Member) -> Blueprint<'a> {
+    blueprint_of(ctx, &ctx.server, member)
+}
+
+/// What the objects of a member are described from, for a server as given.
+pub fn blueprint_of<'a>(
+    ctx: &'a StepContext,
+    server: &'a Server,
+    member: &'a Member,
+) -> Blueprint<'a> {
     let settings = &ctx.services.settings;
     Blueprint {
         install_id: &settings.install_id,
-        server: &ctx.server,
+        server,
         member,
         operation: &ctx.operation.id,
         is_test: settings.is_test,

@@ -30,6 +30,8 @@ pub mod reset_password;
 pub mod restart;
 pub mod runner;
 pub mod scale;
+pub mod scale_plan;
+pub mod sized;
 pub mod start;
 pub mod step;
 pub mod stop;

@@ -16,6 +16,7 @@ use crate::domain::server::Server;
 use crate::domain::version::Major;
 use crate::secrets::Secret;
 use hba::pg_hba_conf;
+use std::collections::BTreeMap;
 use std::fmt;
 use values::Value::{self, Amount, Bytes, Number, Seconds, Text, Word};
 
@@ -109,6 +110,14 @@ pub fn tls_files(tls: &TlsFiles<'_>) -> Vec<ConfigFile> {
 
 fn file(name: &str, content: String) -> ConfigFile {
     ConfigFile { path: format!("{DIRECTORY}/{name}"), mode: MODE, content: content.into_bytes() }
+}
+
+/// Every parameter that the file sets, as it stands there; of a name that stands twice the last counts.
+pub fn values(settings: &Settings<'_>) -> BTreeMap<String, String> {
+    let text = postgresql_conf(settings);
+    let pairs = text.lines().filter(|line| !line.starts_with('#'));
+    let pairs = pairs.filter_map(|line| line.split_once(" = "));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn postgresql_conf(settings: &Settings<'_>) -> String {

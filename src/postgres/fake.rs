@@ -69,6 +69,13 @@ impl FakePostgres {
 }
 
 #[async_trait]
+impl super::checkpoint::Checkpoint for FakePostgres {
+    async fn checkpoint(&self, target: &Target) -> Result<(), PostgresError> {
+        self.answer("checkpoint", target).map(|_| ())
+    }
+}
+
+#[async_trait]
 impl Postgres for FakePostgres {
     async fn probe(&self, target: &Target) -> Result<Probe, PostgresError> {
         let version = self.answer("probe", target)?;

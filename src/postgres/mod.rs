@@ -1,6 +1,7 @@
 //! One managed PostgreSQL, seen from outside: configuration as text, and the few statements the
 //! portal's operations need. What comes back from a user's server is hostile.
 
+pub mod checkpoint;
 pub mod client;
 pub mod conf;
 #[cfg(feature = "test-util")]
@@ -51,7 +52,7 @@ pub struct Probe {
 
 /// Access to members. Every call has a deadline of seconds.
 #[async_trait]
-pub trait Postgres: Send + Sync + networking::Networking {
+pub trait Postgres: Send + Sync + networking::Networking + checkpoint::Checkpoint {
     /// Connects over TLS with the client certificate and asks one question.
     async fn probe(&self, target: &Target) -> Result<Probe, PostgresError>;
 

@@ -91,6 +91,14 @@ pub fn server_compute(id: &ServerId) -> String {
     format!("/servers/{id}/compute")
 }
 
+/// What a size would change, before it is asked for; empty for the form's own address.
+pub fn server_compute_review(id: &ServerId, to: &str) -> String {
+    match to {
+        "" => format!("/servers/{id}/compute/review"),
+        to => format!("/servers/{id}/compute/review?to={}", encoded(to)),
+    }
+}
+
 pub fn server_storage(id: &ServerId) -> String {
     format!("/servers/{id}/storage")
 }

@@ -8,8 +8,8 @@ use crate::web::handlers::account::{
 };
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    connect, cost, delete, group, locks, networking, networking_access, networking_everyone,
-    overview, restart, tags,
+    compute, compute_review, connect, cost, delete, group, locks, networking, networking_access,
+    networking_everyone, overview, restart, start, stop, tags,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{
@@ -98,6 +98,13 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/networking/everyone", || web::to(networking_everyone::post)),
     post(Contributor, "/servers/{id}/networking/{rule}", || web::to(networking::edit)),
     post(Contributor, "/servers/{id}/networking/{rule}/delete", || web::to(networking::delete)),
+    get(Contributor, "/servers/{id}/stop", || web::to(stop::get)),
+    post(Contributor, "/servers/{id}/stop", || web::to(stop::post)),
+    get(Contributor, "/servers/{id}/start", || web::to(start::get)),
+    post(Contributor, "/servers/{id}/start", || web::to(start::post)),
+    get(Reader, "/servers/{id}/compute", || web::to(compute::get)),
+    get(Contributor, "/servers/{id}/compute/review", || web::to(compute_review::get)),
+    post(Contributor, "/servers/{id}/compute/review", || web::to(compute_review::post)),
     get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
     post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
     get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),

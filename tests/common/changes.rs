@@ -15,7 +15,7 @@ pub fn input(kind: OperationKind) -> Value {
         | OperationKind::Start
         | OperationKind::RenewCertificate
         | OperationKind::Repair => Value::Null,
-        OperationKind::Scale => json!({}),
+        OperationKind::Scale => json!({ "to": "Standard_B2s", "about": "to B2s" }),
         OperationKind::GrowStorage => json!({}),
         OperationKind::ProtectStorage => json!({}),
         OperationKind::ChangeParameters => json!({}),

@@ -110,6 +110,8 @@ fn filled(pattern: &str, world: &World) -> String {
     let path = pattern.replace("{id}", id).replace("{token}", &world.invitation);
     let path = if path == "/servers/create/review" {
         format!("{path}?draft={}", world.draft)
+    } else if pattern.ends_with("/compute/review") {
+        format!("{path}?sku=Standard_B2s")
     } else {
         path
     };

@@ -15,6 +15,7 @@ mod faults;
 mod gateway;
 mod kills;
 mod portal;
+mod power;
 mod private;
 mod second_factor;
 mod story;

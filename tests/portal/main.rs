@@ -20,6 +20,7 @@ mod locks;
 mod networking;
 mod networks;
 mod operations;
+mod power;
 mod safety;
 mod second_factor;
 mod server_pages;

@@ -1,5 +1,6 @@
 //! What must be true after an operation ended.
 
+use super::power;
 use crate::world::{VERIFIER, World};
 use pgflex::domain::activity::ActivityOutcome;
 use pgflex::domain::network::Access;
@@ -37,6 +38,11 @@ pub async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
             assert_eq!(server.spec.access, Access::Private, "{why}");
             assert_running_once(world, operation, why).await;
         }
+        OperationKind::Scale => {
+            assert_running_once(world, operation, why).await;
+            let wanted = operation.input["to"].as_str().unwrap();
+            power::assert_size(world, operation, wanted, why).await;
+        }
         _ => assert_running_once(world, operation, why).await,
     }
 }
@@ -69,6 +75,8 @@ pub async fn assert_running_once(world: &World, operation: &Operation, why: &str
         world.engine.member_at(&address).is_some(),
         "{why}: the route leads to the running member"
     );
+    assert_eq!(routes[0].state, RouteState::Open, "{why}");
+    power::assert_meters(world, &["compute", "storage"], why).await;
 }
 
 /// Row, places in networks, rules of PostgreSQL and route say the same.
@@ -104,6 +112,10 @@ pub async fn assert_stopped(world: &World, operation: &Operation, why: &str) {
     let members = world.services.store.members(&server.id).await.unwrap();
     let volume = format!("volume {}", members[0].volume());
     assert!(world.engine.remaining().contains(&volume), "{why}");
+    let left = world.engine.remaining().len();
+    assert_eq!(left, 3, "{why}: {:?}", world.engine.remaining());
+    power::assert_not_running(world, &members[0], why).await;
+    power::assert_meters(world, &["storage"], why).await;
     let routes = world.services.store.route_snapshot("pgflex.localhost").await.unwrap().routes;
     assert!(routes.iter().all(|route| route.state == RouteState::Closed), "{why}");
 }
@@ -132,6 +144,10 @@ pub async fn assert_unwound(world: &World, operation: &Operation, why: &str) {
         OperationKind::ChangeNetworking => {
             assert_eq!(server.spec.access, Access::Public, "{why}: as before");
             assert_running_once(world, operation, why).await;
+        }
+        OperationKind::Scale => {
+            assert_running_once(world, operation, why).await;
+            power::assert_size(world, operation, "Standard_B1ms", why).await;
         }
         _ => assert_running_once(world, operation, why).await,
     }

@@ -3,6 +3,7 @@
 //! `OperationKind::ALL`, and the counts below fail when a step escapes.
 
 mod expect;
+mod power;
 mod stories;
 
 use crate::world::World;
@@ -183,6 +184,9 @@ const METHODS: &[&str] = &[
     "start_container",
     "stop_container",
     "signal_container",
+    "update_limits",
+    "cpu_nanos",
+    "owned",
     "wait_exit",
     "tail",
     "container",

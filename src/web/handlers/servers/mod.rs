@@ -1,5 +1,8 @@
 //! Servers: the list, the create form, and the pages of one server.
 
+pub mod compute;
+pub mod compute_credits;
+pub mod compute_review;
 pub mod connect;
 pub mod connect_programs;
 pub mod connect_strings;
@@ -26,7 +29,10 @@ pub mod networking_rules;
 pub mod networking_view;
 pub mod overview;
 pub mod overview_view;
+pub mod paused;
 pub mod restart;
 pub mod review;
 pub mod review_view;
+pub mod start;
+pub mod stop;
 pub mod tags;

@@ -1,6 +1,7 @@
 //! The frame around every page of one server: name, state, endpoint, tabs, actions, and a banner when
 //! something is under way or the creation failed.
 
+use super::paused::Paused;
 use crate::clock::new_uuid;
 use crate::config::Config;
 use crate::domain::group::Group;
@@ -53,6 +54,8 @@ pub struct Frame {
     pub group: Option<Group>,
     /// Every lock that holds for the server: its own first, then those of its group.
     pub locks: Vec<Lock>,
+    /// What is to be known of a stopped server.
+    pub paused: Option<Paused>,
     may_change: bool,
     is_owner: bool,
 }
@@ -126,6 +129,7 @@ pub async fn frame(visit: &Visit, id: &str, tab: Tab) -> Result<Option<Frame>, P
         notice: notice(&visit.state, &server, may_change).await?,
         tab,
         may_change,
+        paused: Paused::of(&server, visit.now),
         server,
     }))
 }

@@ -130,7 +130,7 @@ async fn live(visit: &Visit, server: &Server) -> Result<LiveView, PageError> {
         creator,
         certificate: expires.map(|at| (Stamp(at), left_text(at, now))),
         has_member: member.is_some(),
-        container: view::container(member.as_ref(), look.as_ref(), now),
+        container: view::container(member.as_ref(), look.as_ref(), server.state(), now),
         operations: operations.iter().take(RECENT_MAX).map(|one| view::recent(one, now)).collect(),
     })
 }

@@ -3,7 +3,9 @@
 use crate::domain::catalog::RESERVED_CONNECTIONS;
 use crate::domain::cost::PriceList;
 use crate::domain::operation::Operation;
-use crate::domain::server::{Member, MemberFacts, MemberObservation, Server, ServerState};
+use crate::domain::server::{
+    Member, MemberFacts, MemberObservation, Server, ServerState, SettledState,
+};
 use crate::web::label::{Chip, Icon, Tone};
 use crate::web::paths;
 use crate::web::time::{Stamp, ago_text, duration_text};
@@ -21,7 +23,17 @@ pub struct Seen {
     pub stale: bool,
 }
 
+/// The same for what is measured once a minute.
+const STALE_MINUTES_AFTER: Duration = Duration::seconds(180);
+
 impl Seen {
+    /// A value of the minute.
+    pub fn measured(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        let stale = now - at > STALE_MINUTES_AFTER;
+        let text = format!("measured {}", ago_text(at, now));
+        Self { at: Stamp(at), text: if stale { format!("{text}, stale") } else { text }, stale }
+    }
+
     pub fn new(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
         let stale = now - at > STALE_AFTER;
         let text = format!("seen {}", ago_text(at, now));
@@ -100,13 +112,16 @@ fn not_there(state: ServerState) -> Option<(Chip, &'static str)> {
             Chip::new("No", Icon::Cross, Tone::Danger),
             "The server was not created, so there is nothing to connect to.",
         )),
+        ServerState::Stopped => Some((
+            Chip::new("Stopped", Icon::Pause, Tone::Idle),
+            "The server is stopped: start it to connect. Nothing is lost.",
+        )),
         ServerState::Dropping => {
             Some((Chip::new("No longer", Icon::Minus, Tone::Idle), "The server is being deleted."))
         }
         ServerState::Ready
         | ServerState::Starting
         | ServerState::Stopping
-        | ServerState::Stopped
         | ServerState::Restarting
         | ServerState::Updating
         | ServerState::Disabled
@@ -215,6 +230,13 @@ fn estimate(known: &Known<'_>) -> Fact {
     let (prices, spec) = (known.prices, &known.server.spec);
     let estimate = prices.estimate(spec.sku(), spec.storage());
     let basis = if prices.is_example { "by the example price list" } else { "by your price list" };
+    if known.server.settled == SettledState::Stopped {
+        return noted(
+            "Monthly estimate while stopped",
+            prices.text(estimate.storage),
+            format!("storage alone; with compute {}, {basis}", prices.text(estimate.total())),
+        );
+    }
     noted(
         "Monthly estimate",
         prices.text(estimate.total()),
@@ -238,6 +260,7 @@ pub struct ContainerView {
 pub fn container(
     member: Option<&Member>,
     seen: Option<&MemberObservation>,
+    state: ServerState,
     now: DateTime<Utc>,
 ) -> Option<ContainerView> {
     let (member, look) = (member?, seen?);
@@ -258,7 +281,7 @@ pub fn container(
     rows.push(fact("Volume", member.volume()));
     let ago = |at: DateTime<Utc>| format!("up {}", duration_text(whole_seconds(now - at)));
     Some(ContainerView {
-        chip: container_chip(&facts.container_state),
+        chip: container_chip(&facts.container_state, state),
         seen: Seen::new(look.observed_at, now),
         started: facts
             .started_at
@@ -305,8 +328,10 @@ fn cpu_text(cpus: f64) -> String {
     format!("{} vCores", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-fn container_chip(state: &str) -> Chip {
+fn container_chip(state: &str, server: ServerState) -> Chip {
     match state {
+        // What a person stopped is no fault.
+        "exited" if server == ServerState::Stopped => Chip::new("Stopped", Icon::Pause, Tone::Idle),
         "running" => Chip::new("Running", Icon::Check, Tone::Ok),
         "created" => Chip::new("Created, not started", Icon::Ring, Tone::Idle),
         "restarting" => Chip::new("Restarting", Icon::Spinner, Tone::Busy),
