@@ -59,7 +59,9 @@ impl Role {
             Role::Contributor => {
                 "Creates, changes and deletes servers in the group, and sets their tags."
             }
-            Role::Owner => "The same, and assigns roles and sets locks in the group.",
+            Role::Owner => {
+                "All that a contributor may, and assigns roles and sets locks in the group."
+            }
         }
     }
 

@@ -18,8 +18,8 @@ async fn add(owner: &mut Browser, path: &str, name: &str, kind: &str) {
 /// Removes the first lock that the page offers to remove.
 async fn remove_first(owner: &mut Browser, page: &str) {
     let body = owner.get(page).await.body;
-    let path = body.split("action=\"").filter_map(|rest| rest.split('"').next());
-    let path = path.filter(|path| path.ends_with("/remove") && path.contains("/locks/")).next();
+    let mut paths = body.split("action=\"").filter_map(|rest| rest.split('"').next());
+    let path = paths.find(|path| path.ends_with("/remove") && path.contains("/locks/"));
     assert_eq!(owner.press(path.unwrap(), &[]).await.status, 303);
 }
 

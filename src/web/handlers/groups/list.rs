@@ -48,7 +48,7 @@ impl Row {
             servers_path: format!("{}?group={}", paths::servers(), group.id),
             people: counted.people,
             locks: counted.locks,
-            created: (!group.is_default()).then(|| Stamp(group.created_at)),
+            created: (!group.is_default()).then_some(Stamp(group.created_at)),
             by: group.created_by.clone(),
         }
     }
