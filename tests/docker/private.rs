@@ -313,6 +313,7 @@ async fn without_secure_transport_plain_connections_pass_on_the_dedicated_port_a
     let id = portal.submit_create("plain").await;
     let server = portal.wait_settled(&id).await.server_id;
     let port = portal.app.store.server(&server).await.unwrap().unwrap().port;
+    portal.psql_when_open(&server, "SELECT 1").await;
     let plain = |port: u16| format!("host=127.0.0.1 port={port} sslmode=disable");
     let refused = from_host(&plain(port)).unwrap_err();
     assert!(refused.contains("connections must use TLS"), "{refused}");
