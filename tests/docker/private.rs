@@ -55,7 +55,7 @@ impl App {
 
     /// What a query through `target` says, or why there was none.
     fn psql(&self, target: &str, sql: &str) -> Result<String, String> {
-        said(self.command(target, sql).output().unwrap())
+        said(&self.command(target, sql).output().unwrap())
     }
 
     fn command(&self, target: &str, sql: &str) -> Command {
@@ -90,10 +90,10 @@ impl Drop for App {
 }
 
 fn docker(arguments: &[&str]) -> Result<String, String> {
-    said(Command::new("docker").args(arguments).output().unwrap())
+    said(&Command::new("docker").args(arguments).output().unwrap())
 }
 
-fn said(output: std::process::Output) -> Result<String, String> {
+fn said(output: &std::process::Output) -> Result<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -127,7 +127,7 @@ fn on_host(target: &str) -> Command {
 }
 
 fn from_host(target: &str) -> Result<String, String> {
-    said(on_host(target).args(["-c", "SELECT 1"]).output().unwrap())
+    said(&on_host(target).args(["-c", "SELECT 1"]).output().unwrap())
 }
 
 async fn network(portal: &Portal, name: &str) -> VirtualNetwork {
