@@ -13,6 +13,7 @@ pub mod ids;
 pub mod meter;
 pub mod names;
 pub mod network;
+pub mod networking;
 pub mod operation;
 pub mod placement;
 pub mod refusal;
