@@ -17,6 +17,7 @@ pub mod lock;
 pub mod meter;
 pub mod names;
 pub mod network;
+pub mod networking;
 pub mod operation;
 pub mod placement;
 pub mod power;

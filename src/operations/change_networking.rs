@@ -8,51 +8,16 @@ use super::access;
 use super::context::StepContext;
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{configure, member, networks};
-use crate::domain::configuration::Configuration;
 use crate::domain::ids::NetworkId;
 use crate::domain::network::Access;
+use crate::domain::networking::Networking;
 use crate::domain::route::RouteState;
-use crate::domain::server::{Server, ServerSpec};
 use crate::postgres::conf::Admission;
 use crate::postgres::networking::Unwanted;
 use futures_util::future::BoxFuture;
 use ipnet::Ipv4Net;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
-
-/// How a server is reached: the operation's input, and what it remembers of before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Networking {
-    pub access: Access,
-    /// The virtual network of private access; `None` is the server's own network only.
-    pub network_id: Option<NetworkId>,
-    pub require_secure_transport: bool,
-}
-
-impl Networking {
-    /// As a server has it now.
-    pub fn of(server: &Server) -> Self {
-        Self {
-            access: server.spec.access,
-            network_id: server.network_id.clone(),
-            require_secure_transport: server.configuration.require_secure_transport,
-        }
-    }
-
-    /// A server that is reached so.
-    fn applied(&self, server: &Server) -> Server {
-        Server {
-            spec: ServerSpec { access: self.access, ..server.spec.clone() },
-            network_id: self.network_id.clone(),
-            configuration: Configuration {
-                require_secure_transport: self.require_secure_transport,
-                ..server.configuration.clone()
-            },
-            ..server.clone()
-        }
-    }
-}
 
 const REMEMBER: &str = "remember";
 

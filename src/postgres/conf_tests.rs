@@ -139,7 +139,8 @@ fn what_a_person_set_comes_last_and_cannot_leave_its_quotes() {
     let text = postgresql_conf(&settings);
     assert!(text.trim_end().ends_with("work_mem = '8MB'' fsync = off'"), "{text}");
     assert!(
-        pg_hba_conf(&settings)
-            .contains("\nhost       all          all             all        scram-sha-256\n")
+        pg_hba_conf(&settings).contains(
+            "\nhost       all          all             all                 scram-sha-256\n"
+        )
     );
 }

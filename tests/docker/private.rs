@@ -7,10 +7,10 @@ use pgflex::clock::{new_id, random_bytes};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::ids::{NetworkId, ServerId};
 use pgflex::domain::network::Access;
+use pgflex::domain::networking::Networking;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::{ServerSpec, network_name};
 use pgflex::domain::virtual_network::{NetworkState, VirtualNetwork};
-use pgflex::operations::change_networking::Networking;
 use pgflex::operations::submit::{Change, NewServer};
 use pgflex::secrets::{Secret, scram_verifier};
 use pgflex::store::Record;
@@ -55,7 +55,7 @@ impl App {
 
     /// What a query through `target` says, or why there was none.
     fn psql(&self, target: &str, sql: &str) -> Result<String, String> {
-        said(self.command(target, sql).output().unwrap())
+        said(&self.command(target, sql).output().unwrap())
     }
 
     fn command(&self, target: &str, sql: &str) -> Command {
@@ -90,10 +90,10 @@ impl Drop for App {
 }
 
 fn docker(arguments: &[&str]) -> Result<String, String> {
-    said(Command::new("docker").args(arguments).output().unwrap())
+    said(&Command::new("docker").args(arguments).output().unwrap())
 }
 
-fn said(output: std::process::Output) -> Result<String, String> {
+fn said(output: &std::process::Output) -> Result<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -127,7 +127,7 @@ fn on_host(target: &str) -> Command {
 }
 
 fn from_host(target: &str) -> Result<String, String> {
-    said(on_host(target).args(["-c", "SELECT 1"]).output().unwrap())
+    said(&on_host(target).args(["-c", "SELECT 1"]).output().unwrap())
 }
 
 async fn network(portal: &Portal, name: &str) -> VirtualNetwork {
@@ -313,6 +313,7 @@ async fn without_secure_transport_plain_connections_pass_on_the_dedicated_port_a
     let id = portal.submit_create("plain").await;
     let server = portal.wait_settled(&id).await.server_id;
     let port = portal.app.store.server(&server).await.unwrap().unwrap().port;
+    portal.psql_when_open(&server, "SELECT 1").await;
     let plain = |port: u16| format!("host=127.0.0.1 port={port} sslmode=disable");
     let refused = from_host(&plain(port)).unwrap_err();
     assert!(refused.contains("connections must use TLS"), "{refused}");

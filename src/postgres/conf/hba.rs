@@ -74,7 +74,10 @@ mod tests {
         };
         let text = pg_hba_conf(&settings);
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-        let is_about_people = |line: &String| line.contains(" all all ");
+        let is_about_people =
+            |line: &String| line.starts_with("host") && line.contains(" all all ");
+        let is_about_people =
+            |line: &String| is_about_people(line) && !line.contains("replication");
         text.lines().map(words).filter(is_about_people).collect()
     }
 

@@ -2,8 +2,8 @@
 
 use super::nav::Endpoint;
 use crate::domain::network::Access;
+use crate::domain::networking::Networking;
 use crate::domain::virtual_network::VirtualNetwork;
-use crate::operations::change_networking::Networking;
 
 /// How a server is reached, with the network by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
