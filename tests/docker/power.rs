@@ -162,8 +162,8 @@ async fn without_credits_the_container_really_gets_its_baseline_only() {
     let container = member(&portal, &server).await.container();
     let services = portal.app.services().await.unwrap();
     credits::tick(&services).await.unwrap();
-    // What is left of its credits is less than a loop of some seconds spends.
-    set_balance(&portal, &server, 0.03).await;
+    // Nothing is left, and a loop spends more than is earned: that it runs is what gets it held.
+    set_balance(&portal, &server, 0.0).await;
     let free = cores(&portal, &container).await;
     credits::tick(&services).await.unwrap();
     assert!(portal.app.store.is_held(&server).await.unwrap());
@@ -172,7 +172,7 @@ async fn without_credits_the_container_really_gets_its_baseline_only() {
     let held = cores(&portal, &container).await;
     println!("cores of a loop: {free:.2} free, {held:.2} held");
     assert!(held < 0.3, "{held}");
-    assert!(free > 1.5 * held, "{free} free, {held} held");
+    assert!(free > 1.2 * held, "{free} free, {held} held");
     assert_eq!(portal.psql(&server, "SELECT count(*) FROM t").await.unwrap(), "1000", "it answers");
     set_balance(&portal, &server, 20.0).await;
     credits::tick(&services).await.unwrap();
