@@ -3,6 +3,7 @@
 //! the next tick is the retry.
 
 pub mod observe;
+pub mod parameters;
 pub mod schedule;
 
 use crate::operations::context::Services;
@@ -24,6 +25,7 @@ pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
     let mut schedule = tokio::time::interval(SCHEDULE_EVERY);
     while !*stop.borrow() {
         logged("observe", observe::tick(&services)).await;
+        logged("parameters", parameters::tick(&services)).await;
         tokio::select! {
             () = tokio::time::sleep(OBSERVE_EVERY) => {}
             () = services.poke.wait_monitor() => tokio::time::sleep(CALM).await,

@@ -3,8 +3,10 @@
 
 pub mod client;
 pub mod conf;
+pub mod extensions;
 #[cfg(feature = "test-util")]
 pub mod fake;
+pub mod parameters;
 
 use crate::domain::names::AdminLogin;
 use crate::secrets::Secret;
@@ -50,7 +52,9 @@ pub struct Probe {
 
 /// Access to members. Every call has a deadline of seconds.
 #[async_trait]
-pub trait Postgres: Send + Sync {
+pub trait Postgres:
+    Send + Sync + parameters::ServerParameters + extensions::ServerExtensions
+{
     /// Connects over TLS with the client certificate and asks one question.
     async fn probe(&self, target: &Target) -> Result<Probe, PostgresError>;
 
