@@ -146,7 +146,6 @@ pub struct ExtensionLook {
     pub left_out: u32,
     /// Libraries that are loaded now.
     pub loaded: Vec<String>,
-    pub fingerprint: String,
 }
 
 /// An extension in the image.

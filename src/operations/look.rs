@@ -38,7 +38,7 @@ pub fn fingerprint(server: &Server) -> String {
 pub fn catalogue(server: &Server, parameters: Vec<Parameter>) -> Catalogue {
     let rendered = conf::defaults(&Settings::of(server));
     let parameters = parameters.into_iter().map(|one| with_default(one, &rendered)).collect();
-    Catalogue { parameters, fingerprint: fingerprint(server) }
+    Catalogue { parameters }
 }
 
 fn with_default(mut one: Parameter, rendered: &BTreeMap<String, String>) -> Parameter {
@@ -54,7 +54,6 @@ fn with_default(mut one: Parameter, rendered: &BTreeMap<String, String>) -> Para
 /// When PostgreSQL does not answer at all.
 pub async fn extensions(
     services: &Services,
-    server: &Server,
     target: &Target,
 ) -> Result<ExtensionLook, PostgresError> {
     let seen = services.postgres.extensions(target).await?;
@@ -69,6 +68,5 @@ pub async fn extensions(
         databases,
         left_out: u32::try_from(left_out).unwrap_or(u32::MAX),
         loaded: seen.loaded,
-        fingerprint: fingerprint(server),
     })
 }

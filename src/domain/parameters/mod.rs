@@ -22,8 +22,6 @@ pub const OBSERVATION: &str = "parameters";
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Catalogue {
     pub parameters: Vec<Parameter>,
-    /// Of what the server was asked to be when it was looked at; another value makes the look old.
-    pub fingerprint: String,
 }
 
 impl Catalogue {

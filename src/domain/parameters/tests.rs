@@ -135,7 +135,6 @@ fn sizes_and_values_must_fit_together() {
             parameter("work_mem", Kind::Integer, Unit::Kilobytes, "4MB"),
             parameter("transaction_timeout", Kind::Integer, Unit::Milliseconds, "0"),
         ],
-        fingerprint: String::new(),
     };
     let check = |pairs: &[(&str, &str)]| {
         let set: BTreeMap<String, String> =
