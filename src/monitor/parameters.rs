@@ -60,12 +60,16 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
         .await;
     let now = services.clock.now();
     let (mut marks, mut catalogues, mut extension_looks) = (vec![], vec![], vec![]);
+    let mut pending: Vec<(ServerId, Vec<String>)> = vec![];
     for one in seen {
+        let names = one.catalogue.pending().map(|parameter| parameter.name.clone());
+        pending.push((one.id.clone(), names.collect()));
         marks.push((one.id.clone(), one.mark));
         catalogues.push((one.id.clone(), one.catalogue));
         extension_looks.extend(one.extensions.map(|facts| (one.id, facts)));
     }
     services.store.observe_servers(now, parameters::OBSERVATION, &catalogues).await?;
+    services.store.observe_servers(now, parameters::PENDING, &pending).await?;
     services.store.observe_servers(now, extensions::OBSERVATION, &extension_looks).await?;
     services.store.observe_servers(now, MARK, &marks).await
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL that answers where the fake engine runs a member.
 
-mod extensions;
-mod parameters;
+pub mod extensions;
+pub mod parameters;
 
 use super::{Postgres, PostgresError, Probe, Target};
 use crate::domain::names::AdminLogin;

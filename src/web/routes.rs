@@ -6,7 +6,8 @@ use crate::web::error::PageError;
 use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    connect, delete, networking, networking_everyone, overview, parameters, restart,
+    connect, delete, extensions, extensions_drop, networking, networking_everyone, overview,
+    parameters, restart,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{activity, hosts, operation_events, operations};
@@ -87,6 +88,12 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Reader, "/servers/{id}/parameters", || web::to(parameters::get)),
     post(Contributor, "/servers/{id}/parameters", || web::to(parameters::review)),
     post(Contributor, "/servers/{id}/parameters/save", || web::to(parameters::save)),
+    get(Reader, "/servers/{id}/extensions", || web::to(extensions::get)),
+    post(Contributor, "/servers/{id}/extensions/allowed", || web::to(extensions::allow)),
+    post(Contributor, "/servers/{id}/extensions/create", || web::to(extensions::create)),
+    post(Contributor, "/servers/{id}/extensions/update", || web::to(extensions::update)),
+    get(Contributor, "/servers/{id}/extensions/drop", || web::to(extensions_drop::get)),
+    post(Contributor, "/servers/{id}/extensions/drop", || web::to(extensions_drop::post)),
     get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
     post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
     get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),

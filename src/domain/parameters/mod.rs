@@ -18,6 +18,9 @@ use units::Unit;
 /// Kind of the observation that holds a [`Catalogue`].
 pub const OBSERVATION: &str = "parameters";
 
+/// Kind of the observation that holds only the names of those that wait for a restart.
+pub const PENDING: &str = "pending_restart";
+
 /// Every parameter of a running server, as it was last seen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Catalogue {

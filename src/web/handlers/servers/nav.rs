@@ -1,6 +1,7 @@
 //! The frame around every page of one server: name, state, endpoint, tabs, actions, and a banner when
 //! something is under way or the creation failed.
 
+use super::pending;
 use crate::clock::new_uuid;
 use crate::config::Config;
 use crate::domain::ids::ServerId;
@@ -48,6 +49,8 @@ pub struct Frame {
     pub tab: Tab,
     pub endpoint: Endpoint,
     pub notice: Option<Notice>,
+    /// Settings that wait for a restart.
+    pub pending: Option<pending::Pending>,
     may_change: bool,
 }
 
@@ -116,6 +119,7 @@ pub async fn frame(visit: &Visit, id: &str, tab: Tab) -> Result<Option<Frame>, P
     Ok(Some(Frame {
         endpoint: Endpoint::of(&server, &visit.state.config),
         notice: notice(&visit.state, &server, may_change).await?,
+        pending: pending::of(&visit.state, &server, tab).await?,
         tab,
         may_change,
         server,
