@@ -43,7 +43,10 @@ pub fn catalogue(server: &Server, parameters: Vec<Parameter>) -> Catalogue {
 
 fn with_default(mut one: Parameter, rendered: &BTreeMap<String, String>) -> Parameter {
     if let Some(text) = rendered.get(&one.name.to_ascii_lowercase()) {
-        one.default = one.written(text).unwrap_or_else(|_| text.clone());
+        // PostgreSQL writes some words in capitals that are read in any case.
+        let is_same = text.eq_ignore_ascii_case(&one.value);
+        let written = || one.written(text).unwrap_or_else(|_| text.clone());
+        one.default = if is_same { one.value.clone() } else { written() };
     }
     one
 }

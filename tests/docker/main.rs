@@ -14,6 +14,7 @@ mod engine;
 mod faults;
 mod gateway;
 mod kills;
+mod parameters;
 mod portal;
 mod story;
 mod story_plain;

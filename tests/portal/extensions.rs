@@ -11,7 +11,11 @@ use pgflex::store::Record;
 async fn seen(app: &TestApp, allowed: &[&str]) -> Seeded {
     let shop = ready(app, "shop").await;
     let installed = |names: &[&str]| {
-        let one = |name: &&str| Installed { name: (*name).into(), version: "1.0".into(), schema: "public".into() };
+        let one = |name: &&str| Installed {
+            name: (*name).into(),
+            version: "1.0".into(),
+            schema: "public".into(),
+        };
         Some(names.iter().map(one).collect())
     };
     let look = ExtensionLook {
@@ -23,7 +27,11 @@ async fn seen(app: &TestApp, allowed: &[&str]) -> Seeded {
         left_out: 0,
         loaded: vec!["pg_stat_statements".into()],
     };
-    app.state.store.observe_servers(app.clock.now(), OBSERVATION, &[(shop.id.clone(), look)]).await.unwrap();
+    app.state
+        .store
+        .observe_servers(app.clock.now(), OBSERVATION, &[(shop.id.clone(), look)])
+        .await
+        .unwrap();
     let extensions = allowed.iter().map(|name| (*name).to_owned()).collect();
     let configuration = Configuration { extensions, ..Configuration::default() };
     let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
@@ -39,7 +47,14 @@ async fn the_list_of_allowed_ones_is_saved_as_a_whole() {
         let shop = seen(&app, &["hstore"]).await;
         let (page, allowed) = (shop.path("/extensions"), shop.path("/extensions/allowed"));
         let body = olga.get(&page).await.body;
-        for part in ["loaded at start", "value=\"hstore\" checked", "In the image and not offered (1)", "file_fdw", "auto_explain", "sales &#34;2&#34;"] {
+        for part in [
+            "loaded at start",
+            "value=\"hstore\" checked",
+            "In the image and not offered (1)",
+            "file_fdw",
+            "auto_explain",
+            "sales &#34;2&#34;",
+        ] {
             assert!(body.contains(part), "{part} in {body}");
         }
         let key = new_uuid();
@@ -60,7 +75,8 @@ async fn the_list_of_allowed_ones_is_saved_as_a_whole() {
         let told = olga.press(&allowed, &stale).await;
         assert!(told.status == 409 && told.body.contains("Somebody changed the list"));
         assert!(app.state.store.active_operation(&shop.id).await.unwrap().is_none());
-        let good = [base[0], base[1], ("allow", "hstore"), ("allow", "pgaudit"), ("save_restart", "1")];
+        let good =
+            [base[0], base[1], ("allow", "hstore"), ("allow", "pgaudit"), ("save_restart", "1")];
         assert_eq!(olga.press(&allowed, &good).await.status, 303);
         let input = app.state.store.active_operation(&shop.id).await.unwrap().unwrap().input;
         assert_eq!(input["allowed"], serde_json::json!(["hstore", "pgaudit"]));
@@ -75,7 +91,9 @@ async fn only_what_is_allowed_is_created_and_only_where_it_was_seen() {
     each_database(async |app| {
         let mut olga = app.set_up_owner().await;
         let shop = seen(&app, &["citext", "hstore", "pgaudit"]).await;
-        assert!(olga.get(&shop.path("/extensions")).await.body.contains("pgaudit is not loaded yet"));
+        assert!(
+            olga.get(&shop.path("/extensions")).await.body.contains("pgaudit is not loaded yet")
+        );
         let create = shop.path("/extensions/create");
         let key = new_uuid();
         for (extension, database, text) in [
@@ -84,14 +102,29 @@ async fn only_what_is_allowed_is_created_and_only_where_it_was_seen() {
             ("citext\"; DROP", "postgres", "allowed extensions"),
             ("hstore", "sales \"2\"", "already"),
         ] {
-            let form = [("extension", extension), ("database", database), ("idempotency_key", key.as_str())];
+            let form = [
+                ("extension", extension),
+                ("database", database),
+                ("idempotency_key", key.as_str()),
+            ];
             let answer = olga.press(&create, &form).await;
-            assert!(answer.status == 422 && answer.body.contains(text), "{extension}: {}", answer.body);
+            assert!(
+                answer.status == 422 && answer.body.contains(text),
+                "{extension}: {}",
+                answer.body
+            );
         }
-        let form = [("extension", "citext"), ("database", "sales \"2\""), ("idempotency_key", key.as_str())];
+        let form = [
+            ("extension", "citext"),
+            ("database", "sales \"2\""),
+            ("idempotency_key", key.as_str()),
+        ];
         assert_eq!(olga.press(&create, &form).await.status, 303);
         let input = app.state.store.active_operation(&shop.id).await.unwrap().unwrap().input;
-        assert_eq!((&input["action"], &input["database"]), (&"create".into(), &"sales \"2\"".into()));
+        assert_eq!(
+            (&input["action"], &input["database"]),
+            (&"create".into(), &"sales \"2\"".into())
+        );
     })
     .await;
 }

@@ -10,10 +10,10 @@
 mod account;
 mod activity;
 mod create;
+mod extensions;
 mod helpers;
 mod hosts;
 mod largest;
-mod extensions;
 mod networking;
 mod operations;
 mod parameters;

@@ -81,13 +81,22 @@ async fn edits_are_reviewed_together_and_then_saved() {
         let (page, save) = (shop.path("/parameters"), shop.path("/parameters/save"));
         // All fields of the page come with the form; only two were edited.
         let fields = [
-            ("was.autovacuum", "on"), ("p.autovacuum", "on"),
-            ("was.shared_buffers", "2GB"), ("p.shared_buffers", "3072MB"),
-            ("was.work_mem", "4MB"), ("p.work_mem", "16384"),
+            ("was.autovacuum", "on"),
+            ("p.autovacuum", "on"),
+            ("was.shared_buffers", "2GB"),
+            ("p.shared_buffers", "3072MB"),
+            ("was.work_mem", "4MB"),
+            ("p.work_mem", "16384"),
         ];
         let review = olga.press(&page, &fields).await;
         assert_eq!(review.status, 200, "{}", review.body);
-        for part in ["Review 2 changes", "written as 16MB", "at the next restart", "Save and restart", "name=\"p.work_mem\" value=\"16384\""] {
+        for part in [
+            "Review 2 changes",
+            "written as 16MB",
+            "at the next restart",
+            "Save and restart",
+            "name=\"p.work_mem\" value=\"16384\"",
+        ] {
             assert!(review.body.contains(part), "{part} in {}", review.body);
         }
         assert!(!review.body.contains("p.autovacuum") && asked(&app, &shop).await.is_none());
@@ -95,9 +104,16 @@ async fn edits_are_reviewed_together_and_then_saved() {
         let mut all = fields[2..].to_vec();
         all.extend([("idempotency_key", key.as_str()), ("save_restart", "1")]);
         let saved = olga.press(&save, &all).await;
-        assert!(saved.status == 303 && saved.location().starts_with("/operations/"), "{}", saved.body);
+        assert!(
+            saved.status == 303 && saved.location().starts_with("/operations/"),
+            "{}",
+            saved.body
+        );
         let input = asked(&app, &shop).await.unwrap();
-        assert_eq!(input["set"], serde_json::json!({ "shared_buffers": "3GB", "work_mem": "16MB" }));
+        assert_eq!(
+            input["set"],
+            serde_json::json!({ "shared_buffers": "3GB", "work_mem": "16MB" })
+        );
         assert_eq!(input["restart"], true);
         assert_eq!(app.activities().await[0].detail, "shared_buffers, work_mem");
         // The same form again leads to the same operation; a new one is told that something is under way.
@@ -105,7 +121,11 @@ async fn edits_are_reviewed_together_and_then_saved() {
         let other = new_uuid();
         all[4] = ("idempotency_key", other.as_str());
         let busy = olga.press(&save, &all).await;
-        assert!(busy.status == 409 && busy.body.contains("is under way") && busy.body.contains("value=\"16384\""));
+        assert!(
+            busy.status == 409
+                && busy.body.contains("is under way")
+                && busy.body.contains("value=\"16384\"")
+        );
         assert!(olga.get(&page).await.body.contains("Values cannot be changed now"));
     })
     .await;
@@ -129,7 +149,11 @@ async fn what_is_no_value_never_reaches_an_operation() {
         ] {
             let (field, was_field) = (format!("p.{name}"), format!("was.{name}"));
             let key = new_uuid();
-            let form = [(was_field.as_str(), was), (field.as_str(), typed), ("idempotency_key", key.as_str())];
+            let form = [
+                (was_field.as_str(), was),
+                (field.as_str(), typed),
+                ("idempotency_key", key.as_str()),
+            ];
             for (path, status) in [(&page, 200), (&save, 422)] {
                 let answer = olga.press(path, &form).await;
                 assert_eq!(answer.status, status, "{name} {typed}");
@@ -144,7 +168,11 @@ async fn what_is_no_value_never_reaches_an_operation() {
         assert!(asked(&app, &shop).await.is_none());
         // Quotes in a text are a text.
         let key = new_uuid();
-        let form = [("was.search_path", "\"$user\", public"), ("p.search_path", "it's \\ x"), ("idempotency_key", key.as_str())];
+        let form = [
+            ("was.search_path", "\"$user\", public"),
+            ("p.search_path", "it's \\ x"),
+            ("idempotency_key", key.as_str()),
+        ];
         assert_eq!(olga.press(&save, &form).await.status, 303);
         assert_eq!(asked(&app, &shop).await.unwrap()["set"]["search_path"], "it's \\ x");
     })
@@ -161,18 +189,29 @@ async fn two_tabs_do_not_undo_each_other() {
         set(&app, &shop, &[("work_mem", "8MB")]).await;
         let key = new_uuid();
         let untouched = [
-            ("was.work_mem", "4MB"), ("p.work_mem", "4MB"),
-            ("was.random_page_cost", "4"), ("p.random_page_cost", "1.1"),
+            ("was.work_mem", "4MB"),
+            ("p.work_mem", "4MB"),
+            ("was.random_page_cost", "4"),
+            ("p.random_page_cost", "1.1"),
             ("idempotency_key", key.as_str()),
         ];
         let review = olga.press(&page, &untouched).await;
-        assert!(review.body.contains("Review 1 change<") && !review.body.contains("p.work_mem"), "{}", review.body);
-        let edited = [("was.work_mem", "4MB"), ("p.work_mem", "6MB"), ("idempotency_key", key.as_str())];
+        assert!(
+            review.body.contains("Review 1 change<") && !review.body.contains("p.work_mem"),
+            "{}",
+            review.body
+        );
+        let edited =
+            [("was.work_mem", "4MB"), ("p.work_mem", "6MB"), ("idempotency_key", key.as_str())];
         let told = olga.press(&save, &edited).await;
         assert_eq!(told.status, 409);
-        assert!(told.body.contains("Somebody changed one") && told.body.contains("name=\"was.work_mem\" value=\"8MB\""));
+        assert!(
+            told.body.contains("Somebody changed one")
+                && told.body.contains("name=\"was.work_mem\" value=\"8MB\"")
+        );
         assert!(asked(&app, &shop).await.is_none());
-        let again = [("was.work_mem", "8MB"), ("p.work_mem", "6MB"), ("idempotency_key", key.as_str())];
+        let again =
+            [("was.work_mem", "8MB"), ("p.work_mem", "6MB"), ("idempotency_key", key.as_str())];
         assert_eq!(olga.press(&save, &again).await.status, 303);
         assert_eq!(app.activities().await[0].detail, "work_mem: 8MB to 6MB");
     })
@@ -187,19 +226,29 @@ async fn one_or_all_go_back_to_their_defaults() {
         let (page, save) = (shop.path("/parameters"), shop.path("/parameters/save"));
         set(&app, &shop, &[("work_mem", "8MB"), ("shared_buffers", "1GB")]).await;
         let one = olga.press(&page, &[("reset", "work_mem")]).await;
-        assert!(one.body.contains("Review 1 change<") && one.body.contains("back to the default"), "{}", one.body);
+        assert!(
+            one.body.contains("Review 1 change<") && one.body.contains("back to the default"),
+            "{}",
+            one.body
+        );
         let all = olga.press(&page, &[("reset_all", "1")]).await;
         assert!(all.body.contains("Review 2 changes"), "{}", all.body);
         let key = new_uuid();
         let form = [
-            ("was.work_mem", "8MB"), ("p.work_mem", ""),
-            ("was.shared_buffers", "1GB"), ("p.shared_buffers", ""),
-            ("idempotency_key", key.as_str()), ("save", "1"),
+            ("was.work_mem", "8MB"),
+            ("p.work_mem", ""),
+            ("was.shared_buffers", "1GB"),
+            ("p.shared_buffers", ""),
+            ("idempotency_key", key.as_str()),
+            ("save", "1"),
         ];
         assert_eq!(olga.press(&save, &form).await.status, 303);
         let input = asked(&app, &shop).await.unwrap();
         assert_eq!(input["reset"], serde_json::json!(["shared_buffers", "work_mem"]));
-        assert_eq!((&input["set"], &input["restart"]), (&serde_json::json!({}), &Value::Bool(false)));
+        assert_eq!(
+            (&input["set"], &input["restart"]),
+            (&serde_json::json!({}), &Value::Bool(false))
+        );
         // Nothing edited, nothing asked.
         let nothing = olga.press(&page, &[("was.autovacuum", "on"), ("p.autovacuum", "on")]).await;
         assert_eq!((nothing.status, nothing.location()), (303, &*page));
@@ -216,7 +265,10 @@ async fn what_waits_for_a_restart_is_said_where_it_matters() {
         app.state.store.observe_servers(app.clock.now(), PENDING, &names).await.unwrap();
         for page in ["", "/parameters", "/restart"] {
             let body = olga.get(&shop.path(page)).await.body;
-            assert!(body.contains("A restart is needed") && body.contains("shared_buffers"), "{page}");
+            assert!(
+                body.contains("A restart is needed") && body.contains("shared_buffers"),
+                "{page}"
+            );
         }
         let mut rita = app.person(&mut olga, "rita", "Reader").await;
         let body = rita.get(&shop.path("/parameters")).await.body;

@@ -12,10 +12,12 @@ const TEXT_MAX: usize = 600;
 
 const SETTINGS: &str = include_str!("settings.sql");
 const LOADED: &str = "SELECT (extract(epoch FROM pg_conf_load_time()) * 1000000)::int8";
-/// A static parameter with another value is told as an error too: that one only waits for the restart.
+/// A static parameter with another value is told as an error too, and one that left the file without its name:
+/// those only wait for the restart. The image has no translations.
 const FAULTS: &str = "SELECT f.name, f.error FROM pg_file_settings f \
     LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name) \
-    WHERE f.error IS NOT NULL AND NOT coalesce(s.pending_restart, false) LIMIT 100";
+    WHERE f.error IS NOT NULL AND NOT coalesce(s.pending_restart, false) \
+    AND NOT (f.name IS NULL AND f.error LIKE '%cannot be changed without restarting the server') LIMIT 100";
 const TRY: &str = "SELECT set_config($1::text, $2::text, true)";
 
 #[async_trait]
