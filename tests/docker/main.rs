@@ -17,6 +17,7 @@ mod kills;
 mod parameters;
 mod portal;
 mod story;
+mod story_parameters;
 mod story_plain;
 mod story_terminal;
 mod support;

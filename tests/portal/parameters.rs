@@ -138,8 +138,8 @@ async fn what_is_no_value_never_reaches_an_operation() {
         let shop = seen(&app).await;
         let (page, save) = (shop.path("/parameters"), shop.path("/parameters/save"));
         for (name, was, typed, error) in [
-            ("work_mem", "4MB", "4MB\nfsync = off", "Type a number with one of the units"),
-            ("work_mem", "4MB", "4 mb' OR 1", "Type a number with one of the units"),
+            ("work_mem", "4MB", "4MB\nfsync = off", "Type a number with a unit"),
+            ("work_mem", "4MB", "4 mb' OR 1", "Type a number with a unit"),
             ("search_path", "\"$user\", public", "x\nfsync = off", "no line break"),
             ("max_connections", "859", "99999", "Choose a larger size"),
             ("shared_buffers", "2GB", "8GB", "leave a quarter"),

@@ -193,8 +193,8 @@ impl Parameter {
             Kind::Enum => self.choices.join(", "),
             Kind::Text => format!("text of at most {} characters", value::TEXT_MAX),
             Kind::Integer | Kind::Real => match (self.min, self.max) {
-                // So large that it means "any".
-                (Some(min), Some(max)) if max > 1e15 => {
+                // As much as the type holds: it means "any".
+                (Some(min), Some(max)) if max >= 2_147_483_647.0 => {
                     format!("{} and more", self.unit.shown(min))
                 }
                 (Some(min), Some(max)) => {

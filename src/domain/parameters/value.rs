@@ -70,7 +70,9 @@ impl Parameter {
                 "Type a number, without a unit.".into()
             } else {
                 let (words, plain) = (self.unit.words(), self.unit.label());
-                format!("Type a number with one of the units {words}, or a bare number of {plain}. Capital and small letters count.")
+                format!(
+                    "Type a number with a unit ({words}, written so) or a plain number of {plain}."
+                )
             })
         })
     }

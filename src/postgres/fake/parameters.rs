@@ -7,9 +7,17 @@ use crate::postgres::parameters::{ServerParameters, SettingsLook};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-/// A few of each sort, as PostgreSQL 17 tells them.
-pub fn sample() -> Vec<Parameter> {
-    let one = |name: &str, kind, unit, context, value: &str, category: &str| Parameter {
+fn one(
+    name: &str,
+    kind: Kind,
+    unit: Unit,
+    context: Context,
+    value: &str,
+    category: &str,
+) -> Parameter {
+    let is_number = matches!(kind, Kind::Integer | Kind::Real);
+    let choices: &[&str] = if kind == Kind::Enum { &["none", "ddl", "all"] } else { &[] };
+    Parameter {
         name: name.into(),
         value: value.into(),
         default: value.into(),
@@ -18,70 +26,33 @@ pub fn sample() -> Vec<Parameter> {
         context,
         category: category.into(),
         description: format!("What {name} does, in a sentence of PostgreSQL's own."),
-        min: matches!(kind, Kind::Integer | Kind::Real).then_some(0.0),
-        max: matches!(kind, Kind::Integer | Kind::Real).then_some(2_147_483_647.0),
-        choices: if kind == Kind::Enum {
-            vec!["none".into(), "ddl".into(), "all".into()]
-        } else {
-            vec![]
-        },
+        min: is_number.then_some(0.0),
+        max: is_number.then_some(2_147_483_647.0),
+        choices: choices.iter().map(|choice| (*choice).into()).collect(),
         is_pending: false,
-    };
+    }
+}
+
+/// A few of each sort, as PostgreSQL 17 tells them.
+pub fn sample() -> Vec<Parameter> {
+    use Kind::{Bool, Enum, Integer, Real, Text};
+    use Unit::{Blocks, Kilobytes, None};
     let (memory, wal) = ("Resource Usage / Memory", "Write-Ahead Log / Settings");
+    let (reload, start, session) = (Context::Reload, Context::Postmaster, Context::Session);
+    let (log, clients) =
+        ("Reporting and Logging / What to Log", "Client Connection Defaults / Other");
     vec![
-        one(
-            "archive_command",
-            Kind::Text,
-            Unit::None,
-            Context::Reload,
-            "",
-            "Write-Ahead Log / Archiving",
-        ),
-        one("autovacuum", Kind::Bool, Unit::None, Context::Reload, "on", "Autovacuum"),
-        one("fsync", Kind::Bool, Unit::None, Context::Reload, "on", wal),
-        one(
-            "log_statement",
-            Kind::Enum,
-            Unit::None,
-            Context::Session,
-            "none",
-            "Reporting and Logging / What to Log",
-        ),
-        one(
-            "max_connections",
-            Kind::Integer,
-            Unit::None,
-            Context::Postmaster,
-            "859",
-            "Connections and Authentication / Connection Settings",
-        ),
-        one(
-            "max_locks_per_transaction",
-            Kind::Integer,
-            Unit::None,
-            Context::Postmaster,
-            "64",
-            "Lock Management",
-        ),
-        one(
-            "random_page_cost",
-            Kind::Real,
-            Unit::None,
-            Context::Session,
-            "4",
-            "Query Tuning / Planner Cost Constants",
-        ),
-        one(
-            "search_path",
-            Kind::Text,
-            Unit::None,
-            Context::Session,
-            "\"$user\", public",
-            "Client Connection Defaults / Statement Behavior",
-        ),
-        one("server_version", Kind::Text, Unit::None, Context::Internal, "17.6", "Preset Options"),
-        one("shared_buffers", Kind::Integer, Unit::Blocks, Context::Postmaster, "2GB", memory),
-        one("work_mem", Kind::Integer, Unit::Kilobytes, Context::Session, "4MB", memory),
+        one("archive_command", Text, None, reload, "", "Write-Ahead Log / Archiving"),
+        one("autovacuum", Bool, None, reload, "on", "Autovacuum"),
+        one("fsync", Bool, None, reload, "on", wal),
+        one("log_statement", Enum, None, session, "none", log),
+        one("max_connections", Integer, None, start, "859", "Connections and Authentication"),
+        one("max_locks_per_transaction", Integer, None, start, "64", "Lock Management"),
+        one("random_page_cost", Real, None, session, "4", "Query Tuning / Planner Cost Constants"),
+        one("search_path", Text, None, session, "\"$user\", public", clients),
+        one("server_version", Text, None, Context::Internal, "17.6", "Preset Options"),
+        one("shared_buffers", Integer, Blocks, start, "2GB", memory),
+        one("work_mem", Integer, Kilobytes, session, "4MB", memory),
     ]
 }
 
