@@ -384,7 +384,7 @@ pub fn why_locked(name: &str, category: &str, context: Context) -> Option<&'stat
         Some(start) => name.starts_with(start),
         None => name == *pattern,
     };
-    let known = REASONS.iter().find(|(_, patterns)| patterns.iter().any(|one| fits(one)));
+    let known = REASONS.iter().find(|(_, patterns)| patterns.iter().any(fits));
     Some(match known {
         Some((why, _)) => why,
         None if category == "Developer Options" => {
