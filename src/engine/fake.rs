@@ -124,6 +124,11 @@ impl FakeEngine {
         self.state().objects.member_at(address)
     }
 
+    /// The configuration file of the running member at an address, as text.
+    pub fn configuration_at(&self, address: &str) -> Option<String> {
+        self.state().objects.configuration_at(address)
+    }
+
     /// One call: noted, met by its fault if one is ordered, else done.
     async fn call<T>(
         &self,

@@ -6,6 +6,7 @@ pub mod credits;
 pub mod meters;
 pub mod networks;
 pub mod observe;
+pub mod parameters;
 pub mod power;
 pub mod schedule;
 
@@ -32,6 +33,7 @@ pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
         logged("observe", observe::tick(&services)).await;
         logged("networks", networks::tick(&services)).await;
+        logged("parameters", parameters::tick(&services)).await;
         tokio::select! {
             () = tokio::time::sleep(OBSERVE_EVERY) => {}
             () = services.poke.wait_monitor() => tokio::time::sleep(CALM).await,

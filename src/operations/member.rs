@@ -187,7 +187,9 @@ const RESTARTS_MAX: i64 = 3;
 async fn ended_at_once(ctx: &StepContext, engine: &Arc<dyn Engine>, member: &Member) -> StepError {
     let lines = engine.tail(&member.container(), 40).await.unwrap_or_default();
     ctx.log_new(&lines).await;
-    let last = lines.last().cloned().unwrap_or_default();
+    // The line that says why comes before the one that says good-bye.
+    let why = lines.iter().rev().find(|line| line.contains("FATAL:") || line.contains("PANIC:"));
+    let last = why.or(lines.last()).cloned().unwrap_or_default();
     let what = format!("PostgreSQL ends right after its start: {last}");
     StepError::permanent(what, "The log below has its last lines.")
 }

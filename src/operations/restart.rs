@@ -58,7 +58,7 @@ pub const STEPS: &[Step] = &[
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
 
-fn hold_route(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn hold_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if ctx.server.spec.access == Access::Public {
             member::set_route(ctx, None, RouteState::Held).await?;
@@ -67,11 +67,11 @@ fn hold_route(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn open_route_again(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn open_route_again(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(member::open_route(ctx))
 }
 
-fn stop_member(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn stop_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
         ctx.engine(member)?.stop_container(&member.container(), STOP_GRACE).await?;

@@ -2,7 +2,9 @@
 
 mod admin;
 mod checkpoint;
+mod extensions;
 mod networking;
+mod parameters;
 mod tls;
 
 use super::{CONTROL_ROLE, Postgres, PostgresError, Probe, Target};
@@ -63,7 +65,20 @@ async fn with_session<T, W>(
 where
     W: Future<Output = Result<T, Error>>,
 {
-    let (client, connection) = tokio::time::timeout(CONNECT, connect(target))
+    session_within(target, "postgres", QUERY, work).await
+}
+
+/// The same in a database of the user's, with a deadline of the caller's.
+async fn session_within<T, W>(
+    target: &Target,
+    database: &str,
+    limit: Duration,
+    work: impl FnOnce(Client) -> W,
+) -> Result<T, PostgresError>
+where
+    W: Future<Output = Result<T, Error>>,
+{
+    let (client, connection) = tokio::time::timeout(CONNECT, connect(target, database))
         .await
         .map_err(|_| late("no connection", CONNECT))??;
     // The connection moves the bytes. When the work is done the client is gone, and it says goodbye: a session
@@ -81,12 +96,12 @@ where
             }),
         }
     };
-    tokio::time::timeout(QUERY, session).await.map_err(|_| late("no answer", QUERY))?
+    tokio::time::timeout(limit, session).await.map_err(|_| late("no answer", limit))?
 }
 
 type Connection = tokio_postgres::Connection<TcpStream, tls::Stream>;
 
-async fn connect(target: &Target) -> Result<(Client, Connection), PostgresError> {
+async fn connect(target: &Target, database: &str) -> Result<(Client, Connection), PostgresError> {
     let connector = tls::Connector::new(target)?;
     let stream = TcpStream::connect(target.address)
         .await
@@ -94,7 +109,7 @@ async fn connect(target: &Target) -> Result<(Client, Connection), PostgresError>
     let mut config = Config::new();
     config
         .user(CONTROL_ROLE)
-        .dbname("postgres")
+        .dbname(database)
         .application_name("pgflex")
         .options(SESSION)
         .ssl_mode(tokio_postgres::config::SslMode::Require);

@@ -10,6 +10,7 @@ pub use hba::Admission;
 
 use crate::domain::catalog::{RESERVED_CONNECTIONS, Sku, StorageSize};
 use crate::domain::configuration::Configuration;
+use crate::domain::extensions;
 use crate::domain::names::ServerName;
 use crate::domain::network::Access;
 use crate::domain::server::Server;
@@ -120,19 +121,30 @@ pub fn values(settings: &Settings<'_>) -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn postgresql_conf(settings: &Settings<'_>) -> String {
-    let mut text = String::from("# Rendered by pgflex; changes are lost.\n");
-    let groups = [
+/// What the server gets where no person set anything, by name in small letters: the default of each parameter
+/// that is rendered.
+pub fn defaults(settings: &Settings<'_>) -> BTreeMap<String, String> {
+    let groups = groups(settings).into_iter().flat_map(|(_, group)| group);
+    groups.map(|(name, value)| (name.to_ascii_lowercase(), value.plain())).collect()
+}
+
+fn groups(settings: &Settings<'_>) -> [(&'static str, Group); 9] {
+    [
         ("Connections", connections(settings)),
         ("TLS and passwords", security(settings.major)),
         ("Memory", memory(settings.sku)),
+        ("Extensions", extensions(settings.configuration)),
         ("Workers", workers(settings)),
         ("Write-ahead log", write_ahead_log(settings.storage)),
         ("Log", log()),
         ("Language and time", locale()),
         ("Protection of a storage that is nearly full", protection(settings)),
-    ];
-    for (title, group) in groups {
+    ]
+}
+
+fn postgresql_conf(settings: &Settings<'_>) -> String {
+    let mut text = String::from("# Rendered by pgflex; changes are lost.\n");
+    for (title, group) in groups(settings) {
         text.push_str(&format!("\n# {title}\n"));
         for (name, value) in group {
             text.push_str(&format!("{name} = {value}\n"));
@@ -206,9 +218,29 @@ fn memory(sku: &Sku) -> Group {
         // Huge pages are not counted in the container's limit, so a size would not be what it says.
         ("huge_pages", Word("off")),
         ("dynamic_shared_memory_type", Word("posix")),
-        // Query statistics for the performance pages; loading it later would need a restart.
-        ("shared_preload_libraries", Text("pg_stat_statements".into())),
     ]
+}
+
+/// `pgextwlist` lets people who are no superusers create what is allowed, and nothing else: no extension of the
+/// image is trusted. Query statistics are loaded always, for the performance pages.
+fn extensions(configuration: &Configuration) -> Group {
+    let allowed = &configuration.extensions;
+    let offered: Vec<String> = allowed
+        .iter()
+        .filter(|name| extensions::is_offered(name))
+        .map(|name| format!("\"{name}\""))
+        .collect();
+    let mut group = vec![
+        ("shared_preload_libraries", Text(extensions::libraries(allowed).join(","))),
+        ("session_preload_libraries", Text("pgextwlist".into())),
+        ("extwlist.extensions", Text(offered.join(","))),
+    ];
+    if allowed.contains("pg_cron") {
+        // Jobs run in workers: no connection of theirs would pass the rules of pg_hba.conf.
+        group.push(("cron.use_background_workers", Word("on")));
+        group.push(("cron.database_name", Text("postgres".into())));
+    }
+    group
 }
 
 fn workers(settings: &Settings<'_>) -> Group {

@@ -4,9 +4,11 @@
 pub mod checkpoint;
 pub mod client;
 pub mod conf;
+pub mod extensions;
 #[cfg(feature = "test-util")]
 pub mod fake;
 pub mod networking;
+pub mod parameters;
 
 use crate::domain::names::AdminLogin;
 use crate::secrets::Secret;
@@ -52,7 +54,14 @@ pub struct Probe {
 
 /// Access to members. Every call has a deadline of seconds.
 #[async_trait]
-pub trait Postgres: Send + Sync + networking::Networking + checkpoint::Checkpoint {
+pub trait Postgres:
+    Send
+    + Sync
+    + networking::Networking
+    + checkpoint::Checkpoint
+    + parameters::ServerParameters
+    + extensions::ServerExtensions
+{
     /// Connects over TLS with the client certificate and asks one question.
     async fn probe(&self, target: &Target) -> Result<Probe, PostgresError>;
 

@@ -111,6 +111,14 @@ pub fn server_parameters(id: &ServerId) -> String {
     format!("/servers/{id}/parameters")
 }
 
+pub fn server_parameters_save(id: &ServerId) -> String {
+    format!("/servers/{id}/parameters/save")
+}
+
+pub fn server_extensions_part(id: &ServerId, part: &str) -> String {
+    format!("/servers/{id}/extensions/{part}")
+}
+
 pub fn server_extensions(id: &ServerId) -> String {
     format!("/servers/{id}/extensions")
 }

@@ -8,8 +8,9 @@ use crate::web::handlers::account::{
 };
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    compute, compute_review, connect, cost, delete, group, locks, networking, networking_access,
-    networking_everyone, overview, restart, start, stop, tags,
+    compute, compute_review, connect, cost, delete, extensions, extensions_drop, group, locks,
+    networking, networking_access, networking_everyone, overview, parameters, restart, start, stop,
+    tags,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{
@@ -105,6 +106,15 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Reader, "/servers/{id}/compute", || web::to(compute::get)),
     get(Contributor, "/servers/{id}/compute/review", || web::to(compute_review::get)),
     post(Contributor, "/servers/{id}/compute/review", || web::to(compute_review::post)),
+    get(Reader, "/servers/{id}/parameters", || web::to(parameters::get)),
+    post(Contributor, "/servers/{id}/parameters", || web::to(parameters::review)),
+    post(Contributor, "/servers/{id}/parameters/save", || web::to(parameters::save)),
+    get(Reader, "/servers/{id}/extensions", || web::to(extensions::get)),
+    post(Contributor, "/servers/{id}/extensions/allowed", || web::to(extensions::allow)),
+    post(Contributor, "/servers/{id}/extensions/create", || web::to(extensions::create)),
+    post(Contributor, "/servers/{id}/extensions/update", || web::to(extensions::update)),
+    get(Contributor, "/servers/{id}/extensions/drop", || web::to(extensions_drop::get)),
+    post(Contributor, "/servers/{id}/extensions/drop", || web::to(extensions_drop::post)),
     get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
     post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
     get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),

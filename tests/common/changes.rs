@@ -18,9 +18,15 @@ pub fn input(kind: OperationKind) -> Value {
         OperationKind::Scale => json!({ "to": "Standard_B2s", "about": "to B2s" }),
         OperationKind::GrowStorage => json!({}),
         OperationKind::ProtectStorage => json!({}),
-        OperationKind::ChangeParameters => json!({}),
-        OperationKind::AllowExtensions => json!({}),
-        OperationKind::ChangeExtension => json!({}),
+        OperationKind::ChangeParameters => {
+            json!({ "set": { "work_mem": "8MB" }, "reset": [], "restart": true })
+        }
+        OperationKind::AllowExtensions => {
+            json!({ "allowed": ["hstore", "pgaudit"], "restart": true })
+        }
+        OperationKind::ChangeExtension => {
+            json!({ "database": "sales", "extension": "hstore", "action": "create" })
+        }
         OperationKind::CreateDatabase => json!({}),
         OperationKind::DropDatabase => json!({}),
         OperationKind::ResetPassword => json!({}),

@@ -48,6 +48,9 @@ impl World {
         let postgres = FakePostgres::new(move |address| {
             seen.member_at(&address.to_string()).map(|_| "17.6".into())
         });
+        let files = engine.clone();
+        let postgres =
+            postgres.with_files(move |address| files.configuration_at(&address.to_string()));
         let hosts = test
             .store
             .register_hosts(clock.now(), &[("local".into(), "unix:///fake".into(), vec![])])
@@ -115,6 +118,9 @@ impl World {
         }
         if kind.facts().needs == Needs::Stopped {
             self.succeed(&self.submit_on(OperationKind::Stop, &server).await).await;
+        }
+        if kind == OperationKind::ChangeExtension {
+            self.succeed(&self.submit_on(OperationKind::AllowExtensions, &server).await).await;
         }
         self.submit_on(kind, &server).await
     }

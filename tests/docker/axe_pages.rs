@@ -68,6 +68,8 @@ pub fn owners(world: &World) -> Vec<Page> {
         page("create-checked", "/servers/create?check=1"),
         page("connect-by-name", format!("{server}/connect?endpoint=name")),
         page("connect-bad-database", format!("{server}/connect?database={}", "x".repeat(64))),
+        page("parameters-static", format!("{server}/parameters?tab=static")),
+        page("parameters-none", format!("{server}/parameters?q=nothing-has-this-name")),
         page("operation-running", format!("/operations/{}", world.running)),
         page("operation-failed", format!("/operations/{}", world.failed)),
         page("operation-parked", format!("/operations/{}", world.parked)),

@@ -3,9 +3,12 @@
 use crate::helpers::{TestApp, each_database};
 use crate::server_seed::{observe, operation, ready, running, seed};
 use pgflex::clock::{Clock, new_id};
+use pgflex::domain::extensions::{self, Available, DatabaseLook, ExtensionLook, Installed};
 use pgflex::domain::ids::{NetworkId, OperationId, RuleId, ServerId};
 use pgflex::domain::network::{Access, AddressRange, FirewallRule, RULES_MAX};
 use pgflex::domain::operation::{OperationKind, OperationStatus};
+use pgflex::domain::parameters::units::Unit;
+use pgflex::domain::parameters::{self, Catalogue, Context, Kind, Parameter};
 use pgflex::domain::server::{MemberFacts, SettledState};
 use pgflex::domain::virtual_network::{NetworkState, VirtualNetwork};
 use pgflex::store::Record;
@@ -67,6 +70,55 @@ fn hostile_facts() -> MemberFacts {
     }
 }
 
+/// As many parameters as there can be, with the longest texts; names are PostgreSQL's and ours.
+fn hostile_catalogue() -> Catalogue {
+    let one = |at: usize| Parameter {
+        name: if at == 0 { "search_path".into() } else { format!("pgaudit.{at}{HOSTILE}") },
+        value: HOSTILE.repeat(15),
+        default: HOSTILE.repeat(15),
+        unit: Unit::None,
+        kind: if at.is_multiple_of(2) { Kind::Text } else { Kind::Enum },
+        context: Context::Session,
+        category: HOSTILE.into(),
+        description: HOSTILE.repeat(15),
+        min: None,
+        max: None,
+        choices: vec![HOSTILE.into(); 20],
+        is_pending: true,
+    };
+    Catalogue { parameters: (0..1000).map(one).collect() }
+}
+
+fn hostile_extensions() -> ExtensionLook {
+    let installed =
+        Installed { name: HOSTILE.into(), version: HOSTILE.into(), schema: HOSTILE.into() };
+    let available = Available {
+        name: "hstore".into(),
+        version: HOSTILE.into(),
+        comment: HOSTILE.repeat(8),
+        requires: vec![HOSTILE.into()],
+    };
+    let database = DatabaseLook { name: HOSTILE.into(), installed: Some(vec![installed; 50]) };
+    ExtensionLook {
+        available: vec![available.clone(), Available { name: HOSTILE.into(), ..available }],
+        databases: vec![database; 50],
+        left_out: 450,
+        loaded: vec![HOSTILE.into()],
+    }
+}
+
+/// What a hostile server may have told the monitor.
+async fn observe_settings(app: &TestApp, server: &ServerId) {
+    let (store, now) = (&app.state.store, app.clock.now());
+    let id = || server.clone();
+    let parameters = [(id(), hostile_catalogue())];
+    store.observe_servers(now, parameters::OBSERVATION, &parameters).await.unwrap();
+    let extensions = [(id(), hostile_extensions())];
+    store.observe_servers(now, extensions::OBSERVATION, &extensions).await.unwrap();
+    let pending = [(id(), vec![HOSTILE.to_owned(); 400])];
+    store.observe_servers(now, parameters::PENDING, &pending).await.unwrap();
+}
+
 #[actix_web::test]
 async fn every_page_draws_the_largest_content_and_text_stays_text() {
     each_database(async |app| {
@@ -87,6 +139,7 @@ async fn every_page_draws_the_largest_content_and_text_stays_text() {
         fill_rules(&app, &server.id).await;
         let private = seed(&app, "private", Access::Private, SettledState::Ready, 20_090).await;
         let network = fill_networks(&app, &private.id).await;
+        observe_settings(&app, &server.id).await;
         let running =
             operation(&app, &server, OperationKind::Restart, OperationStatus::Running).await;
         write_log(&app, &running).await;

@@ -174,7 +174,7 @@ impl OperationKind {
                 state: ServerState::Updating,
                 needs: Needs::Ready,
                 deadline_minutes: 10,
-                availability: "The database stays available, unless a restart was asked for with the change.",
+                availability: "The database stays available. With a restart it is unavailable from “Stop PostgreSQL” until “Wait until it accepts connections” is done; open connections end.",
             },
             OperationKind::AllowExtensions => KindFacts {
                 key: "allow_extensions",
@@ -183,7 +183,7 @@ impl OperationKind {
                 state: ServerState::Updating,
                 needs: Needs::Ready,
                 deadline_minutes: 10,
-                availability: "The database stays available, unless a restart was asked for with the change.",
+                availability: "The database stays available. With a restart it is unavailable from “Stop PostgreSQL” until “Wait until it accepts connections” is done; open connections end.",
             },
             OperationKind::ChangeExtension => KindFacts {
                 key: "change_extension",

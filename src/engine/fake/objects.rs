@@ -277,6 +277,12 @@ impl Objects {
         let found = self.containers.values().find(|c| c.address().as_deref() == Some(address))?;
         Some(found.spec.image.clone())
     }
+
+    pub(super) fn configuration_at(&self, address: &str) -> Option<String> {
+        let found = self.containers.values().find(|c| c.address().as_deref() == Some(address))?;
+        let file = self.file(&found.spec.volume, "config/postgresql.conf")?;
+        String::from_utf8(file).ok()
+    }
 }
 
 impl Container {

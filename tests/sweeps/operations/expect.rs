@@ -43,6 +43,14 @@ pub async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
             let wanted = operation.input["to"].as_str().unwrap();
             power::assert_size(world, operation, wanted, why).await;
         }
+        OperationKind::ChangeParameters | OperationKind::AllowExtensions => {
+            assert_running_once(world, operation, why).await;
+            assert_configured(world, operation, true, why).await;
+        }
+        OperationKind::ChangeExtension => {
+            assert_running_once(world, operation, why).await;
+            assert_eq!(world.postgres.created_extensions(), ["sales hstore"], "{why}");
+        }
         _ => assert_running_once(world, operation, why).await,
     }
 }
@@ -105,6 +113,25 @@ async fn assert_networking(world: &World, server: &Server, member: &Member, why:
     }
 }
 
+/// The row and the file that PostgreSQL reads say the same: the change, or what was before.
+async fn assert_configured(world: &World, operation: &Operation, is_changed: bool, why: &str) {
+    let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
+    let member = &world.services.store.members(&server.id).await.unwrap()[0];
+    let file = world.engine.file(&member.volume(), "config/postgresql.conf").unwrap();
+    let file = String::from_utf8(file).unwrap();
+    let configuration = &server.configuration;
+    let (in_row, in_file) = match operation.kind {
+        OperationKind::ChangeParameters => {
+            (configuration.parameters.contains_key("work_mem"), file.contains("work_mem = '8MB'"))
+        }
+        _ => (
+            configuration.extensions.contains("pgaudit"),
+            file.contains("pg_stat_statements,pgaudit"),
+        ),
+    };
+    assert_eq!((in_row, in_file), (is_changed, is_changed), "{why}");
+}
+
 /// The data are kept, nothing runs, nobody is let in.
 pub async fn assert_stopped(world: &World, operation: &Operation, why: &str) {
     let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
@@ -148,6 +175,14 @@ pub async fn assert_unwound(world: &World, operation: &Operation, why: &str) {
         OperationKind::Scale => {
             assert_running_once(world, operation, why).await;
             power::assert_size(world, operation, "Standard_B1ms", why).await;
+        }
+        OperationKind::ChangeParameters | OperationKind::AllowExtensions => {
+            assert_running_once(world, operation, why).await;
+            assert_configured(world, operation, false, why).await;
+        }
+        OperationKind::ChangeExtension => {
+            assert_running_once(world, operation, why).await;
+            assert!(world.postgres.created_extensions().is_empty(), "{why}");
         }
         _ => assert_running_once(world, operation, why).await,
     }

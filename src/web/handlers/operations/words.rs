@@ -56,18 +56,18 @@ pub const fn of(kind: OperationKind) -> Words {
             given_up: "It was given up. The monitor looks again within a minute and puts it right.",
         },
         OperationKind::ChangeParameters => Words {
-            succeeded: "The parameters are saved.",
-            taken_back: "No parameter was changed: all have the values they had before.",
+            succeeded: "The parameters are saved. What is static and was not restarted for waits for the next restart.",
+            taken_back: "All parameters have the values they had before, and PostgreSQL runs with them. No data is lost.",
             given_up: "It was given up. Some parameters may have their new values. The data is untouched. Save them again to put it right.",
         },
         OperationKind::AllowExtensions => Words {
             succeeded: "The list of allowed extensions is saved.",
-            taken_back: "The list of allowed extensions is as it was before.",
+            taken_back: "The list of allowed extensions is as it was before, and PostgreSQL runs with it. No data is lost.",
             given_up: "It was given up. The list may be changed and not in force yet. Save it again to put it right.",
         },
         OperationKind::ChangeExtension => Words {
             succeeded: "The extension was changed in its database.",
-            taken_back: "Nothing was changed in the database.",
+            taken_back: "The database has the extensions it had before. Only where a drop was cancelled at its last moment, tables of the extension itself are empty.",
             given_up: "It was given up. Look at the page Extensions for what is installed.",
         },
         OperationKind::CreateDatabase => Words {

@@ -2,6 +2,7 @@
 //! something is under way or the creation failed.
 
 use super::paused::Paused;
+use super::pending;
 use crate::clock::new_uuid;
 use crate::config::Config;
 use crate::domain::group::Group;
@@ -56,6 +57,8 @@ pub struct Frame {
     pub locks: Vec<Lock>,
     /// What is to be known of a stopped server.
     pub paused: Option<Paused>,
+    /// Settings that wait for a restart.
+    pub pending: Option<pending::Pending>,
     may_change: bool,
     is_owner: bool,
 }
@@ -127,6 +130,7 @@ pub async fn frame(visit: &Visit, id: &str, tab: Tab) -> Result<Option<Frame>, P
         is_owner: visit.is_owner_here(),
         endpoint: Endpoint::of(&server, &visit.state.config),
         notice: notice(&visit.state, &server, may_change).await?,
+        pending: pending::of(&visit.state, &server, tab).await?,
         tab,
         may_change,
         paused: Paused::of(&server, visit.now),
