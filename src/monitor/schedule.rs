@@ -47,6 +47,7 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
         }
     }
     services.store.prune_drafts(now).await?;
+    services.store.purge_verifiers(now).await?;
     services.store.purge_sessions(now).await?;
     services.store.purge_throttles(now).await?;
     Ok(())

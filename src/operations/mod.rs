@@ -21,6 +21,7 @@ pub mod grow_storage;
 pub mod kinds;
 pub mod member;
 pub mod owner;
+pub mod pooler;
 pub mod protect_storage;
 pub mod renew_certificate;
 pub mod repair;

@@ -1,6 +1,9 @@
 //! Members reached by TLS with a certificate on both sides.
 
 mod admin;
+mod databases;
+mod passwords;
+mod pooler;
 mod tls;
 
 use super::{CONTROL_ROLE, Postgres, PostgresError, Probe, Target};
@@ -61,7 +64,20 @@ async fn with_session<T, W>(
 where
     W: Future<Output = Result<T, Error>>,
 {
-    let (client, connection) = tokio::time::timeout(CONNECT, connect(target))
+    with_session_in(target, "postgres", QUERY, work).await
+}
+
+/// The same in a database of choice and with another limit for all that is asked.
+async fn with_session_in<T, W>(
+    target: &Target,
+    database: &str,
+    limit: Duration,
+    work: impl FnOnce(Client) -> W,
+) -> Result<T, PostgresError>
+where
+    W: Future<Output = Result<T, Error>>,
+{
+    let (client, connection) = tokio::time::timeout(CONNECT, connect(target, database))
         .await
         .map_err(|_| late("no connection", CONNECT))??;
     // The connection moves the bytes. When the work is done the client is gone, and it says goodbye: a session
@@ -79,12 +95,12 @@ where
             }),
         }
     };
-    tokio::time::timeout(QUERY, session).await.map_err(|_| late("no answer", QUERY))?
+    tokio::time::timeout(limit, session).await.map_err(|_| late("no answer", limit))?
 }
 
 type Connection = tokio_postgres::Connection<TcpStream, tls::Stream>;
 
-async fn connect(target: &Target) -> Result<(Client, Connection), PostgresError> {
+async fn connect(target: &Target, database: &str) -> Result<(Client, Connection), PostgresError> {
     let connector = tls::Connector::new(target)?;
     let stream = TcpStream::connect(target.address)
         .await
@@ -92,7 +108,7 @@ async fn connect(target: &Target) -> Result<(Client, Connection), PostgresError>
     let mut config = Config::new();
     config
         .user(CONTROL_ROLE)
-        .dbname("postgres")
+        .dbname(database)
         .application_name("pgflex")
         .options(SESSION)
         .ssl_mode(tokio_postgres::config::SslMode::Require);

@@ -10,7 +10,7 @@ use crate::domain::configuration::Configuration;
 use crate::domain::names::ServerName;
 use crate::domain::server::Server;
 use crate::domain::version::Major;
-use crate::postgres::CONTROL_ROLE;
+use crate::postgres::{CONTROL_ROLE, POOLER_ROLE};
 use crate::secrets::Secret;
 use std::fmt;
 use values::Value::{self, Amount, Bytes, Number, Seconds, Text, Word};
@@ -96,16 +96,23 @@ fn file(name: &str, content: String) -> ConfigFile {
     ConfigFile { path: format!("{DIRECTORY}/{name}"), mode: MODE, content: content.into_bytes() }
 }
 
-/// First match wins. The portal proves itself by certificate and by nothing else; everybody else comes with a
+/// First match wins. The portal proves itself by certificate and by nothing else, and so does PgBouncer when it
+/// asks for verifiers; everybody else comes with a
 /// SCRAM password, over TLS unless the server was told not to require it; replication and sockets are refused.
 fn pg_hba_conf(settings: &Settings<'_>) -> String {
     let people =
         if settings.configuration.require_secure_transport { "hostssl" } else { "host   " };
+    let pooler = match settings.configuration.pooler.enabled {
+        true => format!("hostssl    all          {POOLER_ROLE}   all        cert\n"),
+        false => String::new(),
+    };
     format!(
         "# Rendered by pgflex; changes are lost.\n\
          # TYPE     DATABASE     USER            ADDRESS    METHOD\n\
          hostssl    all          {CONTROL_ROLE}  all        cert\n\
          host       all          {CONTROL_ROLE}  all        reject\n\
+         {pooler}\
+         host       all          {POOLER_ROLE}   all        reject\n\
          local      all          all                        reject\n\
          local      replication  all                        reject\n\
          host       replication  all             all        reject\n\

@@ -1,5 +1,8 @@
 //! PostgreSQL that answers where the fake engine runs a member.
 
+mod databases;
+mod passwords;
+
 use super::{Postgres, PostgresError, Probe, Target};
 use crate::domain::names::AdminLogin;
 use crate::secrets::{Secret, sha256_hex};
@@ -32,6 +35,8 @@ pub struct FakePostgres {
 struct State {
     admins: Vec<EnsuredAdmin>,
     faults: Vec<(&'static str, PostgresError)>,
+    databases: databases::Databases,
+    passwords: passwords::Passwords,
 }
 
 impl FakePostgres {
@@ -78,6 +83,7 @@ impl Postgres for FakePostgres {
         verifier: &Secret,
     ) -> Result<(), PostgresError> {
         self.answer("ensure_admin", target)?;
+        self.state().passwords.verifier = Some(verifier.reveal().to_owned());
         self.state().admins.push(EnsuredAdmin {
             address: target.address.ip(),
             login: login.as_str().to_owned(),

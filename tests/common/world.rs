@@ -1,7 +1,7 @@
 //! A whole control plane in memory: real store, real runner, fake engine and PostgreSQL, a clock wound by hand.
 
 #[path = "changes.rs"]
-mod changes;
+pub mod changes;
 
 use pgflex::certificates::Authority;
 use pgflex::clock::{Clock, ManualClock, new_uuid};
@@ -86,9 +86,10 @@ impl World {
         Runner::new(self.services.clone(), format!("test/{}", new_uuid()))
     }
 
-    pub async fn submit_create(&self, name: &str) -> OperationId {
+    pub async fn submit_create_in(&self, name: &str, tier: Tier) -> OperationId {
         let verifier = Secret::new(VERIFIER);
-        let spec = spec(name);
+        let sku = tier.skus().next().unwrap().name.into();
+        let spec = ServerSpec { sku, ..spec(name) };
         let new = NewServer {
             spec: &spec,
             admin_verifier: &verifier,
@@ -102,7 +103,7 @@ impl World {
 
     /// Submits an operation of a kind; what must exist before it is made first, without any fault.
     pub async fn submit(&self, kind: OperationKind) -> OperationId {
-        let create = self.submit_create("shop").await;
+        let create = self.submit_create_in("shop", changes::tier(kind)).await;
         if kind == OperationKind::Create {
             return create;
         }
@@ -115,6 +116,7 @@ impl World {
 
     /// Submits a kind with its usual input.
     pub async fn submit_on(&self, kind: OperationKind, server: &ServerId) -> OperationId {
+        changes::prepare(self, kind, server).await;
         let change = Change { kind, input: changes::input(kind) };
         self.door().submit_change(change, server, &Actor::system(), None).await.unwrap()
     }
