@@ -66,6 +66,31 @@ impl Default for Pooler {
     }
 }
 
+/// What a change of the pooler is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolerChange {
+    pub pooler: Pooler,
+    /// First and last port of the gateway.
+    pub ports: (u16, u16),
+}
+
+/// What was last seen of a server's PgBouncer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolerFacts {
+    /// State of the container as the engine says; "missing" when there is none.
+    pub container_state: String,
+    pub restarts: i64,
+    /// Whether it takes clients and reaches PostgreSQL; `None` when nobody asked.
+    pub answers: Option<bool>,
+    /// Why it does not.
+    pub error: Option<String>,
+}
+
+impl PoolerFacts {
+    /// Key of the observation.
+    pub const OBSERVATION: &'static str = "pooler";
+}
+
 /// The settings of [`Pooler`] that are numbers: field name, least, most.
 pub const POOLER_RANGES: [(&str, u32, u32); 5] = [
     ("default_pool_size", 1, 1000),

@@ -164,6 +164,20 @@ impl Collation {
     }
 }
 
+/// What the creation of a database is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewDatabase {
+    pub name: DatabaseName,
+    /// Key of a [`Collation`].
+    pub collation: String,
+}
+
+/// What the drop of a database is told. The name is one that is on the server: it may be anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldDatabase {
+    pub name: String,
+}
+
 /// What was seen of one database. Names come from the user's server and may be anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseFacts {

@@ -2,7 +2,9 @@
 //! as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
 //! the next tick is the retry.
 
+pub mod databases;
 pub mod observe;
+pub mod pooler;
 pub mod schedule;
 
 use crate::operations::context::Services;
@@ -24,6 +26,8 @@ pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
     let mut schedule = tokio::time::interval(SCHEDULE_EVERY);
     while !*stop.borrow() {
         logged("observe", observe::tick(&services)).await;
+        logged("pooler", pooler::tick(&services)).await;
+        logged("databases", databases::tick(&services)).await;
         tokio::select! {
             () = tokio::time::sleep(OBSERVE_EVERY) => {}
             () = services.poke.wait_monitor() => tokio::time::sleep(CALM).await,

@@ -8,11 +8,10 @@ use super::configure;
 use super::context::StepContext;
 use super::pooler;
 use super::step::{Outcome, Step, StepError, Undo};
-use crate::domain::configuration::{Configuration, Pooler};
+use crate::domain::configuration::{Configuration, Pooler, PoolerChange};
 use crate::domain::server::Server;
 use crate::postgres::pgbouncer::asks_everywhere;
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
 
@@ -84,14 +83,6 @@ pub const STEPS: &[Step] = &[
 ];
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
-
-/// What the kind is told.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct PoolerChange {
-    pub pooler: Pooler,
-    /// First and last port of the gateway.
-    pub ports: (u16, u16),
-}
 
 fn wanted(ctx: &StepContext) -> Result<Pooler, StepError> {
     Ok(ctx.input::<PoolerChange>()?.pooler)

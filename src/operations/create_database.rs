@@ -8,7 +8,7 @@
 use super::access;
 use super::context::StepContext;
 use super::step::{Outcome, Step, StepError, Undo};
-use crate::domain::database::{Collation, DatabaseName};
+use crate::domain::database::{Collation, NewDatabase};
 use crate::domain::version::Major;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -51,14 +51,6 @@ pub const STEPS: &[Step] = &[
 ];
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
-
-/// What the kind is told.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct NewDatabase {
-    pub name: DatabaseName,
-    /// Key of a [`Collation`].
-    pub collation: String,
-}
 
 /// What `make_database` hands on.
 #[derive(Debug, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 use super::access;
 use super::context::StepContext;
 use super::step::{Outcome, Step, StepError, Undo};
-use crate::domain::database::SYSTEM_DATABASES;
+use crate::domain::database::{OldDatabase, SYSTEM_DATABASES};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -38,12 +38,6 @@ pub const STEPS: &[Step] = &[
 ];
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
-
-/// What the kind is told. The name is one that is on the server: it may be anything.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct OldDatabase {
-    pub name: String,
-}
 
 /// What `remember` hands on.
 #[derive(Debug, Serialize, Deserialize)]

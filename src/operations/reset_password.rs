@@ -8,10 +8,14 @@ use super::access::{self, keep_secret, open_secret, sealed_place, secret};
 use super::context::StepContext;
 use super::pooler;
 use super::step::{Outcome, Step, StepError, Undo};
-use crate::secrets::Secret;
+use super::submit::{Door, SubmitError};
+use crate::domain::ids::ServerId;
+use crate::domain::names::PasswordReset;
+use crate::domain::refusal::Refusal;
+use crate::secrets::{Sealer, Secret};
+use crate::store::Record;
 use chrono::Duration as Days;
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 pub const STEPS: &[Step] = &[
@@ -54,15 +58,34 @@ type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
 /// How long the verifiers of a reset are kept.
 pub const KEPT_FOR: Days = Days::days(1);
 
-/// What the kind is told.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Reset {
-    /// Part of the names under which the verifiers are sealed.
-    pub reset: String,
+impl Door<'_> {
+    /// Seals the verifier of a new password for the reset that is submitted next. False when the same form
+    /// came before: then the verifier of that time counts.
+    ///
+    /// # Errors
+    /// When it cannot be sealed or kept.
+    pub async fn keep_new_password(
+        &self,
+        sealer: &Sealer,
+        server: &ServerId,
+        reset: &PasswordReset,
+        verifier: &Secret,
+    ) -> Result<bool, SubmitError> {
+        let name = secret::pending_verifier(&reset.reset);
+        let place = sealed_place(server, &name);
+        let sealed = sealer
+            .seal(&place, verifier.reveal().as_bytes())
+            .map_err(|error| Refusal::whole(error.to_string()))?;
+        let now = self.clock.now();
+        let mut tx = self.store.begin_write(now).await?;
+        let kept = tx.put_server_secret_once(server, &name, sealed, now + KEPT_FOR).await?;
+        tx.commit(Record::Nothing("the reset that follows has a line of its own")).await?;
+        Ok(kept)
+    }
 }
 
 async fn pending(ctx: &StepContext) -> Result<Secret, StepError> {
-    let name = secret::pending_verifier(&ctx.input::<Reset>()?.reset);
+    let name = secret::pending_verifier(&ctx.input::<PasswordReset>()?.reset);
     open_secret(&ctx.services, &ctx.server.id, &name).await?.ok_or_else(|| {
         StepError::permanent(
             "The new password is no longer kept: that is done for a day only. Nothing was changed.",
@@ -73,7 +96,7 @@ async fn pending(ctx: &StepContext) -> Result<Secret, StepError> {
 
 /// Kept before anything is changed; `None` where it never came to that. No password is an empty text.
 async fn previous(ctx: &StepContext) -> Result<Option<Secret>, StepError> {
-    let name = secret::previous_verifier(&ctx.input::<Reset>()?.reset);
+    let name = secret::previous_verifier(&ctx.input::<PasswordReset>()?.reset);
     open_secret(&ctx.services, &ctx.server.id, &name).await
 }
 
@@ -84,7 +107,7 @@ fn remember(ctx: &StepContext) -> StepResult<'_> {
         let target = access::member_target(ctx).await?;
         let login = &ctx.server.spec.admin_login;
         let found = services.postgres.admin_verifier(&target, login).await?;
-        let name = secret::previous_verifier(&ctx.input::<Reset>()?.reset);
+        let name = secret::previous_verifier(&ctx.input::<PasswordReset>()?.reset);
         let text = found.unwrap_or_default();
         let place = sealed_place(&ctx.server.id, &name);
         let sealed = services.sealer.seal(&place, text.reveal().as_bytes())?;

@@ -179,6 +179,16 @@ impl Store {
         rows.into_iter().map(RuleRow::into_rule).collect()
     }
 
+    /// Where the way through a server's PgBouncer leads.
+    pub async fn pooler_target(&self, server: &ServerId) -> Result<Option<SocketAddr>, StoreError> {
+        let row: Option<(Option<String>,)> =
+            sqlx::query_as("SELECT target FROM pooler_routes WHERE server_id = $1")
+                .bind(server.as_str())
+                .fetch_optional(self.read())
+                .await?;
+        Ok(row.and_then(|(target,)| target).and_then(|target| target.parse().ok()))
+    }
+
     /// A gateway says that it lives and which generation it has applied.
     pub async fn record_gateway(
         &self,

@@ -32,6 +32,7 @@ static CSS: LazyLock<Asset> = LazyLock::new(|| {
     let parts = [
         include_str!("../../static/app.css"),
         include_str!("../../static/css/create.css"),
+        include_str!("../../static/css/data.css"),
         include_str!("../../static/css/operations.css"),
         include_str!("../../static/css/server.css"),
     ];

@@ -6,7 +6,8 @@ use crate::web::error::PageError;
 use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    connect, delete, networking, networking_everyone, overview, restart,
+    connect, database_drop, databases, delete, networking, networking_everyone, overview, pooling,
+    reset_password, restart,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{activity, hosts, operation_events, operations};
@@ -84,6 +85,14 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/networking/everyone", || web::to(networking_everyone::post)),
     post(Contributor, "/servers/{id}/networking/{rule}", || web::to(networking::edit)),
     post(Contributor, "/servers/{id}/networking/{rule}/delete", || web::to(networking::delete)),
+    get(Reader, "/servers/{id}/databases", || web::to(databases::get)),
+    post(Contributor, "/servers/{id}/databases", || web::to(databases::post)),
+    get(Contributor, "/servers/{id}/databases/drop", || web::to(database_drop::get)),
+    post(Contributor, "/servers/{id}/databases/drop", || web::to(database_drop::post)),
+    get(Reader, "/servers/{id}/pooling", || web::to(pooling::get)),
+    post(Contributor, "/servers/{id}/pooling", || web::to(pooling::post)),
+    get(Contributor, "/servers/{id}/reset-password", || web::to(reset_password::get)),
+    post(Contributor, "/servers/{id}/reset-password", || web::to(reset_password::post)),
     get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
     post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
     get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),

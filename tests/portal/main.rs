@@ -10,6 +10,7 @@
 mod account;
 mod activity;
 mod create;
+mod data_pages;
 mod helpers;
 mod hosts;
 mod largest;
