@@ -10,6 +10,7 @@ mod axe_pages;
 mod axe_world;
 mod browser;
 mod connect_strings;
+mod data;
 mod engine;
 mod faults;
 mod gateway;
