@@ -15,6 +15,7 @@ mod engine;
 mod faults;
 mod gateway;
 mod kills;
+mod pooler;
 mod portal;
 mod story;
 mod story_plain;

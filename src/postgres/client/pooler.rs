@@ -1,6 +1,6 @@
 //! Role and function for the built-in PgBouncer, and a look at whether it answers.
 
-use super::{CONNECT, QUERY, TlsPostgres, late, tls, with_session, with_session_in};
+use super::{CONNECT, QUERY, TlsPostgres, explain, late, tls, with_session, with_session_in};
 use crate::postgres::pooler::PoolerAccess;
 use crate::postgres::{PostgresError, Target};
 use async_trait::async_trait;
@@ -57,7 +57,7 @@ async fn others(client: Client) -> Result<Vec<String>, Error> {
 }
 
 async fn ask(target: &Target) -> Result<(), PostgresError> {
-    let connector = tls::Connector::new(target)?;
+    let connector = tls::Connector::anonymous(target)?;
     let silent = |why: String| PostgresError::Silent(format!("PgBouncer: {why}"));
     let stream =
         TcpStream::connect(target.address).await.map_err(|error| silent(error.to_string()))?;
@@ -73,7 +73,10 @@ async fn ask(target: &Target) -> Result<(), PostgresError> {
         Err(error) => match error.as_db_error() {
             Some(answer) if is_wrong_password(answer) => Ok(()),
             Some(answer) => Err(silent(answer.message().to_owned())),
-            None => Err(silent(error.to_string())),
+            None => Err(match explain(&error) {
+                PostgresError::Silent(why) => silent(why),
+                refused @ PostgresError::Refused(_) => refused,
+            }),
         },
     }
 }
