@@ -37,7 +37,10 @@ impl<'a> Login<'a> {
 
     fn command(&self, portal: &Portal) -> Command {
         let ca = portal.folder.join("ca.pem");
-        std::fs::write(&ca, &portal.app.authority.certificate).unwrap();
+        // Once: another psql may be reading it.
+        if !ca.exists() {
+            std::fs::write(&ca, &portal.app.authority.certificate).unwrap();
+        }
         let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
         let target = format!(
             "host=localhost port={} dbname='{}' user='{}' sslmode={} sslrootcert={} connect_timeout=10",
