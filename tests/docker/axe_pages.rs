@@ -66,6 +66,10 @@ pub fn owners(world: &World) -> Vec<Page> {
         page("create-checked", "/servers/create?check=1"),
         page("connect-by-name", format!("{server}/connect?endpoint=name")),
         page("connect-bad-database", format!("{server}/connect?database={}", "x".repeat(64))),
+        page(
+            "database-drop",
+            format!("{server}/databases/drop?name={}", "sales/2027%20%3Cwest%3E"),
+        ),
         page("operation-running", format!("/operations/{}", world.running)),
         page("operation-failed", format!("/operations/{}", world.failed)),
         page("operation-parked", format!("/operations/{}", world.parked)),
