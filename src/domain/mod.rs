@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod configuration;
 pub mod cost;
 pub mod credits;
+pub mod database;
 pub mod extensions;
 pub mod group;
 pub mod host;

@@ -186,10 +186,21 @@ impl Member {
         format!("pgflex-{}-data", self.id.short())
     }
 
+    /// Name of the container of the built-in PgBouncer, and of the small volume with its configuration.
+    pub fn pooler(&self) -> String {
+        format!("pgflex-{}-pooler", self.id.short())
+    }
+
     /// Name of the helper container that initialises the volume.
     pub fn init_container(&self) -> String {
         format!("pgflex-{}-init", self.id.short())
     }
+}
+
+/// A name in every server's certificate that no change of the configuration touches. In the server's
+/// network it leads to its PostgreSQL.
+pub fn internal_name(server: &ServerId) -> String {
+    format!("{server}.server.pgflex.internal")
 }
 
 /// Name of a server's private network.

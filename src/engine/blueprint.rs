@@ -2,7 +2,7 @@
 
 use super::{ContainerSpec, Labels, NetworkSpec, VolumeSpec, label};
 use crate::domain::ids::OperationId;
-use crate::domain::server::{Member, Server, network_name};
+use crate::domain::server::{Member, Server, internal_name, network_name};
 use crate::domain::version::Major;
 
 /// Where a member's volume is mounted; everything that must survive is below it.
@@ -15,6 +15,8 @@ const LOCK: &str = "/var/lib/pgflex/lock";
 const MIB: u64 = 1 << 20;
 /// Processes of a member besides one for each connection: background, parallel and replication workers.
 const SPARE_PIDS: i64 = 200;
+/// Memory of the built-in PgBouncer at most: room for ten thousand clients inside TLS.
+const POOLER_MEMORY: u64 = 1024 * MIB;
 /// Time PostgreSQL gets to end a fast shutdown before it is killed.
 const STOP_SECONDS: i64 = 60;
 
@@ -67,7 +69,11 @@ impl Blueprint<'_> {
             command: [&locked()[..], &words(MEMBER_COMMAND)[..]].concat(),
             labels: self.member_labels(),
             volume: self.member.volume(),
-            network: Some((network_name(&self.server.id), vec![self.server.spec.name.to_string()])),
+            // The second name is in the certificate: PgBouncer checks it.
+            network: Some((
+                network_name(&self.server.id),
+                vec![self.server.spec.name.to_string(), internal_name(&self.server.id)],
+            )),
             joins: vec![],
             vcores: f64::from(sku.vcores),
             memory_bytes: sku.memory_bytes(),
@@ -76,6 +82,34 @@ impl Blueprint<'_> {
             pids_max: i64::from(sku.max_connections) + SPARE_PIDS,
             restart: true,
             stop_seconds: STOP_SECONDS,
+        }
+    }
+
+    /// The volume with the configuration of the built-in PgBouncer: nothing that must be kept.
+    pub fn pooler_volume(&self) -> VolumeSpec {
+        VolumeSpec { name: self.member.pooler(), ..self.volume() }
+    }
+
+    /// The built-in PgBouncer, beside the member and in its network. What it needs stands in its files: neither
+    /// arguments nor environment nor labels hold anything of them.
+    pub fn pooler_container(&self, image: &str) -> ContainerSpec {
+        let member = self.member_container(image);
+        let name = format!("{}-pooler", self.server.spec.name);
+        ContainerSpec {
+            name: self.member.pooler(),
+            image: image.to_owned(),
+            command: words(&["pgbouncer", "/var/lib/pgflex/config/pgbouncer.ini"]),
+            labels: member.labels,
+            volume: self.member.pooler(),
+            network: member.network.map(|(network, _)| (network, vec![name])),
+            joins: vec![],
+            // It has one thread.
+            vcores: 1.0,
+            memory_bytes: POOLER_MEMORY,
+            shm_bytes: 16 * MIB,
+            pids_max: 32,
+            restart: true,
+            stop_seconds: 5,
         }
     }
 

@@ -3,10 +3,12 @@
 //! the next tick is the retry.
 
 pub mod credits;
+pub mod databases;
 pub mod meters;
 pub mod networks;
 pub mod observe;
 pub mod parameters;
+pub mod pooler;
 pub mod power;
 pub mod schedule;
 
@@ -34,6 +36,8 @@ pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
         logged("observe", observe::tick(&services)).await;
         logged("networks", networks::tick(&services)).await;
         logged("parameters", parameters::tick(&services)).await;
+        logged("pooler", pooler::tick(&services)).await;
+        logged("databases", databases::tick(&services)).await;
         tokio::select! {
             () = tokio::time::sleep(OBSERVE_EVERY) => {}
             () = services.poke.wait_monitor() => tokio::time::sleep(CALM).await,

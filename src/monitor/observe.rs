@@ -7,7 +7,7 @@
 use crate::domain::host::Orphan;
 use crate::domain::ids::MemberId;
 use crate::domain::operation::OperationKind;
-use crate::domain::route::{Route, RouteState};
+use crate::domain::route::{Route, RouteState, Service};
 use crate::domain::server::{Member, MemberFacts, SettledState};
 use crate::engine::{ContainerFacts, Engine, EngineError, OwnedObject, label};
 use crate::operations::access;
@@ -178,8 +178,12 @@ async fn follow_addresses(
     seen: &[(Member, MemberFacts)],
 ) -> Result<(), StoreError> {
     let snapshot = services.store.route_snapshot(&services.settings.endpoint_domain).await?;
-    let routes: HashMap<&str, &Route> =
-        snapshot.routes.iter().map(|route| (route.server_id.as_str(), route)).collect();
+    let routes: HashMap<&str, &Route> = snapshot
+        .routes
+        .iter()
+        .filter(|route| route.service == Service::Postgres)
+        .map(|route| (route.server_id.as_str(), route))
+        .collect();
     for (member, facts) in seen {
         let Some(route) = routes.get(member.server_id.as_str()) else { continue };
         let Some(address) = moved_to(route, facts) else { continue };

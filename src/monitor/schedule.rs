@@ -49,6 +49,7 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     super::power::tick(services).await?;
     services.store.prune_samples(now).await?;
     services.store.prune_drafts(now).await?;
+    services.store.purge_verifiers(now).await?;
     services.store.purge_sessions(now).await?;
     services.store.purge_throttles(now).await?;
     Ok(())

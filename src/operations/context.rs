@@ -80,6 +80,16 @@ impl StepContext {
         self.services.engines.get(&member.host_id).ok_or_else(why)
     }
 
+    /// What the kind was told when it was submitted.
+    pub fn input<T: DeserializeOwned>(&self) -> Result<T, StepError> {
+        serde_json::from_value(self.operation.input.clone()).map_err(|_| {
+            StepError::permanent(
+                "The operation does not say what is to be done. Nothing was changed.",
+                "Submit it again from its page.",
+            )
+        })
+    }
+
     /// What an earlier step gave.
     pub fn output<T: DeserializeOwned>(&self, step: &str) -> Result<T, StepError> {
         let value = self.outputs.get(step).cloned().unwrap_or(serde_json::Value::Null);

@@ -8,6 +8,7 @@
 use super::context::StepContext;
 use super::create;
 use super::member;
+use super::pooler;
 use super::step::{Outcome, Step, StepError, Undo};
 use crate::domain::server::SettledState;
 use futures_util::future::BoxFuture;
@@ -101,6 +102,7 @@ fn remove_member(ctx: &StepContext) -> StepResult<'_> {
             engine.remove_container(&member.init_container()).await?;
             engine.remove_container(&member.container()).await?;
         }
+        pooler::remove(ctx).await?;
         Ok(Outcome::done())
     })
 }

@@ -68,6 +68,14 @@ pub fn container(ctx: &StepContext, member: &Member) -> ContainerSpec {
     ContainerSpec { joins, ..blueprint(ctx, member).member_container(&member.image) }
 }
 
+pub fn pooler_volume(ctx: &StepContext, member: &Member) -> VolumeSpec {
+    blueprint(ctx, member).pooler_volume()
+}
+
+pub fn pooler_container(ctx: &StepContext, member: &Member) -> ContainerSpec {
+    blueprint(ctx, member).pooler_container(&member.image)
+}
+
 /// Configuration and certificates, as files below the volume.
 pub async fn files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
     files_of(ctx, &ctx.server).await
@@ -103,14 +111,18 @@ impl Tls {
 
 async fn tls(ctx: &StepContext) -> Result<Tls, StepError> {
     let (services, id) = (&ctx.services, &ctx.server.id);
+    // PgBouncer's certificate has an authority of its own: PostgreSQL reads both from one file.
+    let portal = need_secret(services, id, secret::CLIENT_AUTHORITY).await?;
+    let pooler = access::open_secret(services, id, secret::POOLER_AUTHORITY).await?;
+    let both = format!("{}{}", portal.reveal(), pooler.unwrap_or_default().reveal());
     Ok(Tls {
         certificate: need_secret(services, id, secret::SERVER_CERTIFICATE).await?,
         key: need_secret(services, id, secret::SERVER_KEY).await?,
-        client_authority: need_secret(services, id, secret::CLIENT_AUTHORITY).await?,
+        client_authority: Secret::new(both),
     })
 }
 
-fn collect(files: Vec<ConfigFile>) -> Vec<FileSpec> {
+pub(super) fn collect(files: Vec<ConfigFile>) -> Vec<FileSpec> {
     files
         .into_iter()
         .map(|file| FileSpec { path: file.path, mode: file.mode, content: file.content })

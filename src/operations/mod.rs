@@ -24,6 +24,7 @@ pub mod look;
 pub mod member;
 pub mod networks;
 pub mod owner;
+pub mod pooler;
 pub mod protect_storage;
 pub mod reconfigure;
 pub mod renew_certificate;

@@ -2,9 +2,12 @@
 
 mod admin;
 mod checkpoint;
+mod databases;
 mod extensions;
 mod networking;
 mod parameters;
+mod passwords;
+mod pooler;
 mod tls;
 
 use super::{CONTROL_ROLE, Postgres, PostgresError, Probe, Target};
@@ -65,11 +68,11 @@ async fn with_session<T, W>(
 where
     W: Future<Output = Result<T, Error>>,
 {
-    session_within(target, "postgres", QUERY, work).await
+    with_session_in(target, "postgres", QUERY, work).await
 }
 
-/// The same in a database of the user's, with a deadline of the caller's.
-async fn session_within<T, W>(
+/// The same in a database of choice and with another limit for all that is asked.
+async fn with_session_in<T, W>(
     target: &Target,
     database: &str,
     limit: Duration,

@@ -1,8 +1,10 @@
 //! PostgreSQL that answers where the fake engine runs a member.
 
+mod databases;
 pub mod extensions;
 mod networking;
 pub mod parameters;
+mod passwords;
 use super::networking::Unwanted;
 use super::{Postgres, PostgresError, Probe, Target};
 use crate::domain::names::AdminLogin;
@@ -46,6 +48,8 @@ struct State {
     looks: i64,
     /// By database and name: version.
     extensions: BTreeMap<(String, String), String>,
+    databases: databases::Databases,
+    passwords: passwords::Passwords,
 }
 
 impl FakePostgres {
@@ -109,6 +113,7 @@ impl Postgres for FakePostgres {
         verifier: &Secret,
     ) -> Result<(), PostgresError> {
         self.answer("ensure_admin", target)?;
+        self.state().passwords.verifier = Some(verifier.reveal().to_owned());
         self.state().admins.push(EnsuredAdmin {
             address: target.address.ip(),
             login: login.as_str().to_owned(),

@@ -308,7 +308,9 @@ impl WriteTx {
     pub async fn take_port(&mut self, range: (u16, u16)) -> Result<Option<u16>, StoreError> {
         self.lock_placement().await?;
         let used: Vec<(i64,)> =
-            sqlx::query_as("SELECT port FROM servers").fetch_all(&mut *self.tx).await?;
+            sqlx::query_as("SELECT port FROM servers UNION ALL SELECT pooler_port FROM servers WHERE pooler_port IS NOT NULL")
+                .fetch_all(&mut *self.tx)
+                .await?;
         let used: std::collections::HashSet<i64> = used.into_iter().map(|(port,)| port).collect();
         let last: Option<(String,)> =
             sqlx::query_as("SELECT value FROM settings WHERE key = 'last_port'")
@@ -327,6 +329,22 @@ impl WriteTx {
                 .await?;
         }
         Ok(free)
+    }
+
+    /// Gives a server its port for PgBouncer, unless it has one.
+    pub async fn set_pooler_port(
+        &mut self,
+        server: &ServerId,
+        port: u16,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE servers SET pooler_port = $2, version = version + 1 WHERE id = $1 AND pooler_port IS NULL",
+        )
+        .bind(server.as_str())
+        .bind(i64::from(port))
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
     }
 
     /// Makes placements take turns, on PostgreSQL too.
@@ -393,6 +411,7 @@ impl WriteTx {
             "DELETE FROM start_notices WHERE server_id = $1",
             "DELETE FROM firewall_rules WHERE server_id = $1",
             "DELETE FROM routes WHERE server_id = $1",
+            "DELETE FROM pooler_routes WHERE server_id = $1",
             "DELETE FROM servers WHERE id = $1",
         ] {
             sqlx::query(statement).bind(server.as_str()).execute(&mut *self.tx).await?;

@@ -107,6 +107,11 @@ pub fn server_databases(id: &ServerId) -> String {
     format!("/servers/{id}/databases")
 }
 
+/// The page that drops a database; its name may hold anything.
+pub fn server_database_drop(id: &ServerId, name: &str) -> String {
+    format!("/servers/{id}/databases/drop?name={}", encoded(name))
+}
+
 pub fn server_parameters(id: &ServerId) -> String {
     format!("/servers/{id}/parameters")
 }

@@ -8,9 +8,9 @@ use crate::web::handlers::account::{
 };
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    compute, compute_review, connect, cost, delete, extensions, extensions_drop, group, locks,
-    networking, networking_access, networking_everyone, overview, parameters, restart, start, stop,
-    tags,
+    compute, compute_review, connect, cost, database_drop, databases, delete, extensions,
+    extensions_drop, group, locks, networking, networking_access, networking_everyone, overview,
+    parameters, pooling, reset_password, restart, start, stop, tags,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{
@@ -115,6 +115,14 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/extensions/update", || web::to(extensions::update)),
     get(Contributor, "/servers/{id}/extensions/drop", || web::to(extensions_drop::get)),
     post(Contributor, "/servers/{id}/extensions/drop", || web::to(extensions_drop::post)),
+    get(Reader, "/servers/{id}/databases", || web::to(databases::get)),
+    post(Contributor, "/servers/{id}/databases", || web::to(databases::post)),
+    get(Contributor, "/servers/{id}/databases/drop", || web::to(database_drop::get)),
+    post(Contributor, "/servers/{id}/databases/drop", || web::to(database_drop::post)),
+    get(Reader, "/servers/{id}/pooling", || web::to(pooling::get)),
+    post(Contributor, "/servers/{id}/pooling", || web::to(pooling::post)),
+    get(Contributor, "/servers/{id}/reset-password", || web::to(reset_password::get)),
+    post(Contributor, "/servers/{id}/reset-password", || web::to(reset_password::post)),
     get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
     post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
     get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),

@@ -91,9 +91,10 @@ impl World {
         Runner::new(self.services.clone(), format!("test/{}", new_uuid()))
     }
 
-    pub async fn submit_create(&self, name: &str) -> OperationId {
+    pub async fn submit_create_in(&self, name: &str, tier: Tier) -> OperationId {
         let verifier = Secret::new(VERIFIER);
-        let spec = spec(name);
+        let sku = tier.skus().next().unwrap().name.into();
+        let spec = ServerSpec { sku, ..spec(name) };
         let new = NewServer {
             spec: &spec,
             admin_verifier: &verifier,
@@ -108,7 +109,7 @@ impl World {
 
     /// Submits an operation of a kind; what must exist before it is made first, without any fault.
     pub async fn submit(&self, kind: OperationKind) -> OperationId {
-        let create = self.submit_create("shop").await;
+        let create = self.submit_create_in("shop", changes::tier(kind)).await;
         if kind == OperationKind::Create {
             return create;
         }
@@ -143,6 +144,7 @@ impl World {
 
     /// Submits a kind with its usual input.
     pub async fn submit_on(&self, kind: OperationKind, server: &ServerId) -> OperationId {
+        changes::prepare(self, kind, server).await;
         let change = Change { kind, input: changes::input(kind) };
         self.door().submit_change(change, server, &Actor::system(), None).await.unwrap()
     }

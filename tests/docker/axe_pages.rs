@@ -70,6 +70,10 @@ pub fn owners(world: &World) -> Vec<Page> {
         page("connect-bad-database", format!("{server}/connect?database={}", "x".repeat(64))),
         page("parameters-static", format!("{server}/parameters?tab=static")),
         page("parameters-none", format!("{server}/parameters?q=nothing-has-this-name")),
+        page(
+            "database-drop",
+            format!("{server}/databases/drop?name={}", "sales/2027%20%3Cwest%3E"),
+        ),
         page("operation-running", format!("/operations/{}", world.running)),
         page("operation-failed", format!("/operations/{}", world.failed)),
         page("operation-parked", format!("/operations/{}", world.parked)),

@@ -21,12 +21,17 @@ use pgflex::store::progress::OperationChange;
 /// As long as a name may be, and without a place to break it.
 pub const LONG_NAME: &str = "wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww";
 
+/// A database with a name that is no word of a path.
+pub const DATABASE: &str = "sales/2027 <west>";
+
 /// Makes it all; the portal runs before and after. The draft is for the caller to add.
 pub async fn prepare(portal: &mut Portal) -> World {
     let create = portal.submit_create(LONG_NAME).await;
     let gone = portal.submit_create("gone-db").await;
     let succeeded = ends(portal, &create, OperationStatus::Succeeded).await;
     let gone = ends(portal, &gone, OperationStatus::Succeeded).await.server_id;
+    let database = crate::data::create(DATABASE, "de-DE");
+    crate::data::succeeded(portal, &succeeded.server_id, database).await;
     let actor = Actor::system();
     let delete = portal.door().submit(OperationKind::Delete, &gone, &actor, None).await.unwrap();
     ends(portal, &delete, OperationStatus::Succeeded).await;

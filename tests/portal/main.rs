@@ -13,6 +13,7 @@ mod account;
 mod activity;
 mod costs;
 mod create;
+mod data_pages;
 mod extensions;
 mod helpers;
 mod hosts;

@@ -152,6 +152,8 @@ impl Objects {
         } else if command.contains("initdb") {
             data.is_initialised |= init_exit == 0;
             Some(init_exit)
+        } else if command.starts_with("pgbouncer ") {
+            (!data.files.contains_key("config/pgbouncer.ini")).then_some(1)
         } else if data.is_initialised && data.files.contains_key("config/postgresql.conf") {
             None
         } else {

@@ -6,7 +6,7 @@
 //! transaction made, which nobody else can see, and a relocatable extension is then moved to `public`. Others get a
 //! schema of their own, which must not be there before.
 
-use super::{PostgresError, QUERY, Target, TlsPostgres, session_within, with_session};
+use super::{PostgresError, QUERY, Target, TlsPostgres, with_session, with_session_in};
 use crate::domain::extensions::{Available, Installed};
 use crate::postgres::ADMIN_GROUP;
 use crate::postgres::extensions::{ExtensionAction, ServerExtensions, ServerExtensionsLook};
@@ -50,7 +50,7 @@ impl ServerExtensions for TlsPostgres {
         target: &Target,
         database: &str,
     ) -> Result<Vec<Installed>, PostgresError> {
-        session_within(target, database, QUERY, installed).await
+        with_session_in(target, database, QUERY, installed).await
     }
 
     async fn change_extension(
@@ -73,7 +73,7 @@ impl ServerExtensions for TlsPostgres {
             }
             Ok(refusal)
         };
-        match session_within(target, database, SCRIPT, work).await? {
+        match with_session_in(target, database, SCRIPT, work).await? {
             None => Ok(()),
             Some(why) => Err(PostgresError::Refused(why)),
         }

@@ -1,7 +1,7 @@
 //! Who may log in from where: `pg_hba.conf`, rendered whole. First match wins.
 
 use super::Settings;
-use crate::postgres::CONTROL_ROLE;
+use crate::postgres::{CONTROL_ROLE, POOLER_ROLE};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
@@ -16,14 +16,21 @@ pub enum Admission {
     Nobody,
 }
 
-/// The portal proves itself by certificate and by nothing else; people come with a SCRAM password, over TLS
+/// The portal proves itself by certificate and by nothing else, and so does PgBouncer when it asks for verifiers;
+/// people come with a SCRAM password, over TLS
 /// unless the server was told not to require it; replication and sockets are refused.
 pub(super) fn pg_hba_conf(settings: &Settings<'_>) -> String {
+    let pooler = match settings.configuration.pooler.enabled {
+        true => format!("hostssl    all          {POOLER_ROLE}   all                 cert\n"),
+        false => String::new(),
+    };
     let mut text = format!(
         "# Rendered by pgflex; changes are lost.\n\
          # TYPE     DATABASE     USER            ADDRESS             METHOD\n\
          hostssl    all          {CONTROL_ROLE}  all                 cert\n\
          host       all          {CONTROL_ROLE}  all                 reject\n\
+         {pooler}\
+         host       all          {POOLER_ROLE}   all                 reject\n\
          local      all          all                                 reject\n\
          local      replication  all                                 reject\n\
          host       replication  all             all                 reject\n"

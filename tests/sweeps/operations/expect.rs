@@ -1,13 +1,14 @@
 //! What must be true after an operation ended.
 
 use super::power;
-use crate::world::{VERIFIER, World};
+use crate::world::{VERIFIER, World, changes};
 use pgflex::domain::activity::ActivityOutcome;
 use pgflex::domain::network::Access;
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus, StepStatus};
 use pgflex::domain::route::RouteState;
 use pgflex::domain::server::{Member, Server, ServerState, SettledState};
 use pgflex::domain::virtual_network::docker_name;
+use pgflex::operations::access::{open_secret, secret};
 use pgflex::secrets::sha256_hex;
 use pgflex::store::activity::ActivityFilter;
 
@@ -53,6 +54,48 @@ pub async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
         }
         _ => assert_running_once(world, operation, why).await,
     }
+    assert_changed(world, operation, why).await;
+}
+
+/// What a kind was submitted for is so.
+async fn assert_changed(world: &World, operation: &Operation, why: &str) {
+    match operation.kind {
+        OperationKind::CreateDatabase => {
+            assert_eq!(world.postgres.databases(), [changes::NEW_DATABASE], "{why}");
+        }
+        OperationKind::DropDatabase => {
+            assert_eq!(world.postgres.databases(), Vec::<String>::new(), "{why}");
+        }
+        OperationKind::ResetPassword => {
+            assert_eq!(world.postgres.verifier().unwrap(), changes::NEW_VERIFIER, "{why}");
+            assert_eq!(kept_verifier(world, operation).await, changes::NEW_VERIFIER, "{why}");
+            assert!(world.postgres.sessions_ended() > 0, "{why}");
+        }
+        _ => {}
+    }
+}
+
+/// Nothing of what a kind was submitted for is left.
+async fn assert_unchanged(world: &World, operation: &Operation, why: &str) {
+    match operation.kind {
+        OperationKind::CreateDatabase => {
+            assert_eq!(world.postgres.databases(), Vec::<String>::new(), "{why}");
+        }
+        OperationKind::DropDatabase => {
+            assert_eq!(world.postgres.databases(), [changes::OLD_DATABASE], "{why}");
+        }
+        OperationKind::ResetPassword => {
+            assert_eq!(world.postgres.verifier().unwrap(), VERIFIER, "{why}");
+            assert_eq!(kept_verifier(world, operation).await, VERIFIER, "{why}");
+        }
+        _ => {}
+    }
+}
+
+async fn kept_verifier(world: &World, operation: &Operation) -> String {
+    let name = secret::ADMIN_VERIFIER;
+    let kept = open_secret(&world.services, &operation.server_id, name).await.unwrap();
+    kept.unwrap().reveal().to_owned()
 }
 
 pub async fn assert_running_once(world: &World, operation: &Operation, why: &str) {
@@ -66,6 +109,14 @@ pub async fn assert_running_once(world: &World, operation: &Operation, why: &str
         format!("network {}", pgflex::domain::server::network_name(&server.id)),
         format!("volume {}", members[0].volume()),
     ];
+    let pooled = server.configuration.pooler.enabled;
+    if pooled {
+        wanted.push(format!("container {}", members[0].pooler()));
+        wanted.push(format!("volume {}", members[0].pooler()));
+    }
+    let should = operation.kind == OperationKind::ChangePooler
+        && operation.status == OperationStatus::Succeeded;
+    assert_eq!(pooled, should, "{why}");
     wanted.sort();
     // A virtual network stays on the host until it is deleted itself.
     let mut remaining = world.engine.remaining();
@@ -78,11 +129,14 @@ pub async fn assert_running_once(world: &World, operation: &Operation, why: &str
         "{why}: always the same secret"
     );
     let routes = world.services.store.route_snapshot("pgflex.localhost").await.unwrap().routes;
-    let address = routes[0].target.unwrap().ip().to_string();
-    assert!(
-        world.engine.member_at(&address).is_some(),
-        "{why}: the route leads to the running member"
-    );
+    assert_eq!(routes.len(), 1 + usize::from(pooled), "{why}");
+    for route in &routes {
+        let address = route.target.unwrap().ip().to_string();
+        assert!(
+            world.engine.member_at(&address).is_some(),
+            "{why}: the route leads to the running container"
+        );
+    }
     assert_eq!(routes[0].state, RouteState::Open, "{why}");
     power::assert_meters(world, &["compute", "storage"], why).await;
 }
@@ -186,4 +240,5 @@ pub async fn assert_unwound(world: &World, operation: &Operation, why: &str) {
         }
         _ => assert_running_once(world, operation, why).await,
     }
+    assert_unchanged(world, operation, why).await;
 }

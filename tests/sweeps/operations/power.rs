@@ -56,7 +56,7 @@ pub async fn assert_meters(world: &World, wanted: &[&str], why: &str) {
 }
 
 async fn ready(world: &World) -> ServerId {
-    let create = world.submit_create("shop").await;
+    let create = world.submit_create_in("shop", pgflex::domain::catalog::Tier::Burstable).await;
     let made = world.run_to_rest(&world.runner(), &create).await;
     assert_eq!(made.status, OperationStatus::Succeeded);
     made.server_id
@@ -120,7 +120,7 @@ async fn up_and_down_again_leaves_one_container_of_the_right_size() {
 async fn two_that_grow_at_once_do_not_overbook_the_host() {
     let world = world().await;
     let first = ready(&world).await;
-    let create = world.submit_create("blog").await;
+    let create = world.submit_create_in("blog", pgflex::domain::catalog::Tier::Burstable).await;
     let second = world.run_to_rest(&world.runner(), &create).await.server_id;
     let one = submit(&world, &first, "Standard_E4ds_v5").await;
     let two = submit(&world, &second, "Standard_E4ds_v5").await;

@@ -71,14 +71,14 @@ pub const fn of(kind: OperationKind) -> Words {
             given_up: "It was given up. Look at the page Extensions for what is installed.",
         },
         OperationKind::CreateDatabase => Words {
-            succeeded: "The database is there.",
-            taken_back: "The database was not created.",
+            succeeded: "The database is there and takes connections.",
+            taken_back: "The database was not created, or was removed again. Should somebody have connected to it in between, it stays, and the log says so.",
             given_up: "It was given up. Look at the page Databases for what is there.",
         },
         OperationKind::DropDatabase => Words {
             succeeded: "The database and its data are gone.",
-            taken_back: "The database was not dropped. Its data is untouched.",
-            given_up: "It was given up. Look at the page Databases for what is there.",
+            taken_back: "The database was not dropped. Its data is untouched; sessions in it may have been ended.",
+            given_up: "It was given up. The database may be closed to connections: its page lists it then as closed. Drop it again, or let clients in by SQL: ALTER DATABASE … ALLOW_CONNECTIONS true.",
         },
         OperationKind::ResetPassword => Words {
             succeeded: "The administrator has the new password, and sessions opened with the old one were ended.",

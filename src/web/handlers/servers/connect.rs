@@ -33,6 +33,8 @@ struct ConnectPage {
 enum Way {
     Port,
     Name,
+    /// The second port, through PgBouncer.
+    Pooled,
 }
 
 struct WayChoice {
@@ -84,6 +86,12 @@ impl ConnectPage {
         self.way == Way::Name
     }
 
+    /// How the pool hands out its connections, when the strings lead to it.
+    fn pool_mode(&self) -> Option<&'static str> {
+        let pooler = &self.frame.server.configuration.pooler;
+        (self.way == Way::Pooled).then(|| pooler.pool_mode.key())
+    }
+
     fn major(&self) -> u32 {
         self.frame.server.spec.major.number()
     }
@@ -109,6 +117,7 @@ pub async fn get(
     }
     let way = match (&*query.endpoint, &frame.endpoint.by_name) {
         ("name", Some(_)) => Way::Name,
+        ("pooled", _) if frame.pooled_endpoint().is_some() => Way::Pooled,
         _ => Way::Port,
     };
     let page = ConnectPage {
@@ -149,12 +158,22 @@ fn ways(frame: &Frame, chosen: Way, database: &str) -> Vec<WayChoice> {
         path: path("name"),
         is_chosen: chosen == Way::Name,
     }));
+    ways.extend(frame.pooled_endpoint().map(|endpoint| WayChoice {
+        label: format!("Pooled on port {}", endpoint.port),
+        detail: "Through PgBouncer: for many short-lived connections.",
+        path: path("pooled"),
+        is_chosen: chosen == Way::Pooled,
+    }));
     ways
 }
 
 fn target(frame: &Frame, visit: &Visit, way: Way, database: &str) -> Target {
     let (host, port, hostaddr) = match (way, &frame.endpoint.by_name) {
         (Way::Name, Some((name, port))) => (name.clone(), *port, gateway_address(visit)),
+        (Way::Pooled, _) => {
+            let port = frame.pooled_endpoint().map_or(frame.endpoint.port, |it| it.port);
+            (frame.endpoint.host.clone(), port, None)
+        }
         _ => (frame.endpoint.host.clone(), frame.endpoint.port, None),
     };
     Target {

@@ -249,6 +249,12 @@ impl Frame {
         self.server.state().into()
     }
 
+    /// The second port, while it leads to PgBouncer.
+    pub fn pooled_endpoint(&self) -> Option<Endpoint> {
+        let port = self.server.pooler_port.filter(|_| self.server.configuration.pooler.enabled)?;
+        Some(Endpoint { port, by_name: None, ..self.endpoint.clone() })
+    }
+
     pub fn may_change(&self) -> bool {
         self.may_change
     }
