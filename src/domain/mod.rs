@@ -19,4 +19,5 @@ pub mod refusal;
 pub mod region;
 pub mod route;
 pub mod server;
+pub mod storage;
 pub mod version;

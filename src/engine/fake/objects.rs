@@ -1,5 +1,6 @@
 //! The fake's containers, volumes and networks.
 
+use super::disks::Disks;
 use crate::engine::blueprint::VOLUME_IN_USE;
 use crate::engine::{
     ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, OwnedObject, label,
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 /// Starts are a second apart, from 2027 on: later starts have later times, and that is all they tell.
 const FIRST_START: i64 = 1_798_761_600;
 
-type Outcome<T = ()> = Result<T, EngineError>;
+pub(super) type Outcome<T = ()> = Result<T, EngineError>;
 
 #[derive(Default)]
 pub(super) struct Objects {
@@ -23,6 +24,7 @@ pub(super) struct Objects {
     /// Starts so far; gives start times.
     starts: i64,
     pub(super) init_exit: i64,
+    pub(super) disks: Disks,
 }
 
 pub(super) struct Container {
@@ -105,7 +107,9 @@ impl Objects {
         if self.containers.values().any(|container| container.spec.volume == name) {
             return Err(EngineError::Refused(format!("volume {name} is in use")));
         }
-        self.remove("volume", name, install_id)
+        self.remove("volume", name, install_id)?;
+        self.disks.forget(name);
+        Ok(())
     }
 
     /// Only a running container is an endpoint.
@@ -134,6 +138,7 @@ impl Objects {
             return Ok(());
         }
         let (volume, command) = (container.spec.volume.clone(), container.spec.command.join(" "));
+        self.disks.check_mount(&volume)?;
         let is_taken = self
             .containers
             .values()
@@ -179,6 +184,20 @@ impl Objects {
         if let Some(container) = self.containers.get_mut(name).filter(|c| c.state == "running") {
             (container.state, container.exit_code) = ("exited", Some(code));
         }
+    }
+
+    pub(super) fn reboot(&mut self) {
+        let names: Vec<String> = self.containers.keys().cloned().collect();
+        names.iter().for_each(|name| self.end(name, 137));
+        self.disks.attached.clear();
+    }
+
+    pub(super) fn volume_of(&self, container: &str) -> Outcome<String> {
+        Ok(self.get(container)?.spec.volume.clone())
+    }
+
+    pub(super) fn is_running(&self, container: &str) -> Outcome<bool> {
+        Ok(self.get(container)?.state == "running")
     }
 
     /// The container, running or not.
