@@ -194,6 +194,11 @@ impl Member {
         format!("pgflex-{}-disk", self.id.short())
     }
 
+    /// Names of the helper containers that a runner which died may have left on the disk's volumes.
+    pub fn disk_helpers(&self) -> [String; 3] {
+        ["", "-look", "-tend"].map(|purpose| format!("{}{purpose}", self.disk_volume()))
+    }
+
     /// Name of the volume; the same for every generation.
     pub fn volume(&self) -> String {
         format!("pgflex-{}-data", self.id.short())

@@ -102,6 +102,17 @@ impl VolumeUsage {
     }
 }
 
+/// Kind of the observation that a [`StorageLook`] is kept as.
+pub const OBSERVATION: &str = "storage";
+
+/// What is kept of a look at a server's storage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageLook {
+    pub usage: VolumeUsage,
+    /// Why it does not grow by itself though it should; `None` when nothing is in its way.
+    pub why_not_grown: Option<String>,
+}
+
 /// What to do about a server's storage now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -124,6 +135,8 @@ pub struct Situation {
     pub autogrow: bool,
     /// Whether the next size can be had: the host holds it, and it did not fail a moment ago.
     pub may_grow: bool,
+    /// Whether PostgreSQL does not run though it should.
+    pub is_down: bool,
 }
 
 /// Decides. Growth comes first where it can be had, because it needs nobody to stop writing.
@@ -135,7 +148,10 @@ pub fn decide(now: &Situation) -> Decision {
     if let Some(size) = next.filter(|_| wants_growth(&now.usage)) {
         return Decision::Grow(size.gib);
     }
+    // Everything is full, the space set aside alone is left: protecting once more gives it up and starts again.
+    let is_stuck = now.is_down && now.usage.free < RESERVE_BYTES && now.usage.reserve > 0;
     match now.is_protected {
+        true if is_stuck => Decision::Protect,
         false if is_nearly_full(&now.usage) => Decision::Protect,
         true if has_room(&now.usage) => Decision::Unprotect,
         _ => Decision::Nothing,

@@ -8,6 +8,7 @@ fn situation(total_gib: u64, free_gib: u64) -> Situation {
         is_protected: false,
         autogrow: false,
         may_grow: true,
+        is_down: false,
     }
 }
 
@@ -83,4 +84,14 @@ fn every_member_of_a_host_has_a_loop_device_of_its_own() {
     assert_eq!(choose_minor(&member, &HashSet::new()), Some(first), "the same each time");
     let next = choose_minor(&member, &HashSet::from([first])).unwrap();
     assert!(next != first && LOOP_MINORS.contains(&next));
+}
+
+#[test]
+fn a_server_that_a_full_disk_brought_down_is_helped_up_once() {
+    let mut full = Situation { is_protected: true, is_down: true, ..situation(32, 0) };
+    assert_eq!(decide(&full), Decision::Nothing, "nothing is set aside any more");
+    full.usage.reserve = RESERVE_BYTES;
+    assert_eq!(decide(&full), Decision::Protect);
+    full.is_down = false;
+    assert_eq!(decide(&full), Decision::Nothing, "it runs");
 }

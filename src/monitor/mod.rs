@@ -4,6 +4,7 @@
 
 pub mod observe;
 pub mod schedule;
+pub mod storage;
 
 use crate::operations::context::Services;
 use crate::operations::runner::chain;
@@ -24,6 +25,7 @@ pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
     let mut schedule = tokio::time::interval(SCHEDULE_EVERY);
     while !*stop.borrow() {
         logged("observe", observe::tick(&services)).await;
+        logged("storage", storage::tick(&services)).await;
         tokio::select! {
             () = tokio::time::sleep(OBSERVE_EVERY) => {}
             () = services.poke.wait_monitor() => tokio::time::sleep(CALM).await,

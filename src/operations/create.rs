@@ -279,6 +279,9 @@ fn create_volume(ctx: &StepContext) -> StepResult<'_> {
 fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
+            for helper in member.disk_helpers() {
+                ours_is_gone(ctx.engine(member)?.remove_container(&helper).await)?;
+            }
             // What is mounted goes before what it is mounted from.
             for volume in [member.volume(), member.disk_volume()] {
                 ours_is_gone(ctx.engine(member)?.remove_volume(&volume).await)?;

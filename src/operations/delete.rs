@@ -100,6 +100,9 @@ fn remove_member(ctx: &StepContext) -> StepResult<'_> {
             let engine = ctx.engine(member)?;
             engine.remove_container(&member.init_container()).await?;
             engine.remove_container(&member.container()).await?;
+            for helper in member.disk_helpers() {
+                engine.remove_container(&helper).await?;
+            }
         }
         Ok(Outcome::done())
     })

@@ -124,22 +124,27 @@ fn postgresql_conf(settings: &Settings<'_>) -> String {
         ("Write-ahead log", write_ahead_log(settings.storage)),
         ("Log", log()),
         ("Language and time", locale()),
-        ("Protection of a storage that is nearly full", protection(settings)),
     ];
     for (title, group) in groups {
-        text.push_str(&format!("\n# {title}\n"));
-        for (name, value) in group {
-            text.push_str(&format!("{name} = {value}\n"));
-        }
+        push_group(&mut text, title, group);
     }
     text.push_str("\n# Set by a person; of a name that stands twice the last counts.\n");
     for (name, value) in &settings.configuration.parameters {
         text.push_str(&format!("{name} = {}\n", Text(value.clone())));
     }
+    // Behind what a person set: a full storage is no matter of taste.
+    push_group(&mut text, "Protection of a storage that is nearly full", protection(settings));
     text
 }
 
 type Group = Vec<(&'static str, Value)>;
+
+fn push_group(text: &mut String, title: &str, group: Group) {
+    text.push_str(&format!("\n# {title}\n"));
+    for (name, value) in group {
+        text.push_str(&format!("{name} = {value}\n"));
+    }
+}
 
 fn connections(settings: &Settings<'_>) -> Group {
     let mut group = vec![

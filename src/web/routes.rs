@@ -6,7 +6,7 @@ use crate::web::error::PageError;
 use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    connect, delete, networking, networking_everyone, overview, restart,
+    connect, delete, networking, networking_everyone, overview, restart, storage,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{activity, hosts, operation_events, operations};
@@ -84,6 +84,9 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/networking/everyone", || web::to(networking_everyone::post)),
     post(Contributor, "/servers/{id}/networking/{rule}", || web::to(networking::edit)),
     post(Contributor, "/servers/{id}/networking/{rule}/delete", || web::to(networking::delete)),
+    get(Reader, "/servers/{id}/storage", || web::to(storage::get)),
+    post(Contributor, "/servers/{id}/storage", || web::to(storage::post)),
+    post(Contributor, "/servers/{id}/storage/autogrow", || web::to(storage::autogrow)),
     get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
     post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
     get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),

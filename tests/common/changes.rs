@@ -13,8 +13,8 @@ pub fn input(kind: OperationKind) -> Value {
         | OperationKind::RenewCertificate
         | OperationKind::Repair => Value::Null,
         OperationKind::Scale => json!({}),
-        OperationKind::GrowStorage => json!({}),
-        OperationKind::ProtectStorage => json!({}),
+        OperationKind::GrowStorage => json!({ "to_gib": 64 }),
+        OperationKind::ProtectStorage => json!({ "on": true }),
         OperationKind::ChangeParameters => json!({}),
         OperationKind::AllowExtensions => json!({}),
         OperationKind::ChangeExtension => json!({}),

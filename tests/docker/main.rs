@@ -15,6 +15,7 @@ mod faults;
 mod gateway;
 mod kills;
 mod portal;
+mod storage;
 mod story;
 mod story_plain;
 mod story_terminal;

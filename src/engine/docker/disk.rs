@@ -27,7 +27,7 @@ const MOUNT_OPTIONS: &str = "noatime,discard";
 
 /// What a helper may and sees.
 struct Helper<'a> {
-    name: &'a str,
+    name: String,
     image: &'a str,
     labels: &'a Labels,
     /// Volumes with the paths they are mounted at.
@@ -107,13 +107,16 @@ impl DockerEngine {
         spec: &DiskSpec,
         reserve: Reserve,
     ) -> Result<VolumeUsage, EngineError> {
-        let tend = match reserve {
-            Reserve::ReleaseWhenFull => RELEASE,
-            Reserve::Restore => RESTORE,
-            Reserve::Leave => "",
+        // A look of the monitor and the work of an operation have names of their own, so that neither removes the
+        // helper of the other.
+        let (tend, purpose) = match reserve {
+            Reserve::ReleaseWhenFull => (RELEASE, "tend"),
+            Reserve::Restore => (RESTORE, "tend"),
+            Reserve::Leave => ("", "look"),
         };
         let script = format!("{tend}\nset +e\nset sized\n{USAGE}");
         let helper = Helper {
+            name: format!("{}-{purpose}", spec.holder.name),
             volumes: vec![(&spec.mounted.name, VOLUME_PATH)],
             script: &script,
             arguments: vec![RESERVE_BYTES.to_string()],
@@ -128,7 +131,7 @@ impl DockerEngine {
         let labels = labels_of(Some(volume.labels.clone()));
         let Some(image) = labels.get(label::DISK).cloned() else { return Ok(()) };
         let mut helper = Helper {
-            name: &volume.name,
+            name: volume.name.clone(),
             image: &image,
             labels: &labels,
             volumes: vec![(&volume.name, DISK_PATH)],
@@ -156,12 +159,12 @@ impl DockerEngine {
     /// Runs a helper to its end and removes it: its exit code and what it wrote.
     async fn run_helper(&self, helper: &Helper<'_>) -> Result<(i64, Vec<String>), EngineError> {
         // One that was left by a runner that died is of no use: whether it ended is unknown.
-        self.drop_container(helper.name).await?;
-        let options = CreateContainerOptionsBuilder::new().name(helper.name).build();
+        self.drop_container(&helper.name).await?;
+        let options = CreateContainerOptionsBuilder::new().name(&helper.name).build();
         let client = self.client().await?;
-        within(CHANGE, helper.name, client.create_container(Some(options), body(helper))).await?;
-        let ended = self.to_end(helper.name).await;
-        let removed = self.drop_container(helper.name).await;
+        within(CHANGE, &helper.name, client.create_container(Some(options), body(helper))).await?;
+        let ended = self.to_end(&helper.name).await;
+        let removed = self.drop_container(&helper.name).await;
         let ended = ended?;
         removed.map(|()| ended)
     }
@@ -177,7 +180,7 @@ impl DockerEngine {
 impl<'a> Helper<'a> {
     fn of(spec: &'a DiskSpec) -> Self {
         Self {
-            name: &spec.holder.name,
+            name: spec.holder.name.clone(),
             image: &spec.image,
             labels: &spec.holder.labels,
             volumes: vec![],

@@ -2,6 +2,7 @@
 
 use crate::world::{VERIFIER, World};
 use pgflex::domain::activity::ActivityOutcome;
+use pgflex::domain::meter::Meter;
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus, StepStatus};
 use pgflex::domain::route::RouteState;
 use pgflex::domain::server::{ServerState, SettledState};
@@ -32,6 +33,41 @@ pub async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
         OperationKind::Stop => assert_stopped(world, operation, why).await,
         _ => assert_running_once(world, operation, why).await,
     }
+    if operation.kind != OperationKind::Delete {
+        assert_storage(world, operation, why).await;
+    }
+}
+
+/// What the server says of its storage is so: the size, and whether it is protected.
+async fn assert_storage(world: &World, operation: &Operation, why: &str) {
+    let succeeded = operation.status == OperationStatus::Succeeded;
+    let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
+    let grown = succeeded && operation.kind == OperationKind::GrowStorage;
+    let gib = if grown { 64 } else { 32 };
+    assert_eq!(server.spec.storage_gib, gib, "{why}");
+    let members = world.services.store.members(&server.id).await.unwrap();
+    let bytes = world.engine.disk_bytes(&members[0].disk_volume()).unwrap();
+    // A file system cannot shrink: after a growth that was taken back it may be larger, never smaller.
+    let may_be_larger = operation.kind == OperationKind::GrowStorage && !succeeded;
+    assert!(bytes == u64::from(gib) << 30 || may_be_larger && bytes == 64 << 30, "{why}: {bytes}");
+    let protected = succeeded && operation.kind == OperationKind::ProtectStorage;
+    assert_eq!(server.configuration.write_protected, protected, "{why}");
+    let conf = world.engine.file(&members[0].volume(), "config/postgresql.conf").unwrap();
+    let conf = String::from_utf8(conf).unwrap();
+    assert_eq!(conf.contains("default_transaction_read_only = on"), protected, "{why}");
+    let wal = if grown { "max_wal_size = 2GB" } else { "max_wal_size = 1GB" };
+    assert!(conf.contains(wal), "{why}: {conf}");
+    let now = pgflex::clock::Clock::now(&world.clock);
+    let ever = chrono::DateTime::UNIX_EPOCH;
+    let meters = world.services.store.meter_intervals(ever, now + chrono::Duration::days(1)).await;
+    let running: Vec<String> = meters
+        .unwrap()
+        .into_iter()
+        .filter(|one| one.meter == Meter::Storage && one.ended_at.is_none())
+        .map(|one| one.quantity)
+        .collect();
+    let is_other_size = running.iter().any(|quantity| *quantity != gib.to_string());
+    assert!(!is_other_size && (running.len() == 1 || !grown), "{why}: counted as {running:?}");
 }
 
 pub async fn assert_running_once(world: &World, operation: &Operation, why: &str) {
@@ -43,6 +79,7 @@ pub async fn assert_running_once(world: &World, operation: &Operation, why: &str
         format!("container {}", members[0].container()),
         format!("network {}", pgflex::domain::server::network_name(&server.id)),
         format!("volume {}", members[0].volume()),
+        format!("volume {}", members[0].disk_volume()),
     ];
     wanted.sort();
     assert_eq!(world.engine.remaining(), wanted, "{why}: exactly one of each");
@@ -93,5 +130,8 @@ pub async fn assert_unwound(world: &World, operation: &Operation, why: &str) {
         }
         OperationKind::Start => assert_stopped(world, operation, why).await,
         _ => assert_running_once(world, operation, why).await,
+    }
+    if operation.kind != OperationKind::Create {
+        assert_storage(world, operation, why).await;
     }
 }

@@ -23,3 +23,5 @@ pub mod overview_view;
 pub mod restart;
 pub mod review;
 pub mod review_view;
+pub mod storage;
+pub mod storage_view;
