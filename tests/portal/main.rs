@@ -19,3 +19,4 @@ mod safety;
 mod server_pages;
 mod server_seed;
 mod sign_in;
+mod storage;
