@@ -113,6 +113,19 @@ pub struct StorageLook {
     pub why_not_grown: Option<String>,
 }
 
+/// What a growth is asked for with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    pub to_gib: u32,
+}
+
+/// What a change of the protection is asked for with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protection {
+    /// Whether new transactions become read-only.
+    pub on: bool,
+}
+
 /// What to do about a server's storage now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {

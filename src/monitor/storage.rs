@@ -9,14 +9,13 @@ use crate::domain::operation::{OperationKind, OperationStatus};
 use crate::domain::placement::{HostLoad, storage_reason};
 use crate::domain::server::{Member, Server, SettledState};
 use crate::domain::storage::{
-    Decision, OBSERVATION, Situation, StorageLook, VolumeUsage, decide, needs_watching, next_size,
-    wants_growth,
+    Decision, Growth, OBSERVATION, Protection, Situation, StorageLook, VolumeUsage, decide,
+    needs_watching, next_size, wants_growth,
 };
 use crate::engine::blueprint::Blueprint;
 use crate::engine::{Engine, EngineError, Reserve};
 use crate::operations::context::Services;
 use crate::operations::submit::{Change, Door, SubmitError};
-use crate::operations::{grow_storage, protect_storage};
 use crate::store::StoreError;
 use crate::store::operations::OperationFilter;
 use chrono::{Duration, Utc};
@@ -176,9 +175,7 @@ async fn submit(services: &Services, look: &Look, may_grow: bool) -> Result<(), 
         may_grow,
         is_down: look.is_down,
     };
-    let protect = |on, about| {
-        Change::new(OperationKind::ProtectStorage, about, &protect_storage::Input { on })
-    };
+    let protect = |on, about| Change::new(OperationKind::ProtectStorage, about, &Protection { on });
     let change = match decide(&situation) {
         Decision::Nothing => return Ok(()),
         Decision::Protect => protect(true, "on, because the storage is nearly full"),
@@ -186,7 +183,7 @@ async fn submit(services: &Services, look: &Look, may_grow: bool) -> Result<(), 
         Decision::Grow(to_gib) => Change::new(
             OperationKind::GrowStorage,
             &format!("to {to_gib} GiB, by itself"),
-            &grow_storage::Input { to_gib },
+            &Growth { to_gib },
         ),
     };
     let door = Door { store: &services.store, clock: &*services.clock, poke: &services.poke };

@@ -29,7 +29,8 @@ pub async fn make(ctx: &StepContext) -> Result<(), StepError> {
         match engine.ensure_disk(&spec).await.map_err(taken)? {
             DiskAnswer::Ready => {
                 let gib = ctx.server.spec.storage_gib;
-                ctx.log(format!("File system of {gib} GiB behind loop device {}", spec.minor)).await;
+                ctx.log(format!("File system of {gib} GiB behind loop device {}", spec.minor))
+                    .await;
                 return Ok(());
             }
             DiskAnswer::Impossible(why) => {

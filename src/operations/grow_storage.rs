@@ -13,6 +13,7 @@ use crate::domain::catalog::StorageSize;
 use crate::domain::meter::Meter;
 use crate::domain::placement::storage_reason;
 use crate::domain::server::Server;
+use crate::domain::storage::Growth;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -65,21 +66,18 @@ pub const STEPS: &[Step] = &[
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
 
-/// What a growth is asked for with.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Input {
-    pub to_gib: u32,
-}
-
 #[derive(Debug, Serialize, Deserialize)]
 struct Before {
     gib: u32,
 }
 
 fn target(ctx: &StepContext) -> Result<&'static StorageSize, StepError> {
-    let input: Option<Input> = serde_json::from_value(ctx.operation.input.clone()).ok();
+    let input: Option<Growth> = serde_json::from_value(ctx.operation.input.clone()).ok();
     input.and_then(|input| StorageSize::by_gib(input.to_gib)).ok_or_else(|| {
-        StepError::permanent("The new size is no standard size.", "Choose one of the sizes offered.")
+        StepError::permanent(
+            "The new size is no standard size.",
+            "Choose one of the sizes offered.",
+        )
     })
 }
 

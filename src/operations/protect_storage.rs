@@ -11,9 +11,9 @@ use super::disk;
 use super::member;
 use super::step::{Outcome, Step, StepError, Undo};
 use crate::domain::configuration::Configuration;
+use crate::domain::storage::Protection;
 use crate::engine::Reserve;
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Time that a PostgreSQL on a full disk has to stop before it is killed: it cannot write its checkpoint.
@@ -64,15 +64,8 @@ pub const STEPS: &[Step] = &[
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
 
-/// What the change is asked for with.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Input {
-    /// Whether new transactions become read-only.
-    pub on: bool,
-}
-
 fn is_on(ctx: &StepContext) -> Result<bool, StepError> {
-    let input: Option<Input> = serde_json::from_value(ctx.operation.input.clone()).ok();
+    let input: Option<Protection> = serde_json::from_value(ctx.operation.input.clone()).ok();
     input.map(|input| input.on).ok_or_else(|| {
         StepError::permanent("The setting is missing.", "Wait: the monitor asks again by itself.")
     })

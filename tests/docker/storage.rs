@@ -244,14 +244,25 @@ async fn a_disk_that_runs_full_under_a_writer_loses_no_acknowledged_row() {
     let writer = Writer::start(&plant).await;
     until("a thousand rows", async || writer.count() > 1000).await;
     plant.fill(40 << 20).await;
-    let is_full = async || writer.errors().iter().any(|line| line.contains("No space left")) || has_ended(&writer);
+    let is_full = async || {
+        writer.errors().iter().any(|line| line.contains("No space left")) || has_ended(&writer)
+    };
     until("the disk is full", is_full).await;
     // Whatever PostgreSQL did by itself: now it is killed as well, and must start on a full disk.
     tokio::time::sleep(Duration::from_secs(2)).await;
     println!("{:?}", writer.errors().iter().take(3).collect::<Vec<_>>());
-    println!("free {:?}", plant.exec("df -B1 /var/lib/pgflex | tail -1; du -sh /var/lib/pgflex/data/pg_wal").await);
+    println!(
+        "free {:?}",
+        plant.exec("df -B1 /var/lib/pgflex | tail -1; du -sh /var/lib/pgflex/data/pg_wal").await
+    );
     let container = plant.member().await.container();
-    let left = docker(&["exec", &container, "sh", "-c", "dd if=/dev/zero of=/var/lib/pgflex/rest bs=4k 2>&1 | tail -1"]);
+    let left = docker(&[
+        "exec",
+        &container,
+        "sh",
+        "-c",
+        "dd if=/dev/zero of=/var/lib/pgflex/rest bs=4k 2>&1 | tail -1",
+    ]);
     println!("the rest: {left:?}");
     docker(&["kill", "-s", "KILL", &container]);
     docker(&["start", &container]);
@@ -288,7 +299,10 @@ async fn a_start_finds_its_own_disk_or_fails_loudly() {
         return;
     }
     let plant = Plant::start(false).await;
-    plant.psql("CREATE TABLE t (id bigint, body text); INSERT INTO t VALUES (7, 'kept')").await.unwrap();
+    plant
+        .psql("CREATE TABLE t (id bigint, body text); INSERT INTO t VALUES (7, 'kept')")
+        .await
+        .unwrap();
     let member = plant.member().await;
     let (container, minor) = (member.container(), member.loop_minor().unwrap());
     assert!(docker(&["stop", &container]).0);

@@ -8,8 +8,7 @@ use pgflex::domain::network::Access;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::SettledState;
 
-const PAGES: [&str; 6] =
-    ["", "/connect", "/networking", "/storage", "/restart", "/delete"];
+const PAGES: [&str; 6] = ["", "/connect", "/networking", "/storage", "/restart", "/delete"];
 
 #[actix_web::test]
 async fn the_overview_says_whether_it_can_be_used() {

@@ -202,7 +202,10 @@ async fn it_grows_by_hand_to_larger_standard_sizes_only() {
         assert_eq!(story.olga.press(&path, &pairs).await.status, 409, "one at a time");
         let id = story.operations().await.remove(0);
         let grown = story.plant.run(&id).await;
-        assert_eq!((grown.kind, grown.status), (OperationKind::GrowStorage, OperationStatus::Succeeded));
+        assert_eq!(
+            (grown.kind, grown.status),
+            (OperationKind::GrowStorage, OperationStatus::Succeeded)
+        );
         assert_eq!(story.server().await.spec.storage_gib, 64);
         let holder = story.member().await.disk_volume();
         assert_eq!(story.plant.engine.disk_bytes(&holder), Some(64 * GIB));

@@ -39,7 +39,9 @@ impl Disks {
         if self.attached.get(minor) == Some(holder) {
             return Ok(());
         }
-        Err(EngineError::Refused(format!("failed to mount local volume {volume}: invalid argument")))
+        Err(EngineError::Refused(format!(
+            "failed to mount local volume {volume}: invalid argument"
+        )))
     }
 
     fn usage_of(&self, volume: &str, total: u64) -> VolumeUsage {

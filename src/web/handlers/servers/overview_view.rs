@@ -1,9 +1,9 @@
 //! What the overview says of a server: pure functions from what is stored and what was seen.
 
+use super::storage_view::size_text;
 use crate::domain::catalog::RESERVED_CONNECTIONS;
 use crate::domain::cost::PriceList;
 use crate::domain::operation::Operation;
-use super::storage_view::size_text;
 use crate::domain::server::{Member, MemberFacts, MemberObservation, Server, ServerState};
 use crate::domain::storage::StorageLook;
 use crate::web::label::{Chip, Icon, Tone};

@@ -9,8 +9,7 @@ use crate::domain::configuration::Configuration;
 use crate::domain::operation::OperationKind;
 use crate::domain::refusal::Refusal;
 use crate::domain::server::Server;
-use crate::domain::storage::{OBSERVATION, StorageLook};
-use crate::operations::grow_storage::Input;
+use crate::domain::storage::{Growth, OBSERVATION, StorageLook};
 use crate::operations::submit::Change;
 use crate::store::Record;
 use crate::web::error::{PageError, PageResult};
@@ -103,7 +102,7 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
         return page::invalid(&StoragePage::new(&visit, frame, f).await?);
     };
     let about = format!("to {}", size.label());
-    let change = Change::new(OperationKind::GrowStorage, &about, &Input { to_gib: size.gib });
+    let change = Change::new(OperationKind::GrowStorage, &about, &Growth { to_gib: size.gib });
     match nav::submit(&visit, &frame.server.id, &posted, change).await? {
         Ok(way) => Ok(way),
         Err(refusal) => {
