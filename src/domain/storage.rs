@@ -13,6 +13,8 @@ use std::ops::RangeInclusive;
 const GIB: u64 = 1 << 30;
 /// Below this much free a server is read-only, whatever its size.
 pub const FREE_BYTES_MIN: u64 = 5 * GIB;
+/// From this much free on the host's disk on its servers may write again.
+pub const HOST_FREE_AGAIN: u64 = 6 * GIB;
 /// From this share used on a server is read-only.
 pub const USED_PERCENT_MAX: u64 = 95;
 /// Growth by itself happens below this much free at the latest.
@@ -111,6 +113,9 @@ pub struct StorageLook {
     pub usage: VolumeUsage,
     /// Why it does not grow by itself though it should; `None` when nothing is in its way.
     pub why_not_grown: Option<String>,
+    /// What is free on the host's own disk, where that is known.
+    #[serde(default)]
+    pub host_free: Option<u64>,
 }
 
 /// What a growth is asked for with.
@@ -150,6 +155,8 @@ pub struct Situation {
     pub may_grow: bool,
     /// Whether PostgreSQL does not run though it should.
     pub is_down: bool,
+    /// What is free on the host's own disk. Image files take their space from it as they are written to.
+    pub host_free: Option<u64>,
 }
 
 /// Decides. Growth comes first where it can be had, because it needs nobody to stop writing.
@@ -165,8 +172,10 @@ pub fn decide(now: &Situation) -> Decision {
     let is_stuck = now.is_down && now.usage.free < RESERVE_BYTES && now.usage.reserve > 0;
     match now.is_protected {
         true if is_stuck => Decision::Protect,
-        false if is_nearly_full(&now.usage) => Decision::Protect,
-        true if has_room(&now.usage) => Decision::Unprotect,
+        false if is_nearly_full(&now.usage) || is_host_below(now, FREE_BYTES_MIN) => {
+            Decision::Protect
+        }
+        true if has_room(&now.usage) && !is_host_below(now, HOST_FREE_AGAIN) => Decision::Unprotect,
         _ => Decision::Nothing,
     }
 }
@@ -191,6 +200,11 @@ pub fn growth_mark(total: u64) -> u64 {
 /// Free bytes below which a storage of this size is read-only.
 pub fn protection_mark(total: u64) -> u64 {
     FREE_BYTES_MIN.max(total / 100 * (100 - USED_PERCENT_MAX))
+}
+
+/// A host whose disk is full fails the writes of every server on it at once.
+fn is_host_below(now: &Situation, bytes: u64) -> bool {
+    now.host_free.is_some_and(|free| free < bytes)
 }
 
 fn is_nearly_full(usage: &VolumeUsage) -> bool {

@@ -9,6 +9,7 @@ fn situation(total_gib: u64, free_gib: u64) -> Situation {
         autogrow: false,
         may_grow: true,
         is_down: false,
+        host_free: None,
     }
 }
 
@@ -94,4 +95,14 @@ fn a_server_that_a_full_disk_brought_down_is_helped_up_once() {
     assert_eq!(decide(&full), Decision::Protect);
     full.is_down = false;
     assert_eq!(decide(&full), Decision::Nothing, "it runs");
+}
+
+#[test]
+fn a_host_whose_own_disk_is_full_protects_its_servers() {
+    let on = |free_gib: u64| Situation { host_free: Some(free_gib * GIB), ..situation(32, 20) };
+    assert_eq!(decide(&on(5)), Decision::Nothing);
+    assert_eq!(decide(&on(4)), Decision::Protect);
+    let protected = |free| Situation { is_protected: true, ..on(free) };
+    assert_eq!(decide(&protected(5)), Decision::Nothing, "it would swing to and fro");
+    assert_eq!(decide(&protected(6)), Decision::Unprotect);
 }

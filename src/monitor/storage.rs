@@ -55,8 +55,10 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     let mut seen: Vec<(ServerId, StorageLook)> = vec![];
     for look in looks {
         let why_not_grown = why_not_grown(services, &look, &loads).await?;
-        submit(services, &look, why_not_grown.is_none()).await?;
-        let facts = StorageLook { usage: look.usage, why_not_grown };
+        let facts = loads.get(&look.host).and_then(|load| load.facts.as_ref());
+        let host_free = facts.and_then(|facts| facts.storage_free_bytes);
+        submit(services, &look, why_not_grown.is_none(), host_free).await?;
+        let facts = StorageLook { usage: look.usage, why_not_grown, host_free };
         seen.push((look.server.id, facts));
     }
     services.store.observe_servers(services.clock.now(), OBSERVATION, &seen).await
@@ -165,7 +167,12 @@ fn is_recent(services: &Services, ended: Option<chrono::DateTime<Utc>>) -> bool 
     ended.is_some_and(|at| services.clock.now() - at < GROWTH_PAUSE)
 }
 
-async fn submit(services: &Services, look: &Look, may_grow: bool) -> Result<(), StoreError> {
+async fn submit(
+    services: &Services,
+    look: &Look,
+    may_grow: bool,
+    host_free: Option<u64>,
+) -> Result<(), StoreError> {
     let server = &look.server;
     let situation = Situation {
         usage: look.usage,
@@ -174,6 +181,7 @@ async fn submit(services: &Services, look: &Look, may_grow: bool) -> Result<(), 
         autogrow: server.configuration.autogrow,
         may_grow,
         is_down: look.is_down,
+        host_free,
     };
     let protect = |on, about| Change::new(OperationKind::ProtectStorage, about, &Protection { on });
     let change = match decide(&situation) {

@@ -3,6 +3,7 @@
 use crate::helpers::{Browser, Plant, TestApp, actor, each_database, facts};
 use chrono::Duration;
 use pgflex::clock::new_uuid;
+use pgflex::domain::host::EngineFacts;
 use pgflex::domain::ids::{OperationId, ServerId};
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::{Member, Server};
@@ -213,6 +214,11 @@ async fn it_grows_by_hand_to_larger_standard_sizes_only() {
     .await;
 }
 
+async fn store_host(story: &Story, facts: &EngineFacts) {
+    let (store, now) = (&story.plant.services.store, story.plant.app.state.now());
+    store.observe_host(&story.plant.host, now, facts, &[]).await.unwrap();
+}
+
 #[actix_web::test]
 async fn it_grows_by_itself_when_told_to_and_says_why_when_it_cannot() {
     each_database(async |app| {
@@ -241,12 +247,20 @@ async fn it_grows_by_itself_when_told_to_and_says_why_when_it_cannot() {
         // A host that is full: said, not tried.
         let mut small = facts();
         small.storage_total_bytes = Some(40 * GIB);
-        let (store, now) = (&story.plant.services.store, app.state.now());
-        store.observe_host(&story.plant.host, now, &small, &[]).await.unwrap();
+        store_host(&story, &small).await;
         assert_eq!(story.look(64 * GIB, 4 * GIB).await, vec![]);
         assert!(story.page().await.contains("The host cannot hold 128 GiB"));
         story.autogrow("off").await;
         assert!(story.page().await.contains("Switch on"));
+
+        // There is room on the disk again, and none under it: still read-only, and the page says why.
+        small.storage_free_bytes = Some(3 * GIB);
+        store_host(&story, &small).await;
+        assert_eq!(story.look(64 * GIB, 40 * GIB).await, vec![]);
+        assert!(story.page().await.contains("only 3 GiB are free there"));
+        store_host(&story, &facts()).await;
+        assert_eq!(story.look(64 * GIB, 40 * GIB).await.len(), 1);
+        assert!(!story.server().await.configuration.write_protected);
     })
     .await;
 }

@@ -31,6 +31,8 @@ struct StoragePage {
     usage: Option<UsageView>,
     /// Why it does not grow by itself though it should.
     why_not_grown: Option<String>,
+    /// What is free on the host's disk, when that is why the server is read-only.
+    host_free: Option<String>,
     enforced: Enforced,
     rules: Rules,
     sizes: Sizes,
@@ -49,6 +51,7 @@ impl StoragePage {
         Ok(Self {
             layout: frame.layout(visit, "Storage"),
             usage: look.as_ref().map(|look| view::usage(look, visit.now)),
+            host_free: look.as_ref().and_then(|look| view::full_host(&look.facts)),
             why_not_grown: look.and_then(|look| look.facts.why_not_grown),
             enforced: view::enforced(server, member.as_ref()),
             rules: view::rules(server),

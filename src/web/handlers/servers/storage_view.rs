@@ -6,7 +6,8 @@ use crate::domain::cost::PriceList;
 use crate::domain::placement::{HostLoad, storage_reason};
 use crate::domain::server::{Member, Server};
 use crate::domain::storage::{
-    Disk, StorageLook, VolumeUsage, growth_mark, next_size, protection_mark, release_mark,
+    Disk, HOST_FREE_AGAIN, StorageLook, VolumeUsage, growth_mark, next_size, protection_mark,
+    release_mark,
 };
 use crate::store::observations::Observed;
 use crate::web::form::Choice;
@@ -94,6 +95,11 @@ pub fn size_text(bytes: u64) -> String {
         whole if whole >= 1000 || whole % 10 == 0 => format!("{} {unit}", whole / 10),
         _ => format!("{}.{} {unit}", tenths / 10, tenths % 10),
     }
+}
+
+/// What is free on the host's own disk, when it is so little that its servers are read-only.
+pub fn full_host(look: &StorageLook) -> Option<String> {
+    look.host_free.filter(|free| *free < HOST_FREE_AGAIN).map(size_text)
 }
 
 /// How the size is kept, in plain words.
