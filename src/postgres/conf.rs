@@ -133,7 +133,9 @@ fn postgresql_conf(settings: &Settings<'_>) -> String {
         text.push_str(&format!("{name} = {}\n", Text(value.clone())));
     }
     // Behind what a person set: a full storage is no matter of taste.
-    push_group(&mut text, "Protection of a storage that is nearly full", protection(settings));
+    if settings.configuration.write_protected {
+        push_group(&mut text, "Protection of a storage that is nearly full", protection());
+    }
     text
 }
 
@@ -264,10 +266,7 @@ fn locale() -> Group {
 }
 
 /// Sessions may still make themselves read-write, to delete what fills the storage.
-fn protection(settings: &Settings<'_>) -> Group {
-    if !settings.configuration.write_protected {
-        return vec![];
-    }
+fn protection() -> Group {
     vec![("default_transaction_read_only", Word("on"))]
 }
 
