@@ -117,6 +117,7 @@ async fn server(
         generation: 1,
         image: "pgflex/postgres:17-r1".into(),
         postgres_version: "17.12".into(),
+        disk: None,
     };
     tx.insert_member(&member).await?;
     tx.set_member_image(&member.id, &member.image, &member.postgres_version).await?;

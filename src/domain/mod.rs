@@ -28,5 +28,6 @@ pub mod refusal;
 pub mod region;
 pub mod route;
 pub mod server;
+pub mod storage;
 pub mod version;
 pub mod virtual_network;

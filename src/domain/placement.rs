@@ -53,7 +53,21 @@ pub fn reason_against(
         return Some("The host's Docker Engine does not answer.".into());
     };
     compute_reason(load, facts, sku, policy)
-        .or_else(|| storage_reason(load, facts, storage, policy))
+        .or_else(|| room_reason(load.promised.storage_bytes, facts, storage, policy))
+}
+
+/// Why the storage of a server on this host cannot grow from `from_gib` to a size. `None` when it can.
+pub fn storage_reason(
+    load: &HostLoad,
+    from_gib: u32,
+    to: &StorageSize,
+    policy: &Overcommit,
+) -> Option<String> {
+    let Some(facts) = &load.facts else {
+        return Some("The host's Docker Engine does not answer.".into());
+    };
+    let others = load.promised.storage_bytes.saturating_sub(u64::from(from_gib) << 30);
+    room_reason(others, facts, to, policy)
 }
 
 /// Why a host cannot give a server that is on it another size, with what it has now given back first.
@@ -107,16 +121,17 @@ fn compute_reason(
     None
 }
 
-fn storage_reason(
-    load: &HostLoad,
+/// `promised` is what others were told they have.
+fn room_reason(
+    promised: u64,
     facts: &EngineFacts,
     storage: &StorageSize,
     policy: &Overcommit,
 ) -> Option<String> {
     let total = facts.storage_total_bytes?;
     let limit = total as f64 * policy.storage;
-    if (load.promised.storage_bytes + storage.bytes()) as f64 > limit {
-        let left = (limit - load.promised.storage_bytes as f64).max(0.0);
+    if (promised + storage.bytes()) as f64 > limit {
+        let left = (limit - promised as f64).max(0.0);
         return Some(format!("Needs {}; {:.0} GiB are left.", storage.label(), left / GIB));
     }
     let free = facts.storage_free_bytes?;

@@ -6,6 +6,7 @@ use super::ids::{GroupId, HostId, MemberId, NetworkId, ServerId, UserId};
 use super::names::{AdminLogin, ServerName, Tag};
 use super::network::Access;
 use super::operation::OperationKind;
+use super::storage::Disk;
 use super::version::Major;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -173,12 +174,29 @@ pub struct Member {
     pub image: String,
     /// Minor version text that PostgreSQL told, such as `17.11`; empty before the first answer.
     pub postgres_version: String,
+    /// How the size of its storage is kept; `None` for one from before sizes were kept, whose volume is measured.
+    pub disk: Option<Disk>,
 }
 
 impl Member {
     /// Name of the container. Derived from ids, so a second run finds the work of the first.
     pub fn container(&self) -> String {
         format!("pgflex-{}-g{}", self.id.short(), self.generation)
+    }
+
+    /// Number of the loop device of a sized disk; `None` for a plain volume.
+    pub fn loop_minor(&self) -> Option<u32> {
+        self.disk.as_ref().and_then(Disk::minor)
+    }
+
+    /// Name of the volume that holds the image file of a sized disk, and of the helper container that attaches it.
+    pub fn disk_volume(&self) -> String {
+        format!("pgflex-{}-disk", self.id.short())
+    }
+
+    /// Names of the helper containers that a runner which died may have left on the disk's volumes.
+    pub fn disk_helpers(&self) -> [String; 3] {
+        ["", "-look", "-tend"].map(|purpose| format!("{}{purpose}", self.disk_volume()))
     }
 
     /// Name of the volume; the same for every generation.

@@ -1,6 +1,6 @@
 //! Pure: a member's spec to the description of its container, volume and network.
 
-use super::{ContainerSpec, Labels, NetworkSpec, VolumeSpec, label};
+use super::{ContainerSpec, DiskSpec, Labels, NetworkSpec, VolumeSpec, label};
 use crate::domain::ids::OperationId;
 use crate::domain::server::{Member, Server, internal_name, network_name};
 use crate::domain::version::Major;
@@ -32,6 +32,11 @@ initdb --pgdata=data.new \"$@\"
 mv data.new data
 sync .";
 
+/// Sets space aside on a disk of a fixed size. It takes none of the host's, because nothing is written to it.
+const RESERVE_SCRIPT: &str = "\
+[ -e /var/lib/pgflex/reserve ] || fallocate -l 268435456 /var/lib/pgflex/reserve
+";
+
 /// What the description of a member's objects is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Blueprint<'a> {
@@ -58,6 +63,22 @@ impl Blueprint<'_> {
         let mut labels = self.server_labels();
         labels.insert(label::MEMBER.into(), self.member.id.to_string());
         VolumeSpec { name: self.member.volume(), labels }
+    }
+
+    /// The member's sized disk; `None` for a plain volume.
+    pub fn disk(&self, image: &str) -> Option<DiskSpec> {
+        let minor = self.member.loop_minor()?;
+        let mounted = self.volume();
+        let mut labels = mounted.labels.clone();
+        labels.insert(label::DISK.into(), image.to_owned());
+        Some(DiskSpec {
+            holder: VolumeSpec { name: self.member.disk_volume(), labels },
+            mounted,
+            image: image.to_owned(),
+            minor,
+            bytes: self.server.spec.storage().bytes(),
+            identity: self.member.id.to_string(),
+        })
     }
 
     /// The member itself. `image` is a tag or, better, the identity that `ensure_image` gave.
@@ -115,7 +136,11 @@ impl Blueprint<'_> {
 
     /// The helper that initialises the volume: no network, ends by itself, may be run again at any time.
     pub fn init_container(&self, image: &str) -> ContainerSpec {
-        let script = words(&["sh", "-euc", INIT_SCRIPT, "initdb"]);
+        let text = match self.member.loop_minor() {
+            Some(_) => format!("{RESERVE_SCRIPT}{INIT_SCRIPT}"),
+            None => INIT_SCRIPT.to_owned(),
+        };
+        let script = words(&["sh", "-euc", &text, "initdb"]);
         ContainerSpec {
             name: self.member.init_container(),
             image: image.to_owned(),

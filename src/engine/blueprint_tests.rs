@@ -42,6 +42,7 @@ fn member(server: &Server) -> Member {
         generation: 2,
         image: String::new(),
         postgres_version: String::new(),
+        disk: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! An engine in memory, with faults to order. For tests of what stands above engines.
 
+mod disks;
 mod faults;
 mod networks;
 mod objects;
@@ -7,10 +8,12 @@ mod objects;
 pub use faults::Fault;
 
 use super::{
-    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, Limits,
-    NetworkFacts, NetworkJoin, NetworkSpec, OwnedObject, VolumeSpec,
+    ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, FileSpec,
+    ImageProgress, Limits, NetworkFacts, NetworkJoin, NetworkSpec, OwnedObject, Reserve,
+    VolumeSpec,
 };
 use crate::domain::host::EngineFacts;
+use crate::domain::storage::VolumeUsage;
 use crate::domain::version::Major;
 use async_trait::async_trait;
 use faults::Faults;
@@ -72,6 +75,36 @@ impl FakeEngine {
     /// What the engine says of itself from now on.
     pub fn set_facts(&self, facts: EngineFacts) {
         self.state().facts = Some(facts);
+    }
+
+    /// From now on the host gives no sized disks, for this reason.
+    pub fn refuse_disks(&self, why: &str) {
+        self.state().objects.disks.refused = Some(why.to_owned());
+    }
+
+    /// The host starts anew: nothing runs, no disk is attached.
+    pub fn reboot(&self) {
+        self.state().objects.reboot();
+    }
+
+    /// Another image is attached behind the loop device of this number.
+    pub fn take_loop_device(&self, minor: u32) {
+        self.state().objects.disks.attached.insert(minor, "somebody else's".into());
+    }
+
+    /// What a volume will be found to hold.
+    pub fn set_usage(&self, volume: &str, usage: VolumeUsage) {
+        self.state().objects.disks.usage.insert(volume.to_owned(), usage);
+    }
+
+    /// Size of the disk whose image file is in this volume.
+    pub fn disk_bytes(&self, holder: &str) -> Option<u64> {
+        self.state().objects.disks.bytes.get(holder).copied()
+    }
+
+    /// Whether space is set aside on the disk whose image file is in this volume.
+    pub fn has_reserve(&self, holder: &str) -> bool {
+        !self.state().objects.disks.released.contains(holder)
     }
 
     /// Lines that the container will be found to have written.
@@ -208,6 +241,34 @@ impl Engine for FakeEngine {
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         let act = |state: &mut State| state.objects.remove_volume(name, &self.install_id);
         self.call("remove_volume", name, act).await
+    }
+
+    async fn ensure_disk(&self, spec: &DiskSpec) -> Result<DiskAnswer, EngineError> {
+        let act = |state: &mut State| state.objects.ensure_disk(spec);
+        self.call("ensure_disk", &spec.holder.name, act).await
+    }
+
+    async fn grow_disk(&self, spec: &DiskSpec) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.grow_disk(spec);
+        self.call("grow_disk", &spec.holder.name, act).await
+    }
+
+    async fn tend_disk(
+        &self,
+        spec: &DiskSpec,
+        reserve: Reserve,
+    ) -> Result<VolumeUsage, EngineError> {
+        let act = |state: &mut State| state.objects.tend_disk(spec, reserve);
+        self.call("tend_disk", &spec.holder.name, act).await
+    }
+
+    async fn volume_usage(
+        &self,
+        container: &str,
+        is_sized: bool,
+    ) -> Result<VolumeUsage, EngineError> {
+        let act = |state: &mut State| state.objects.usage(container, is_sized);
+        self.call("volume_usage", container, act).await
     }
 
     async fn ensure_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {

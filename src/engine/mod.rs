@@ -14,6 +14,7 @@ pub mod fake;
 pub mod image;
 
 use crate::domain::host::EngineFacts;
+use crate::domain::storage::VolumeUsage;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use ipnet::Ipv4Net;
@@ -35,6 +36,8 @@ pub mod label {
     pub const SPEC: &str = "pgflex.spec";
     pub const NETWORK: &str = "pgflex.network";
     pub const NETWORK_NAME: &str = "pgflex.network.name";
+    /// On a volume with the image file of a disk: the image whose tools detach it.
+    pub const DISK: &str = "pgflex.disk";
     /// "1" on everything a test makes, so that the clean-up finds it.
     pub const TEST: &str = "pgflex.test";
 }
@@ -99,6 +102,41 @@ pub struct NetworkJoin {
 pub struct VolumeSpec {
     pub name: String,
     pub labels: Labels,
+}
+
+/// A disk of a fixed size for one member: an image file in a volume of its own, behind a loop device, with a file
+/// system on it that containers mount as another volume.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiskSpec {
+    /// Holds the image file: this is the data.
+    pub holder: VolumeSpec,
+    /// What containers mount.
+    pub mounted: VolumeSpec,
+    /// Container image with the tools.
+    pub image: String,
+    /// Number of the loop device; the member's own for good.
+    pub minor: u32,
+    pub bytes: u64,
+    /// Identity of the file system: a UUID.
+    pub identity: String,
+}
+
+/// Whether a host can give sized disks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskAnswer {
+    Ready,
+    /// It cannot; nothing of the disk is left. The reason is for people.
+    Impossible(String),
+}
+
+/// What happens to the space that is set aside on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reserve {
+    /// It is given up when next to nothing else is free.
+    ReleaseWhenFull,
+    /// It is set aside again as soon as there is room.
+    Restore,
+    Leave,
 }
 
 /// A container, as ensured. The spec is fixed at creation; a change makes a new generation.
@@ -203,10 +241,30 @@ pub trait Engine: Send + Sync {
     async fn disconnect_network(&self, container: &str, network: &str) -> Result<(), EngineError>;
 
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError>;
-    /// Deletes the data. Only the deletion of a server and the undo of its creation call this.
+    /// Deletes the data; a disk's volume is detached from its loop device before. Only the deletion of a server and the undo of its creation call this.
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
 
-    /// Makes the container without starting it, with its places in all its networks.
+    /// Makes a disk and its two volumes, or attaches the one that is there, which it never formats again. Call it
+    /// before each start: after a restart of the host nothing is attached. Refused when the loop device belongs
+    /// to another image.
+    async fn ensure_disk(&self, spec: &DiskSpec) -> Result<DiskAnswer, EngineError>;
+    /// Grows a disk and its file system to `spec.bytes` while it is in use. Never shrinks one.
+    async fn grow_disk(&self, spec: &DiskSpec) -> Result<(), EngineError>;
+    /// Looks at a disk without its container, which may be unable to start, and tends what is set aside.
+    async fn tend_disk(
+        &self,
+        spec: &DiskSpec,
+        reserve: Reserve,
+    ) -> Result<VolumeUsage, EngineError>;
+    /// What is used of the volume of a running container. Without a file system of its own (`is_sized`) the free
+    /// space is that of the host.
+    async fn volume_usage(
+        &self,
+        container: &str,
+        is_sized: bool,
+    ) -> Result<VolumeUsage, EngineError>;
+
+    /// Makes the container without starting it.
     async fn ensure_container(&self, spec: &ContainerSpec) -> Result<(), EngineError>;
     /// Stops (kill after a grace of seconds) and removes the container, never its volume.
     async fn remove_container(&self, name: &str) -> Result<(), EngineError>;

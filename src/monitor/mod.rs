@@ -11,6 +11,7 @@ pub mod parameters;
 pub mod pooler;
 pub mod power;
 pub mod schedule;
+pub mod storage;
 
 use crate::operations::context::Services;
 use crate::operations::runner::chain;
@@ -38,6 +39,7 @@ pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
         logged("parameters", parameters::tick(&services)).await;
         logged("pooler", pooler::tick(&services)).await;
         logged("databases", databases::tick(&services)).await;
+        logged("storage", storage::tick(&services)).await;
         tokio::select! {
             () = tokio::time::sleep(OBSERVE_EVERY) => {}
             () = services.poke.wait_monitor() => tokio::time::sleep(CALM).await,

@@ -35,6 +35,8 @@ pub struct OperationSettings {
     pub endpoint_host: String,
     pub endpoint_domain: String,
     pub overcommit: crate::domain::host::Overcommit,
+    /// How the storage of new servers is kept to its size.
+    pub storage: crate::domain::storage::StoragePolicy,
     /// Extra label for the clean-up after tests.
     pub is_test: bool,
 }

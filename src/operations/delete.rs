@@ -101,6 +101,9 @@ fn remove_member(ctx: &StepContext) -> StepResult<'_> {
             let engine = ctx.engine(member)?;
             engine.remove_container(&member.init_container()).await?;
             engine.remove_container(&member.container()).await?;
+            for helper in member.disk_helpers() {
+                engine.remove_container(&helper).await?;
+            }
         }
         pooler::remove(ctx).await?;
         Ok(Outcome::done())
@@ -128,8 +131,13 @@ fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
         // The context was loaded for this very call: the members are the store's word of now. The engine
         // refuses a volume whose label names another installation.
         for member in &ctx.members {
-            ctx.engine(member)?.remove_volume(&member.volume()).await?;
-            ctx.log(format!("Volume {} is deleted", member.volume())).await;
+            let mut volumes = vec![member.volume()];
+            // Behind what containers mount lies the volume with the disk's image file.
+            volumes.extend(member.loop_minor().map(|_| member.disk_volume()));
+            for volume in volumes {
+                ctx.engine(member)?.remove_volume(&volume).await?;
+                ctx.log(format!("Volume {volume} is deleted")).await;
+            }
         }
         Ok(Outcome::done())
     })

@@ -8,7 +8,7 @@ use crate::domain::network::Access;
 use crate::domain::route::RouteState;
 use crate::domain::server::{Member, Server};
 use crate::engine::blueprint::Blueprint;
-use crate::engine::{ContainerSpec, Engine, FileSpec, NetworkSpec, VolumeSpec};
+use crate::engine::{ContainerSpec, DiskSpec, Engine, FileSpec, NetworkSpec, VolumeSpec};
 use crate::postgres::PostgresError;
 use crate::postgres::conf::{self, ConfigFile, Settings, TlsFiles};
 use crate::secrets::Secret;
@@ -57,6 +57,11 @@ pub fn network(ctx: &StepContext, member: &Member) -> NetworkSpec {
 
 pub fn volume(ctx: &StepContext, member: &Member) -> VolumeSpec {
     blueprint(ctx, member).volume()
+}
+
+/// The sized disk of a member; `None` for a plain volume.
+pub fn disk(ctx: &StepContext, member: &Member) -> Option<DiskSpec> {
+    blueprint(ctx, member).disk(&member.image)
 }
 
 pub fn init_container(ctx: &StepContext, member: &Member) -> ContainerSpec {

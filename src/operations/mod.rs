@@ -16,6 +16,7 @@ pub mod context;
 pub mod create;
 pub mod create_database;
 pub mod delete;
+pub mod disk;
 pub mod drop_database;
 pub mod grow_storage;
 pub mod guard;

@@ -3,6 +3,7 @@
 
 use super::context::StepContext;
 use super::create;
+use super::disk;
 use super::member;
 use super::step::{Outcome, Step, StepError, Undo};
 use crate::domain::network::Access;
@@ -14,6 +15,15 @@ use std::time::Duration;
 const STOP_GRACE: Duration = Duration::from_secs(60);
 
 pub const STEPS: &[Step] = &[
+    // Before anybody has to wait: usually the disk is attached and this only looks.
+    Step {
+        name: "attach_disk",
+        title: "Check the disk",
+        run: attach_disk,
+        undo: Undo::None("an attached disk is what is wanted"),
+        deadline: Duration::from_secs(180),
+        point_of_no_return: false,
+    },
     Step {
         name: "hold_route",
         title: "Hold new connections",
@@ -57,6 +67,13 @@ pub const STEPS: &[Step] = &[
 ];
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
+
+pub(super) fn attach_disk(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        disk::ensure(ctx).await?;
+        Ok(Outcome::done())
+    })
+}
 
 pub(super) fn hold_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {

@@ -27,9 +27,10 @@ const QUERY: Duration = Duration::from_secs(5);
 /// The end of a session.
 const GOODBYE: Duration = Duration::from_millis(500);
 /// Sent with the start of every session. Users own objects in the databases we connect to; none of theirs is
-/// found by a name of ours. Limits of the server end a query also when we are gone.
+/// found by a name of ours. Our few writes pass on a storage that is nearly full. Limits of the server end a query also when we are gone.
 const SESSION: &str = "-c search_path=pg_catalog -c statement_timeout=5s -c lock_timeout=3s \
-     -c idle_in_transaction_session_timeout=10s -c client_min_messages=error";
+     -c idle_in_transaction_session_timeout=10s -c client_min_messages=error \
+     -c default_transaction_read_only=off";
 
 /// The members of all servers.
 #[derive(Debug, Clone, Copy, Default)]

@@ -128,7 +128,7 @@ pub fn defaults(settings: &Settings<'_>) -> BTreeMap<String, String> {
     groups.map(|(name, value)| (name.to_ascii_lowercase(), value.plain())).collect()
 }
 
-fn groups(settings: &Settings<'_>) -> [(&'static str, Group); 9] {
+fn groups(settings: &Settings<'_>) -> [(&'static str, Group); 8] {
     [
         ("Connections", connections(settings)),
         ("TLS and passwords", security(settings.major)),
@@ -138,26 +138,33 @@ fn groups(settings: &Settings<'_>) -> [(&'static str, Group); 9] {
         ("Write-ahead log", write_ahead_log(settings.storage)),
         ("Log", log()),
         ("Language and time", locale()),
-        ("Protection of a storage that is nearly full", protection(settings)),
     ]
 }
 
 fn postgresql_conf(settings: &Settings<'_>) -> String {
     let mut text = String::from("# Rendered by pgflex; changes are lost.\n");
     for (title, group) in groups(settings) {
-        text.push_str(&format!("\n# {title}\n"));
-        for (name, value) in group {
-            text.push_str(&format!("{name} = {value}\n"));
-        }
+        push_group(&mut text, title, group);
     }
     text.push_str("\n# Set by a person; of a name that stands twice the last counts.\n");
     for (name, value) in &settings.configuration.parameters {
         text.push_str(&format!("{name} = {}\n", Text(value.clone())));
     }
+    // Behind what a person set: a full storage is no matter of taste.
+    if settings.configuration.write_protected {
+        push_group(&mut text, "Protection of a storage that is nearly full", protection());
+    }
     text
 }
 
 type Group = Vec<(&'static str, Value)>;
+
+fn push_group(text: &mut String, title: &str, group: Group) {
+    text.push_str(&format!("\n# {title}\n"));
+    for (name, value) in group {
+        text.push_str(&format!("{name} = {value}\n"));
+    }
+}
 
 fn connections(settings: &Settings<'_>) -> Group {
     let mut group = vec![
@@ -297,10 +304,7 @@ fn locale() -> Group {
 }
 
 /// Sessions may still make themselves read-write, to delete what fills the storage.
-fn protection(settings: &Settings<'_>) -> Group {
-    if !settings.configuration.write_protected {
-        return vec![];
-    }
+fn protection() -> Group {
     vec![("default_transaction_read_only", Word("on"))]
 }
 

@@ -144,3 +144,13 @@ fn what_a_person_set_comes_last_and_cannot_leave_its_quotes() {
         )
     );
 }
+
+/// A person may set the very parameter that protects a full storage: the protection counts.
+#[test]
+fn the_protection_of_a_full_storage_stands_behind_what_a_person_set() {
+    let name = ServerName::parse("shop").unwrap();
+    let mut configuration = Configuration { write_protected: true, ..Configuration::default() };
+    configuration.parameters.insert("default_transaction_read_only".into(), "off".into());
+    let text = postgresql_conf(&plain(&name, &configuration));
+    assert!(text.trim_end().ends_with("default_transaction_read_only = on"), "{text}");
+}

@@ -33,6 +33,7 @@ mod server_secrets;
 pub mod servers;
 pub mod sessions;
 pub mod settings;
+pub mod storage;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod throttle;

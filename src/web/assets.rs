@@ -41,6 +41,7 @@ static CSS: LazyLock<Asset> = LazyLock::new(|| {
         include_str!("../../static/css/operations.css"),
         include_str!("../../static/css/server.css"),
         include_str!("../../static/css/parameters.css"),
+        include_str!("../../static/css/storage.css"),
     ];
     Asset::new("app", "css", "text/css; charset=utf-8", &parts)
 });

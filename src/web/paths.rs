@@ -191,6 +191,10 @@ pub fn server_cost(id: &ServerId) -> String {
     format!("/servers/{id}/cost")
 }
 
+pub fn server_storage_autogrow(id: &ServerId) -> String {
+    format!("/servers/{id}/storage/autogrow")
+}
+
 pub fn server_restart(id: &ServerId) -> String {
     format!("/servers/{id}/restart")
 }

@@ -10,7 +10,7 @@ use crate::web::handlers::health;
 use crate::web::handlers::servers::{
     compute, compute_review, connect, cost, database_drop, databases, delete, extensions,
     extensions_drop, group, locks, networking, networking_access, networking_everyone, overview,
-    parameters, pooling, reset_password, restart, start, stop, tags,
+    parameters, pooling, reset_password, restart, start, stop, storage, tags,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{
@@ -123,6 +123,9 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/pooling", || web::to(pooling::post)),
     get(Contributor, "/servers/{id}/reset-password", || web::to(reset_password::get)),
     post(Contributor, "/servers/{id}/reset-password", || web::to(reset_password::post)),
+    get(Reader, "/servers/{id}/storage", || web::to(storage::get)),
+    post(Contributor, "/servers/{id}/storage", || web::to(storage::post)),
+    post(Contributor, "/servers/{id}/storage/autogrow", || web::to(storage::autogrow)),
     get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
     post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
     get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),

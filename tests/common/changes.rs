@@ -27,8 +27,8 @@ pub fn input(kind: OperationKind) -> Value {
         | OperationKind::RenewCertificate
         | OperationKind::Repair => Value::Null,
         OperationKind::Scale => json!({ "to": "Standard_B2s", "about": "to B2s" }),
-        OperationKind::GrowStorage => json!({}),
-        OperationKind::ProtectStorage => json!({}),
+        OperationKind::GrowStorage => json!({ "to_gib": 64 }),
+        OperationKind::ProtectStorage => json!({ "on": true }),
         OperationKind::ChangeParameters => {
             json!({ "set": { "work_mem": "8MB" }, "reset": [], "restart": true })
         }

@@ -72,6 +72,7 @@ impl World {
                 endpoint_host: "localhost".into(),
                 endpoint_domain: "pgflex.localhost".into(),
                 overcommit: Overcommit::default(),
+                storage: Default::default(),
                 is_test: true,
             },
         });

@@ -112,6 +112,7 @@ pub async fn created(portal: &Portal, name: &str, major: Major, sku: &str) -> Se
         admin_verifier: &verifier,
         rules: &rules,
         draft: None,
+        network: None,
         ports: portal.ports,
         idempotency_key: None,
     };

@@ -21,6 +21,7 @@ mod portal;
 mod power;
 mod private;
 mod second_factor;
+mod storage;
 mod story;
 mod story_parameters;
 mod story_plain;

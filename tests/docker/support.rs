@@ -278,6 +278,7 @@ fn member(server: &Server) -> Member {
         generation: 1,
         image: String::new(),
         postgres_version: String::new(),
+        disk: None,
     }
 }
 

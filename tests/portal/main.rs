@@ -29,4 +29,5 @@ mod second_factor;
 mod server_pages;
 mod server_seed;
 mod sign_in;
+mod storage;
 mod tags;

@@ -8,13 +8,17 @@ use pgflex::domain::network::Access;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::SettledState;
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 12] = [
     "",
     "/connect",
     "/networking",
     "/networking/access",
     "/parameters",
     "/extensions",
+    "/storage",
+    "/compute",
+    "/databases",
+    "/pooling",
     "/restart",
     "/delete",
 ];

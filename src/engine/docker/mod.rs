@@ -4,6 +4,8 @@
 //! Plain TCP to anything else is refused: whoever reads or speaks there owns the host. TLS is not written yet.
 
 mod container;
+mod disk;
+mod disk_scripts;
 pub(super) mod errors;
 mod facts;
 mod files;
@@ -11,14 +13,17 @@ mod limits;
 mod network;
 mod places;
 pub(super) mod process;
+mod usage;
 mod volume;
 
 use super::image::ImageMaker;
 use super::{
-    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, Labels, Limits,
-    NetworkFacts, NetworkJoin, NetworkSpec, OwnedObject, VolumeSpec, label,
+    ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, FileSpec,
+    ImageProgress, Labels, Limits, NetworkFacts, NetworkJoin, NetworkSpec, OwnedObject, Reserve,
+    VolumeSpec, label,
 };
 use crate::domain::host::EngineFacts;
+use crate::domain::storage::VolumeUsage;
 use crate::domain::version::Major;
 use async_trait::async_trait;
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -172,6 +177,30 @@ impl Engine for DockerEngine {
 
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         self.drop_volume(name).await
+    }
+
+    async fn ensure_disk(&self, spec: &DiskSpec) -> Result<DiskAnswer, EngineError> {
+        self.make_disk(spec).await
+    }
+
+    async fn grow_disk(&self, spec: &DiskSpec) -> Result<(), EngineError> {
+        self.enlarge_disk(spec).await
+    }
+
+    async fn tend_disk(
+        &self,
+        spec: &DiskSpec,
+        reserve: Reserve,
+    ) -> Result<VolumeUsage, EngineError> {
+        self.look_at_disk(spec, reserve).await
+    }
+
+    async fn volume_usage(
+        &self,
+        container: &str,
+        is_sized: bool,
+    ) -> Result<VolumeUsage, EngineError> {
+        self.measure(container, is_sized).await
     }
 
     async fn ensure_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {

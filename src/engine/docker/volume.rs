@@ -30,9 +30,11 @@ impl DockerEngine {
             Err(EngineError::Missing(_)) => return Ok(()),
             other => other?,
         };
-        if !self.is_ours(&labels_of(Some(volume.labels))) {
+        if !self.is_ours(&labels_of(Some(volume.labels.clone()))) {
             return Err(EngineError::Foreign(format!("a volume named {name}")));
         }
+        // The file would go on taking space, unseen, as long as a device has it.
+        self.detach(&volume).await?;
         let removal = client.remove_volume(name, None::<RemoveVolumeOptions>);
         match within(CHANGE, name, removal).await {
             Err(EngineError::Missing(_)) => Ok(()),

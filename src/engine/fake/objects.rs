@@ -1,5 +1,6 @@
 //! The fake's containers, volumes and networks.
 
+use super::disks::Disks;
 use crate::engine::blueprint::VOLUME_IN_USE;
 use crate::engine::{
     ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, Limits, NetworkJoin, OwnedObject,
@@ -28,6 +29,7 @@ pub(super) struct Objects {
     /// Starts so far; gives start times.
     starts: i64,
     pub(super) init_exit: i64,
+    pub(super) disks: Disks,
 }
 
 pub(super) struct Container {
@@ -123,7 +125,9 @@ impl Objects {
         if self.containers.values().any(|container| container.spec.volume == name) {
             return Err(EngineError::Refused(format!("volume {name} is in use")));
         }
-        self.remove("volume", name, install_id)
+        self.remove("volume", name, install_id)?;
+        self.disks.forget(name);
+        Ok(())
     }
 
     pub(super) fn put_files(&mut self, container: &str, files: &[FileSpec]) -> Outcome {
@@ -141,6 +145,7 @@ impl Objects {
             return Ok(());
         }
         let (volume, command) = (container.spec.volume.clone(), container.spec.command.join(" "));
+        self.disks.check_mount(&volume)?;
         let is_taken = self
             .containers
             .values()
@@ -213,6 +218,20 @@ impl Objects {
 
     pub(super) fn cpu_nanos(&self, name: &str) -> Option<u64> {
         self.containers.get(name).filter(|c| c.state == "running").map(|c| c.nanos)
+    }
+
+    pub(super) fn reboot(&mut self) {
+        let names: Vec<String> = self.containers.keys().cloned().collect();
+        names.iter().for_each(|name| self.end(name, 137));
+        self.disks.attached.clear();
+    }
+
+    pub(super) fn volume_of(&self, container: &str) -> Outcome<String> {
+        Ok(self.get(container)?.spec.volume.clone())
+    }
+
+    pub(super) fn is_running(&self, container: &str) -> Outcome<bool> {
+        Ok(self.get(container)?.state == "running")
     }
 
     /// The container, running or not.

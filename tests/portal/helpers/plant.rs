@@ -57,6 +57,7 @@ impl Plant {
                 endpoint_host: "localhost".into(),
                 endpoint_domain: "pgflex.localhost".into(),
                 overcommit: Overcommit::default(),
+                storage: Default::default(),
                 is_test: true,
             },
         });

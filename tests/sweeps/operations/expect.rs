@@ -3,6 +3,7 @@
 use super::power;
 use crate::world::{VERIFIER, World, changes};
 use pgflex::domain::activity::ActivityOutcome;
+use pgflex::domain::meter::Meter;
 use pgflex::domain::network::Access;
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus, StepStatus};
 use pgflex::domain::route::RouteState;
@@ -55,6 +56,9 @@ pub async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
         _ => assert_running_once(world, operation, why).await,
     }
     assert_changed(world, operation, why).await;
+    if operation.kind != OperationKind::Delete {
+        assert_storage(world, operation, why).await;
+    }
 }
 
 /// What a kind was submitted for is so.
@@ -98,6 +102,38 @@ async fn kept_verifier(world: &World, operation: &Operation) -> String {
     kept.unwrap().reveal().to_owned()
 }
 
+/// What the server says of its storage is so: the size, and whether it is protected.
+async fn assert_storage(world: &World, operation: &Operation, why: &str) {
+    let succeeded = operation.status == OperationStatus::Succeeded;
+    let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
+    let grown = succeeded && operation.kind == OperationKind::GrowStorage;
+    let gib = if grown { 64 } else { 32 };
+    assert_eq!(server.spec.storage_gib, gib, "{why}");
+    let members = world.services.store.members(&server.id).await.unwrap();
+    let bytes = world.engine.disk_bytes(&members[0].disk_volume()).unwrap();
+    // A file system cannot shrink: after a growth that was taken back it may be larger, never smaller.
+    let may_be_larger = operation.kind == OperationKind::GrowStorage && !succeeded;
+    assert!(bytes == u64::from(gib) << 30 || may_be_larger && bytes == 64 << 30, "{why}: {bytes}");
+    let protected = succeeded && operation.kind == OperationKind::ProtectStorage;
+    assert_eq!(server.configuration.write_protected, protected, "{why}");
+    let conf = world.engine.file(&members[0].volume(), "config/postgresql.conf").unwrap();
+    let conf = String::from_utf8(conf).unwrap();
+    assert_eq!(conf.contains("default_transaction_read_only = on"), protected, "{why}");
+    let wal = if grown { "max_wal_size = 2GB" } else { "max_wal_size = 1GB" };
+    assert!(conf.contains(wal), "{why}: {conf}");
+    let now = pgflex::clock::Clock::now(&world.clock);
+    let ever = chrono::DateTime::UNIX_EPOCH;
+    let meters = world.services.store.meter_intervals(ever, now + chrono::Duration::days(1)).await;
+    let running: Vec<String> = meters
+        .unwrap()
+        .into_iter()
+        .filter(|one| one.meter == Meter::Storage && one.ended_at.is_none())
+        .map(|one| one.quantity)
+        .collect();
+    let is_other_size = running.iter().any(|quantity| *quantity != gib.to_string());
+    assert!(!is_other_size && (running.len() == 1 || !grown), "{why}: counted as {running:?}");
+}
+
 pub async fn assert_running_once(world: &World, operation: &Operation, why: &str) {
     let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
     assert_eq!(server.state(), ServerState::Ready, "{why}");
@@ -108,6 +144,7 @@ pub async fn assert_running_once(world: &World, operation: &Operation, why: &str
         format!("container {}", members[0].container()),
         format!("network {}", pgflex::domain::server::network_name(&server.id)),
         format!("volume {}", members[0].volume()),
+        format!("volume {}", members[0].disk_volume()),
     ];
     let pooled = server.configuration.pooler.enabled;
     if pooled {
@@ -241,4 +278,7 @@ pub async fn assert_unwound(world: &World, operation: &Operation, why: &str) {
         _ => assert_running_once(world, operation, why).await,
     }
     assert_unchanged(world, operation, why).await;
+    if operation.kind != OperationKind::Create {
+        assert_storage(world, operation, why).await;
+    }
 }

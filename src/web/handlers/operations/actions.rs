@@ -126,6 +126,9 @@ async fn what_may_be_left(
         let host = host.map_or_else(|| "unknown".to_owned(), |host| host.name.clone());
         left.push(("Container", member.container(), host.clone()));
         left.push(("Data volume", member.volume(), host.clone()));
+        if member.loop_minor().is_some() {
+            left.push(("Disk image volume", member.disk_volume(), host.clone()));
+        }
         left.push(("Network", network_name(&operation.server_id), host));
     }
     Ok(left)

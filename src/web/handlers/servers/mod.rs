@@ -46,4 +46,6 @@ pub mod review;
 pub mod review_view;
 pub mod start;
 pub mod stop;
+pub mod storage;
+pub mod storage_view;
 pub mod tags;

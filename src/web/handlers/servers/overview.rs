@@ -6,6 +6,7 @@ use super::overview_view::{
 };
 use crate::config::Config;
 use crate::domain::server::{Member, MemberObservation, Server};
+use crate::domain::storage::{OBSERVATION, StorageLook};
 use crate::operations::access::secret;
 use crate::store::operations::OperationFilter;
 use crate::web::error::{PageError, PageResult};
@@ -121,6 +122,10 @@ async fn live(visit: &Visit, server: &Server) -> Result<LiveView, PageError> {
             None => None,
         },
         prices: &visit.state.config.prices,
+        storage: store
+            .server_observation::<StorageLook>(&server.id, OBSERVATION)
+            .await?
+            .map(|look| look.facts),
     };
     Ok(LiveView {
         fragment: paths::server_fragment(&server.id, &seen_key(server)),

@@ -1,11 +1,13 @@
 //! What the overview says of a server: pure functions from what is stored and what was seen.
 
+use super::storage_view::size_text;
 use crate::domain::catalog::RESERVED_CONNECTIONS;
 use crate::domain::cost::PriceList;
 use crate::domain::operation::Operation;
 use crate::domain::server::{
     Member, MemberFacts, MemberObservation, Server, ServerState, SettledState,
 };
+use crate::domain::storage::StorageLook;
 use crate::web::label::{Chip, Icon, Tone};
 use crate::web::paths;
 use crate::web::time::{Stamp, ago_text, duration_text};
@@ -166,6 +168,8 @@ pub struct Known<'a> {
     /// Name of its virtual network.
     pub network: Option<String>,
     pub prices: &'a PriceList,
+    /// The last look at how full its storage is.
+    pub storage: Option<StorageLook>,
 }
 
 /// The essentials, in the order of reading.
@@ -182,7 +186,11 @@ pub fn essentials(known: &Known<'_>) -> Vec<Fact> {
         noted(
             "Storage",
             storage.label(),
-            format!("up to {} IOPS", grouped(sku.effective_iops(storage))),
+            format!(
+                "{} · up to {} IOPS",
+                used(known.storage.as_ref()),
+                grouped(sku.effective_iops(storage))
+            ),
         ),
         noted(
             "Connections",
@@ -194,6 +202,16 @@ pub fn essentials(known: &Known<'_>) -> Vec<Fact> {
         noted("High availability", "Not enabled", "Commits are on 1 host."),
         estimate(known),
     ]
+}
+
+fn used(look: Option<&StorageLook>) -> String {
+    match look {
+        Some(look) => {
+            let usage = &look.usage;
+            format!("{} used, {} % full", size_text(usage.used), usage.percent())
+        }
+        None => "used space not measured yet".into(),
+    }
 }
 
 fn version(known: &Known<'_>) -> Fact {
