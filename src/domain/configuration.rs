@@ -2,6 +2,7 @@
 //! after creation without another size. Kept as one value, so that a change is one write and its undo another.
 
 use super::catalog::Tier;
+use super::network::Access;
 use super::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,8 +129,13 @@ impl Pooler {
         Ok(())
     }
 
-    /// Why servers of a tier have no pooler; `None` when they may.
-    pub fn why_closed(tier: Tier) -> Option<&'static str> {
+    /// Why servers of a tier or with an access have no pooler; `None` when they may.
+    pub fn why_closed(tier: Tier, access: Access) -> Option<&'static str> {
+        if access == Access::Private {
+            return Some(
+                "Connection pooling is for servers with public access: PgBouncer stands outside of the virtual network. Change access on the page Networking first.",
+            );
+        }
         (tier == Tier::Burstable).then_some(
             "Connection pooling needs a General Purpose or Memory Optimized size: a Burstable server would spend its credits on it. Scale compute first.",
         )

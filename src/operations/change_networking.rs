@@ -98,7 +98,14 @@ fn before(ctx: &StepContext) -> Result<Option<Networking>, StepError> {
 
 fn remember(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        if let Some(id) = &wanted(ctx)?.network_id {
+        let wanted = wanted(ctx)?;
+        if wanted.access == Access::Private && ctx.server.configuration.pooler.enabled {
+            return Err(StepError::permanent(
+                "A server with private access has no built-in PgBouncer. Nothing was changed.",
+                "Switch connection pooling off first.",
+            ));
+        }
+        if let Some(id) = &wanted.network_id {
             networks::find(ctx, id).await?;
         }
         Ok(Outcome::Done(json!(Networking::of(&ctx.server))))

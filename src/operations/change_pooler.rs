@@ -91,8 +91,10 @@ fn wanted(ctx: &StepContext) -> Result<Pooler, StepError> {
 fn remember(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let pooler = wanted(ctx)?;
-        let tier = ctx.server.spec.sku().tier;
-        if let Some(why) = Pooler::why_closed(tier).filter(|_| pooler.enabled) {
+        let spec = &ctx.server.spec;
+        if let Some(why) =
+            Pooler::why_closed(spec.sku().tier, spec.access).filter(|_| pooler.enabled)
+        {
             return Err(StepError::permanent(why, "Nothing was changed."));
         }
         configure::remember(ctx).await

@@ -2,8 +2,8 @@
 
 use super::access::{self, need_secret, secret};
 use super::context::{OperationSettings, StepContext};
-use super::networks;
 use super::step::{Outcome, StepError};
+use super::{networks, pooler};
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
 use crate::domain::server::{Member, Server};
@@ -222,7 +222,20 @@ pub async fn open_route(ctx: &StepContext) -> Result<Outcome, StepError> {
         Access::Private => RouteState::Closed,
     };
     set_route(ctx, Some(address), state).await?;
+    bring_pooler(ctx).await?;
     Ok(Outcome::Done(json!({ "address": address.to_string() })))
+}
+
+/// PgBouncer comes up with its server. One that cannot is no reason to keep people from PostgreSQL, and the
+/// page of pooling shows it.
+async fn bring_pooler(ctx: &StepContext) -> Result<(), StepError> {
+    match pooler::ensure_running(ctx).await {
+        Err(StepError::Permanent { what, .. }) => {
+            ctx.log(format!("PgBouncer did not come up: {what}")).await;
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// Writes the route and wakes the gateway of this process.

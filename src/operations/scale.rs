@@ -15,7 +15,7 @@ use super::context::StepContext;
 use super::scale_plan;
 use super::step::{Outcome, Step, StepError, Undo};
 use super::stop::STOP_GRACE;
-use super::{configure, create, member, sized};
+use super::{configure, create, disk, member, networks, sized};
 use crate::domain::catalog::Sku;
 use crate::domain::network::Access;
 use crate::domain::placement::{grows, reason_against_scaling};
@@ -219,6 +219,7 @@ fn prepare_member(ctx: &StepContext) -> StepResult<'_> {
         let Some(former) = restarting(ctx)? else { return Ok(Outcome::done()) };
         let (server, member) = (sized_server(ctx, wanted(ctx)?.name), new_member(ctx, &former)?);
         let engine = ctx.engine(&member)?;
+        networks::ensure(ctx).await?;
         engine.ensure_container(&sized::container(ctx, &server, &member).await?).await?;
         engine.put_files(&member.container(), &member::files_of(ctx, &server).await?).await?;
         Ok(Outcome::done())
@@ -344,6 +345,7 @@ fn start_former(ctx: &StepContext) -> StepResult<'_> {
             // The files of before first: PostgreSQL reads them at its start.
             let files = member::files_of(ctx, &sized_server(ctx, &former.sku)).await?;
             engine.put_files(&old.container(), &files).await?;
+            disk::ensure(ctx).await?;
             engine.start_container(&old.container()).await?;
         }
         Ok(Outcome::done())
@@ -355,6 +357,7 @@ fn start_new(ctx: &StepContext) -> StepResult<'_> {
         if let Some(former) = restarting(ctx)? {
             let new = new_member(ctx, &former)?;
             set_generation(ctx, &new).await?;
+            disk::ensure(ctx).await?;
             ctx.engine(&new)?.start_container(&new.container()).await?;
         }
         Ok(Outcome::done())

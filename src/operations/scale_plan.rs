@@ -1,6 +1,6 @@
 //! Pure: what another size changes in PostgreSQL's configuration, and whether that needs a restart.
 
-use crate::domain::catalog::Sku;
+use crate::domain::catalog::{Sku, Tier};
 use crate::domain::server::Server;
 use crate::postgres::conf::{self, Settings};
 
@@ -71,6 +71,12 @@ fn kept(server: &Server, to: &'static Sku) -> Vec<(String, String)> {
 
 /// Why a size cannot hold what a person set: PostgreSQL would not start, or be killed.
 pub fn reason_against(server: &Server, to: &Sku) -> Option<String> {
+    if to.tier == Tier::Burstable && server.configuration.pooler.enabled {
+        return Some(
+            "Burstable sizes have no built-in PgBouncer. Switch connection pooling off first."
+                .into(),
+        );
+    }
     let set = server.configuration.parameters.get("shared_buffers")?;
     let bytes = buffers_bytes(set)?;
     (bytes > to.memory_bytes() / 4 * 3).then(|| {

@@ -2,8 +2,8 @@
 //! volume where somebody removed it.
 
 use super::context::StepContext;
-use super::member;
 use super::step::{Outcome, StepError};
+use super::{disk, member, networks};
 use crate::domain::credits::effective_vcores;
 use crate::domain::server::{Member, Server};
 use crate::engine::{ContainerSpec, Engine, EngineError, ImageProgress, Limits};
@@ -32,7 +32,9 @@ pub async fn container(
 }
 
 fn container_of(ctx: &StepContext, server: &Server, member: &Member) -> ContainerSpec {
-    member::blueprint_of(ctx, server, member).member_container(&member.image)
+    let spec = member::blueprint_of(ctx, server, member).member_container(&member.image);
+    let joins = networks::join(&ctx.services.settings, server).into_iter().collect();
+    ContainerSpec { joins, ..spec }
 }
 
 /// Gives the member's container the limits of a server.
@@ -48,6 +50,8 @@ pub async fn update_limits(ctx: &StepContext, server: &Server) -> Result<(), Ste
 pub async fn ensure(ctx: &StepContext) -> Result<Outcome, StepError> {
     let member = ctx.member()?;
     let engine = ctx.engine(member)?;
+    volume_must_be_there(engine, member).await?;
+    disk::ensure(ctx).await?;
     if engine.container(&member.container()).await?.is_none()
         && let Some(wait) = make_anew(ctx, engine, member).await?
     {
@@ -64,8 +68,7 @@ async fn make_anew(
     engine: &Arc<dyn Engine>,
     member: &Member,
 ) -> Result<Option<Outcome>, StepError> {
-    volume_must_be_there(engine, member).await?;
-    engine.ensure_network(&member::network(ctx, member)).await?;
+    networks::ensure(ctx).await?;
     let spec = container(ctx, &ctx.server, member).await?;
     let what = match engine.ensure_container(&spec).await {
         Err(EngineError::Missing(what)) => what,

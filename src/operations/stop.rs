@@ -3,9 +3,8 @@
 //! The compute meter ends in the transaction that makes the server Stopped.
 
 use super::context::StepContext;
-use super::member;
-use super::sized;
 use super::step::{Outcome, Step, StepError, Undo};
+use super::{member, pooler, sized};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
@@ -50,6 +49,7 @@ fn open_again(ctx: &StepContext) -> StepResult<'_> {
 /// Where somebody removed the container there is nothing to stop; the start makes it anew.
 pub(super) fn stop_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        pooler::stop(ctx).await?;
         let member = ctx.member()?;
         let engine = ctx.engine(member)?;
         if engine.container(&member.container()).await?.is_some() {

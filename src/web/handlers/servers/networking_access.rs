@@ -78,6 +78,13 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
     let Some(wanted) = read(&mut f, &posted, &networks) else {
         return page::invalid(&form_page(&visit, frame, f, &networks));
     };
+    if wanted.access == Access::Private && frame.server.configuration.pooler.enabled {
+        f.refuse(Refusal::at(
+            "access",
+            "A server with private access has no built-in PgBouncer. Switch connection pooling off first.",
+        ));
+        return page::invalid(&form_page(&visit, frame, f, &networks));
+    }
     let new = Setting::of(&wanted, &networks);
     if !posted.has("confirm") {
         return page::ok(&review_page(&visit, frame, f, &networks, &new).await?);

@@ -58,8 +58,8 @@ impl PoolingPage {
 
     /// By size first: what is under way passes, the size stays.
     fn why_closed(&self) -> Option<String> {
-        let tier = self.frame.server.spec.sku().tier;
-        Pooler::why_closed(tier)
+        let spec = &self.frame.server.spec;
+        Pooler::why_closed(spec.sku().tier, spec.access)
             .map(str::to_owned)
             .or_else(|| self.frame.why_closed(OperationKind::ChangePooler))
     }
@@ -198,7 +198,9 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
     let Some(pooler) = read(&posted, &mut f) else {
         return page::invalid(&PoolingPage::new(&visit, frame, f).await?);
     };
-    if let Some(why) = Pooler::why_closed(frame.server.spec.sku().tier).filter(|_| pooler.enabled) {
+    if let Some(why) = Pooler::why_closed(frame.server.spec.sku().tier, frame.server.spec.access)
+        .filter(|_| pooler.enabled)
+    {
         f.refuse(crate::domain::refusal::Refusal::at("enabled", why));
         let page = PoolingPage::new(&visit, frame, f).await?;
         return page::with_status(StatusCode::CONFLICT, &page);
