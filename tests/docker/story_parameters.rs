@@ -93,6 +93,8 @@ async fn parameters(it: &Arc<Browser>, id: &ServerId) {
 async fn extensions(it: &Arc<Browser>, id: &ServerId) {
     let page = format!("/servers/{id}/extensions");
     goes_where(it, &page, "No database has one yet.").await;
+    // The driver does not scroll what is in the window and under the bar.
+    it.resize(1280, 4000).await;
     it.press_at(thirtyfour::By::Id("x-hstore")).await;
     it.press("Save list").await;
     it.see("The list of allowed extensions is saved.").await;
