@@ -6,8 +6,8 @@ mod objects;
 pub use faults::Fault;
 
 use super::{
-    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, NetworkSpec,
-    OwnedObject, VolumeSpec,
+    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, Limits,
+    NetworkSpec, OwnedObject, VolumeSpec,
 };
 use crate::domain::host::EngineFacts;
 use crate::domain::version::Major;
@@ -81,6 +81,16 @@ impl FakeEngine {
     /// Ends a running container as a crash would, behind everybody's back.
     pub fn crash(&self, container: &str, code: i64) {
         self.state().objects.end(container, code);
+    }
+
+    /// What a container is described by now; `None` when there is none.
+    pub fn spec(&self, container: &str) -> Option<ContainerSpec> {
+        self.state().objects.spec(container)
+    }
+
+    /// Lets a running container use CPU time.
+    pub fn burn(&self, container: &str, seconds: f64) {
+        self.state().objects.burn(container, seconds);
     }
 
     /// Makes an object of that name that belongs to somebody else.
@@ -205,6 +215,14 @@ impl Engine for FakeEngine {
 
     async fn tail(&self, name: &str, lines: usize) -> Result<Vec<String>, EngineError> {
         self.call("tail", name, |state| state.objects.tail(name, lines)).await
+    }
+
+    async fn update_limits(&self, name: &str, limits: &Limits) -> Result<(), EngineError> {
+        self.call("update_limits", name, |state| state.objects.set_limits(name, limits)).await
+    }
+
+    async fn cpu_nanos(&self, name: &str) -> Result<Option<u64>, EngineError> {
+        self.call("cpu_nanos", name, |state| Ok(state.objects.cpu_nanos(name))).await
     }
 
     async fn container(&self, name: &str) -> Result<Option<ContainerFacts>, EngineError> {

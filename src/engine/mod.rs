@@ -98,6 +98,14 @@ pub struct ContainerSpec {
     pub stop_seconds: i64,
 }
 
+/// What a container may use, changed while it runs or not. `None` leaves a limit as it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    pub vcores: f64,
+    pub memory_bytes: Option<u64>,
+    pub pids_max: Option<i64>,
+}
+
 /// A file put into a volume through a container that need not run. Owner and group are the image's postgres user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileSpec {
@@ -179,6 +187,10 @@ pub trait Engine: Send + Sync {
     async fn wait_exit(&self, name: &str, patience: Duration) -> Result<Option<i64>, EngineError>;
     /// The last lines the container wrote, oldest first.
     async fn tail(&self, name: &str, lines: usize) -> Result<Vec<String>, EngineError>;
+    /// Gives it other limits, running or not. Its shared memory cannot be changed: that needs a new container.
+    async fn update_limits(&self, name: &str, limits: &Limits) -> Result<(), EngineError>;
+    /// CPU time in nanoseconds that it has used since its last start; `None` while it does not run.
+    async fn cpu_nanos(&self, name: &str) -> Result<Option<u64>, EngineError>;
     /// `None` when there is no such container.
     async fn container(&self, name: &str) -> Result<Option<ContainerFacts>, EngineError>;
     /// Everything with our install label.

@@ -7,13 +7,14 @@ mod container;
 pub(super) mod errors;
 mod facts;
 mod files;
+mod limits;
 mod network;
 pub(super) mod process;
 mod volume;
 
 use super::image::ImageMaker;
 use super::{
-    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, Labels,
+    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, Labels, Limits,
     NetworkSpec, OwnedObject, VolumeSpec, label,
 };
 use crate::domain::host::EngineFacts;
@@ -186,6 +187,14 @@ impl Engine for DockerEngine {
 
     async fn tail(&self, name: &str, lines: usize) -> Result<Vec<String>, EngineError> {
         self.last_lines(name, lines).await
+    }
+
+    async fn update_limits(&self, name: &str, limits: &Limits) -> Result<(), EngineError> {
+        self.set_limits(name, limits).await
+    }
+
+    async fn cpu_nanos(&self, name: &str) -> Result<Option<u64>, EngineError> {
+        self.read_cpu(name).await
     }
 
     async fn container(&self, name: &str) -> Result<Option<ContainerFacts>, EngineError> {

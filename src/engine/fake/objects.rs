@@ -2,7 +2,7 @@
 
 use crate::engine::blueprint::VOLUME_IN_USE;
 use crate::engine::{
-    ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, OwnedObject, label,
+    ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, Limits, OwnedObject, label,
 };
 use chrono::DateTime;
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +32,8 @@ pub(super) struct Container {
     pub(super) exit_code: Option<i64>,
     /// Of the last start, by count.
     start: Option<i64>,
+    /// CPU time used since the last start.
+    nanos: u64,
     output: Vec<String>,
 }
 
@@ -80,6 +82,7 @@ impl Objects {
                 state: "created",
                 exit_code: None,
                 start: None,
+                nanos: 0,
                 output: Vec::new(),
             };
             self.containers.insert(spec.name.clone(), container);
@@ -153,6 +156,7 @@ impl Objects {
         self.starts += 1;
         if let Some(container) = self.containers.get_mut(name) {
             container.start = Some(self.starts);
+            container.nanos = 0;
             container.exit_code = end;
             container.state = if end.is_some() { "exited" } else { "running" };
         }
@@ -179,6 +183,30 @@ impl Objects {
         if let Some(container) = self.containers.get_mut(name).filter(|c| c.state == "running") {
             (container.state, container.exit_code) = ("exited", Some(code));
         }
+    }
+
+    pub(super) fn spec(&self, name: &str) -> Option<ContainerSpec> {
+        self.containers.get(name).map(|container| container.spec.clone())
+    }
+
+    pub(super) fn set_limits(&mut self, name: &str, limits: &Limits) -> Outcome {
+        self.get(name)?;
+        if let Some(Container { spec, .. }) = self.containers.get_mut(name) {
+            spec.vcores = limits.vcores;
+            spec.memory_bytes = limits.memory_bytes.unwrap_or(spec.memory_bytes);
+            spec.pids_max = limits.pids_max.unwrap_or(spec.pids_max);
+        }
+        Ok(())
+    }
+
+    pub(super) fn burn(&mut self, name: &str, seconds: f64) {
+        if let Some(container) = self.containers.get_mut(name).filter(|c| c.state == "running") {
+            container.nanos += (seconds * 1e9) as u64;
+        }
+    }
+
+    pub(super) fn cpu_nanos(&self, name: &str) -> Option<u64> {
+        self.containers.get(name).filter(|c| c.state == "running").map(|c| c.nanos)
     }
 
     /// The container, running or not.
