@@ -8,6 +8,7 @@ pub mod activity;
 pub mod catalog;
 pub mod configuration;
 pub mod cost;
+pub mod drift;
 pub mod host;
 pub mod ids;
 pub mod meter;

@@ -93,6 +93,16 @@ impl FakeEngine {
         self.state().objects.burn(container, seconds);
     }
 
+    /// Removes an object of ours by hand, behind everybody's back, also a running container.
+    pub fn remove_by_hand(&self, kind: &'static str, name: &str) {
+        let _ = self.state().objects.remove(kind, name, &self.install_id);
+    }
+
+    /// Changes a container by hand as `docker update`, `docker pause` or `docker network disconnect` would.
+    pub fn change_by_hand(&self, container: &str, change: impl FnOnce(&mut ContainerSpec)) {
+        self.state().objects.change(container, change);
+    }
+
     /// Makes an object of that name that belongs to somebody else.
     pub fn plant_foreign(&self, kind: &'static str, name: &str) {
         self.state().objects.plant_foreign(kind, name);
@@ -174,6 +184,11 @@ impl Engine for FakeEngine {
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
         let act = |state: &mut State| state.objects.ensure("volume", &spec.name, &spec.labels);
         self.call("ensure_volume", &spec.name, act).await
+    }
+
+    async fn has_volume(&self, name: &str) -> Result<bool, EngineError> {
+        let act = |state: &mut State| state.objects.has_volume(name, &self.install_id);
+        self.call("has_volume", name, act).await
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {

@@ -131,6 +131,12 @@ pub struct ContainerFacts {
     pub address: Option<String>,
     pub memory_limit_bytes: u64,
     pub cpu_limit: f64,
+    /// Names of the networks it is in.
+    pub networks: Vec<String>,
+    /// Volume mounted at [`blueprint::VOLUME_PATH`]; empty for none.
+    pub volume: String,
+    /// Whether the engine starts it again after a crash.
+    pub restarts_by_itself: bool,
 }
 
 /// Kind and name of an object with our install label.
@@ -168,6 +174,8 @@ pub trait Engine: Send + Sync {
     async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
 
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError>;
+    /// Whether the volume is there; one that is not ours is [`EngineError::Foreign`].
+    async fn has_volume(&self, name: &str) -> Result<bool, EngineError>;
     /// Deletes the data. Only the deletion of a server and the undo of its creation call this.
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
 

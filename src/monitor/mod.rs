@@ -2,6 +2,7 @@
 //! as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
 //! the next tick is the retry.
 
+pub mod drift;
 pub mod observe;
 pub mod schedule;
 

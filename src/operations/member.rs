@@ -3,11 +3,12 @@
 use super::access::{self, need_secret, secret};
 use super::context::{OperationSettings, StepContext};
 use super::step::{Outcome, StepError};
+use crate::domain::drift::{SeenContainer, Wanted};
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
-use crate::domain::server::{Member, Server};
+use crate::domain::server::{Member, Server, network_name};
 use crate::engine::blueprint::Blueprint;
-use crate::engine::{ContainerSpec, Engine, FileSpec, NetworkSpec, VolumeSpec};
+use crate::engine::{ContainerFacts, ContainerSpec, Engine, FileSpec, NetworkSpec, VolumeSpec};
 use crate::postgres::PostgresError;
 use crate::postgres::conf::{self, ConfigFile, Settings, TlsFiles};
 use crate::secrets::Secret;
@@ -46,6 +47,39 @@ pub fn network(ctx: &StepContext, member: &Member) -> NetworkSpec {
 
 pub fn volume(ctx: &StepContext, member: &Member) -> VolumeSpec {
     blueprint(ctx, member).volume()
+}
+
+/// What a member shall be on its host, to be compared with what is seen of it.
+pub fn wanted(server: &Server, member: &Member) -> Wanted {
+    let sku = server.spec.sku();
+    Wanted {
+        container: member.container(),
+        image: member.image.clone(),
+        vcores: vcores(server),
+        memory_bytes: sku.memory_bytes(),
+        network: network_name(&server.id),
+        volume: member.volume(),
+        image_tag: server.spec.major.image_tag(),
+    }
+}
+
+/// The CPU limit that its container shall have now: the only place that says so to those who look for drift.
+pub fn vcores(server: &Server) -> f64 {
+    f64::from(server.spec.sku().vcores)
+}
+
+/// What an engine said of a container, as the comparison takes it.
+pub fn seen(facts: &ContainerFacts) -> SeenContainer {
+    SeenContainer {
+        state: facts.state.clone(),
+        exit_code: facts.exit_code,
+        image: facts.image.clone(),
+        vcores: facts.cpu_limit,
+        memory_bytes: facts.memory_limit_bytes,
+        networks: facts.networks.clone(),
+        volume: facts.volume.clone(),
+        restarts_by_itself: facts.restarts_by_itself,
+    }
 }
 
 pub fn init_container(ctx: &StepContext, member: &Member) -> ContainerSpec {

@@ -191,6 +191,12 @@ impl Door<'_> {
         if kind == OperationKind::Create && tx.was_created(server_id).await? {
             return Err(was_in_use().into());
         }
+        if kind == OperationKind::Repair
+            && server.settled == SettledState::Failed
+            && !tx.was_created(server_id).await?
+        {
+            return Err(never_in_service().into());
+        }
         let id: OperationId = new_id(OperationId::parse);
         let name = server.spec.name.as_str();
         if let Err(error) = tx
@@ -351,6 +357,12 @@ fn name_taken(name: &crate::domain::names::ServerName) -> Refusal {
 fn was_in_use() -> Refusal {
     Refusal::whole(
         "This server was in use, and its volume may still hold data. Nothing was changed. Delete the server; to keep the data, copy the volume on its host first.",
+    )
+}
+
+fn never_in_service() -> Refusal {
+    Refusal::whole(
+        "This server was never in service, so there is nothing to repair. Nothing was changed. Retry its creation, or delete it.",
     )
 }
 

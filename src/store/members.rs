@@ -129,6 +129,20 @@ impl WriteTx {
         Ok(())
     }
 
+    /// Counts up to the generation of the container that is made next; never back.
+    pub async fn raise_generation(
+        &mut self,
+        member: &MemberId,
+        generation: i64,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE members SET generation = $2 WHERE id = $1 AND generation < $2")
+            .bind(member.as_str())
+            .bind(generation)
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
     /// Forgets the members of a server, after nothing of them is left on any host.
     pub async fn delete_members(&mut self, server: &ServerId) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM member_observations WHERE member_id IN (SELECT id FROM members WHERE server_id = $1)")

@@ -24,16 +24,24 @@ impl DockerEngine {
         }
     }
 
-    pub(super) async fn drop_volume(&self, name: &str) -> Result<(), EngineError> {
+    pub(super) async fn is_volume(&self, name: &str) -> Result<bool, EngineError> {
         let client = self.client().await?;
         let volume = match within(LOOK, name, client.inspect_volume(name)).await {
-            Err(EngineError::Missing(_)) => return Ok(()),
+            Err(EngineError::Missing(_)) => return Ok(false),
             other => other?,
         };
-        if !self.is_ours(&labels_of(Some(volume.labels))) {
-            return Err(EngineError::Foreign(format!("a volume named {name}")));
+        if self.is_ours(&labels_of(Some(volume.labels))) {
+            Ok(true)
+        } else {
+            Err(EngineError::Foreign(format!("a volume named {name}")))
         }
-        let removal = client.remove_volume(name, None::<RemoveVolumeOptions>);
+    }
+
+    pub(super) async fn drop_volume(&self, name: &str) -> Result<(), EngineError> {
+        if !self.is_volume(name).await? {
+            return Ok(());
+        }
+        let removal = self.client().await?.remove_volume(name, None::<RemoveVolumeOptions>);
         match within(CHANGE, name, removal).await {
             Err(EngineError::Missing(_)) => Ok(()),
             other => other,

@@ -3,6 +3,7 @@
 //! `OperationKind::ALL`, and the counts below fail when a step escapes.
 
 mod expect;
+mod repair;
 mod stories;
 
 use crate::world::World;
@@ -175,6 +176,8 @@ const METHODS: &[&str] = &[
     "remove_network",
     "ensure_volume",
     "remove_volume",
+    "has_volume",
+    "update_limits",
     "ensure_container",
     "remove_container",
     "put_files",
