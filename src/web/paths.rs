@@ -116,6 +116,10 @@ pub fn server_cost(id: &ServerId) -> String {
     format!("/servers/{id}/cost")
 }
 
+pub fn server_repair(id: &ServerId) -> String {
+    format!("/servers/{id}/repair")
+}
+
 pub fn server_restart(id: &ServerId) -> String {
     format!("/servers/{id}/restart")
 }

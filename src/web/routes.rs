@@ -6,7 +6,7 @@ use crate::web::error::PageError;
 use crate::web::handlers::account::{confirm, join, own, sign_in, users};
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
-    connect, delete, networking, networking_everyone, overview, restart,
+    connect, delete, networking, networking_everyone, overview, repair, restart,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{activity, hosts, operation_events, operations};
@@ -86,6 +86,8 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/networking/{rule}/delete", || web::to(networking::delete)),
     get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
     post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
+    get(Contributor, "/servers/{id}/repair", || web::to(repair::get)),
+    post(Contributor, "/servers/{id}/repair", || web::to(repair::post)),
     get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),
     post(Contributor, "/servers/{id}/delete", || web::to(delete::post)),
     get(Anonymous, "/sign-in", || web::to(sign_in::get)),

@@ -84,7 +84,9 @@ async fn everything_that_was_done_by_hand_is_put_right_around_the_same_volume() 
 
 #[tokio::test]
 async fn a_repair_is_killed_and_failed_at_every_moment_and_comes_to_the_same_end() {
-    for (what, deed) in DEEDS {
+    // Made anew, started, changed while it runs: the three ways through the plan.
+    let ways = [What::Container, What::State, What::Memory];
+    for (what, deed) in DEEDS.into_iter().filter(|(what, _)| ways.contains(what)) {
         for step in steps(OperationKind::Repair) {
             for (point, deadly) in Point::ALL
                 .map(|point| (point, Interference::Kill))
@@ -198,6 +200,7 @@ async fn two_looks_make_a_repair_and_three_repairs_are_enough() {
     let by_hand = repair(&world, &server).await;
     assert_succeeded(&world, &by_hand, "a repair that was asked for after the portal gave up")
         .await;
+    assert_nothing_drifts(&world, &server, "repaired by hand").await;
     world.clock.wind(Duration::minutes(31));
     world.engine.remove_by_hand("container", &member(&world, &server).await.container());
     assert_eq!(look(&world, &server).await.unwrap().next, Next::LookAgain, "half an hour later");

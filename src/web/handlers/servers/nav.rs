@@ -1,6 +1,7 @@
 //! The frame around every page of one server: name, state, endpoint, tabs, actions, and a banner when
 //! something is under way or the creation failed.
 
+use super::drift_notice::{self, DriftNotice};
 use crate::clock::new_uuid;
 use crate::config::Config;
 use crate::domain::ids::ServerId;
@@ -48,6 +49,8 @@ pub struct Frame {
     pub tab: Tab,
     pub endpoint: Endpoint,
     pub notice: Option<Notice>,
+    /// What is otherwise on its host than on record.
+    pub drift: Option<DriftNotice>,
     may_change: bool,
 }
 
@@ -116,6 +119,7 @@ pub async fn frame(visit: &Visit, id: &str, tab: Tab) -> Result<Option<Frame>, P
     Ok(Some(Frame {
         endpoint: Endpoint::of(&server, &visit.state.config),
         notice: notice(&visit.state, &server, may_change).await?,
+        drift: drift_notice::of(visit, &server, may_change).await?,
         tab,
         may_change,
         server,
