@@ -269,6 +269,9 @@ pub enum Next {
     Person,
 }
 
+/// Under which a look is kept among the observations of a server.
+pub const OBSERVATION: &str = "drift";
+
 /// A look at a member, kept with its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriftLook {

@@ -53,6 +53,11 @@ impl FakeEngine {
         self.state().faults.add(method, times, fault);
     }
 
+    /// Every call meets the fault until [`FakeEngine::heal`].
+    pub fn inject_everywhere(&self, fault: Fault) {
+        self.state().faults.meet_every(fault);
+    }
+
     /// Ends every fault that was ordered.
     pub fn heal(&self) {
         self.state().faults = Faults::default();

@@ -3,7 +3,9 @@
 
 use super::observe::Look;
 use crate::domain::activity::Actor;
-use crate::domain::drift::{DriftLook, Next, REPAIRS_WITHIN, SURE_AFTER, Seen, drifts};
+use crate::domain::drift::{
+    DriftLook, Next, OBSERVATION, REPAIRS_WITHIN, SURE_AFTER, Seen, drifts,
+};
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::operation::OperationKind;
 use crate::operations::context::Services;
@@ -23,7 +25,7 @@ pub async fn follow(
     looks: &[Look],
 ) -> Result<(), StoreError> {
     let images = images(services).await?;
-    let before = services.store.server_observations::<DriftLook>(KIND).await?;
+    let before = services.store.server_observations::<DriftLook>(OBSERVATION).await?;
     let mut seen: Vec<(ServerId, DriftLook)> = vec![];
     for look in looks.iter().filter(|look| quiet.contains_key(look.member.server_id.as_str())) {
         let id = &look.member.server_id;
@@ -32,7 +34,7 @@ pub async fn follow(
             seen.push((id.clone(), now));
         }
     }
-    services.store.observe_servers(services.clock.now(), KIND, &seen).await?;
+    services.store.observe_servers(services.clock.now(), OBSERVATION, &seen).await?;
     if seen.iter().any(|(_, look)| look.next == Next::LookAgain) {
         look_again_soon(services);
     }
@@ -41,9 +43,6 @@ pub async fn follow(
     }
     Ok(())
 }
-
-/// Kind of the observation.
-pub const KIND: &str = "drift";
 
 async fn images(services: &Services) -> Result<HashMap<HostId, Vec<String>>, StoreError> {
     let hosts = services.store.host_observations().await?;

@@ -210,7 +210,10 @@ async fn ended_at_once(ctx: &StepContext, engine: &Arc<dyn Engine>, member: &Mem
     ctx.log_new(&lines).await;
     let last = lines.last().cloned().unwrap_or_default();
     let what = format!("PostgreSQL ends right after its start: {last}");
-    StepError::permanent(what, "The log below has its last lines.")
+    StepError::permanent(
+        what,
+        "The log below has its last lines. Mend what they name (often the host's memory or disk), then retry.",
+    )
 }
 
 /// Points the gateway at the member, open or closed as the server's access says.

@@ -5,6 +5,7 @@
 mod expect;
 mod repair;
 mod stories;
+mod words;
 
 use crate::world::World;
 use expect::{assert_succeeded, assert_unwound};

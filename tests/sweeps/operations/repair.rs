@@ -5,12 +5,12 @@ use super::{once, world};
 use crate::world::World;
 use chrono::Duration;
 use pgflex::domain::activity::Actor;
-use pgflex::domain::drift::{DriftLook, Next, What};
+use pgflex::domain::drift::{DriftLook, Next, OBSERVATION, What};
 use pgflex::domain::ids::ServerId;
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus};
 use pgflex::domain::server::{Member, SettledState};
 use pgflex::engine::Engine;
-use pgflex::monitor::{drift, observe};
+use pgflex::monitor::observe;
 use pgflex::operations::kinds::steps;
 use pgflex::operations::runner::{Interference, Point};
 use pgflex::store::operations::OperationFilter;
@@ -56,7 +56,7 @@ const DEEDS: [(What, Deed); 6] = [
 
 async fn look(world: &World, server: &ServerId) -> Option<DriftLook> {
     observe::tick(&world.services).await.unwrap();
-    let seen = world.services.store.server_observation::<DriftLook>(server, drift::KIND).await;
+    let seen = world.services.store.server_observation::<DriftLook>(server, OBSERVATION).await;
     seen.unwrap().map(|seen| seen.facts)
 }
 

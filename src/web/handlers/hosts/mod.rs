@@ -7,7 +7,7 @@ pub mod gateways;
 pub mod orphans;
 pub mod zones;
 
-use crate::domain::drift::DriftLook;
+use crate::domain::drift::{DriftLook, OBSERVATION};
 use crate::domain::host::HostObservation;
 use crate::domain::ids::HostId;
 use crate::domain::placement::HostLoad;
@@ -82,7 +82,7 @@ impl Seen {
         }
         Ok(Self {
             observations: observations.into_iter().map(|o| (o.host_id.clone(), o)).collect(),
-            drifts: state.store.server_observations(crate::monitor::drift::KIND).await?,
+            drifts: state.store.server_observations(OBSERVATION).await?,
             members,
             loads,
         })

@@ -2,9 +2,10 @@
 //! and the way to the repair.
 
 use super::overview_view::Seen;
-use crate::domain::drift::{Drift, DriftLook, Next, REPAIRS_MAX, REPAIRS_WITHIN, Severity};
+use crate::domain::drift::{
+    Drift, DriftLook, Next, OBSERVATION, REPAIRS_MAX, REPAIRS_WITHIN, Severity,
+};
 use crate::domain::server::{Server, SettledState};
-use crate::monitor::drift::KIND;
 use crate::web::error::PageError;
 use crate::web::paths;
 use crate::web::visit::Visit;
@@ -39,7 +40,8 @@ pub async fn of(
     let repair = may_change.then(|| paths::server_repair(&server.id));
     match server.settled {
         SettledState::Ready => {
-            let look = visit.state.store.server_observation::<DriftLook>(&server.id, KIND).await?;
+            let look =
+                visit.state.store.server_observation::<DriftLook>(&server.id, OBSERVATION).await?;
             Ok(look.and_then(|look| drifted(&look.facts, (look.at, visit.now), repair)))
         }
         SettledState::Failed if visit.state.store.was_in_service(&server.id).await? => {
