@@ -11,6 +11,7 @@ pub mod configuration;
 pub mod cost;
 pub mod credits;
 pub mod database;
+pub mod drift;
 pub mod extensions;
 pub mod group;
 pub mod host;

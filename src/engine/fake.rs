@@ -57,6 +57,11 @@ impl FakeEngine {
         self.state().faults.add(method, times, fault);
     }
 
+    /// Every call meets the fault until [`FakeEngine::heal`].
+    pub fn inject_everywhere(&self, fault: Fault) {
+        self.state().faults.meet_every(fault);
+    }
+
     /// Ends every fault that was ordered.
     pub fn heal(&self) {
         self.state().faults = Faults::default();
@@ -125,6 +130,16 @@ impl FakeEngine {
     /// Lets a running container use CPU time.
     pub fn burn(&self, container: &str, seconds: f64) {
         self.state().objects.burn(container, seconds);
+    }
+
+    /// Removes an object of ours by hand, behind everybody's back, also a running container.
+    pub fn remove_by_hand(&self, kind: &'static str, name: &str) {
+        let _ = self.state().objects.remove(kind, name, &self.install_id);
+    }
+
+    /// Changes a container by hand as `docker update`, `docker pause` or `docker network disconnect` would.
+    pub fn change_by_hand(&self, container: &str, change: impl FnOnce(&mut ContainerSpec)) {
+        self.state().objects.change(container, change);
     }
 
     /// Makes an object of that name that belongs to somebody else.
@@ -236,6 +251,11 @@ impl Engine for FakeEngine {
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
         let act = |state: &mut State| state.objects.ensure("volume", &spec.name, &spec.labels);
         self.call("ensure_volume", &spec.name, act).await
+    }
+
+    async fn has_volume(&self, name: &str) -> Result<bool, EngineError> {
+        let act = |state: &mut State| state.objects.has_volume(name, &self.install_id);
+        self.call("has_volume", name, act).await
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {

@@ -196,6 +196,12 @@ pub struct ContainerFacts {
     pub address: Option<String>,
     pub memory_limit_bytes: u64,
     pub cpu_limit: f64,
+    /// Names of the networks it is in.
+    pub networks: Vec<String>,
+    /// Volume mounted at [`blueprint::VOLUME_PATH`]; empty for none.
+    pub volume: String,
+    /// Whether the engine starts it again after a crash.
+    pub restarts_by_itself: bool,
 }
 
 /// Kind and name of an object with our install label.
@@ -241,7 +247,10 @@ pub trait Engine: Send + Sync {
     async fn disconnect_network(&self, container: &str, network: &str) -> Result<(), EngineError>;
 
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError>;
-    /// Deletes the data; a disk's volume is detached from its loop device before. Only the deletion of a server and the undo of its creation call this.
+    /// Whether the volume is there; one that is not ours is [`EngineError::Foreign`].
+    async fn has_volume(&self, name: &str) -> Result<bool, EngineError>;
+    /// Deletes the data; a disk's volume is detached from its loop device before. Only the deletion of a server
+    /// and the undo of its creation call this.
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
 
     /// Makes a disk and its two volumes, or attaches the one that is there, which it never formats again. Call it

@@ -4,6 +4,7 @@
 
 pub mod credits;
 pub mod databases;
+pub mod drift;
 pub mod meters;
 pub mod networks;
 pub mod observe;

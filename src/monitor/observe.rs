@@ -4,6 +4,7 @@
 //! One thing is put right without an operation: a container that its engine started again may have
 //! another address, and the gateway must follow. That is a row of ours, no change of the host.
 
+use super::drift;
 use crate::domain::host::Orphan;
 use crate::domain::ids::MemberId;
 use crate::domain::operation::OperationKind;
@@ -58,16 +59,19 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
         .into_iter()
         .filter(|(member, _, _)| !silent.contains(&member.host_id))
         .collect();
-    let seen: Vec<(Member, MemberFacts)> = futures_util::stream::iter(members)
+    let looks: Vec<Look> = futures_util::stream::iter(members)
         .map(|(member, _, settled)| look_at_member(services, member, settled))
         .buffer_unordered(LOOKS_AT_ONCE)
         .filter_map(|look| async { look })
         .collect()
         .await;
+    let seen: Vec<(Member, MemberFacts)> =
+        looks.iter().map(|look| (look.member.clone(), look.facts.clone())).collect();
     let rows: Vec<(MemberId, MemberFacts)> =
         seen.iter().map(|(member, facts)| (member.id.clone(), facts.clone())).collect();
     services.store.observe_members(services.clock.now(), &rows).await?;
-    follow_addresses(services, &quiet, &seen).await
+    follow_addresses(services, &quiet, &seen).await?;
+    drift::follow(services, &quiet, &looks).await
 }
 
 async fn look_at_host(
@@ -98,11 +102,19 @@ fn orphan(object: OwnedObject) -> Orphan {
     Orphan { kind: object.kind.into(), name: object.name, server }
 }
 
+/// What was seen of one member.
+pub struct Look {
+    pub member: Member,
+    pub facts: MemberFacts,
+    /// `None` when there is none.
+    pub container: Option<ContainerFacts>,
+}
+
 async fn look_at_member(
     services: &Arc<Services>,
     member: Member,
     settled: SettledState,
-) -> Option<(Member, MemberFacts)> {
+) -> Option<Look> {
     let engine = services.engines.get(&member.host_id)?;
     let container = engine.container(&member.container()).await.ok()?;
     let mut facts = container.as_ref().map_or_else(missing, container_facts);
@@ -111,7 +123,7 @@ async fn look_at_member(
         facts.accepts_queries = Some(accepts);
         facts.probe_error = why;
     }
-    Some((member, facts))
+    Some(Look { member, facts, container })
 }
 
 async fn ask(

@@ -4,11 +4,15 @@ use super::access::{self, need_secret, secret};
 use super::context::{OperationSettings, StepContext};
 use super::step::{Outcome, StepError};
 use super::{networks, pooler};
+use crate::domain::credits::effective_vcores;
+use crate::domain::drift::{SeenContainer, Wanted};
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
-use crate::domain::server::{Member, Server};
+use crate::domain::server::{Member, Server, network_name};
 use crate::engine::blueprint::Blueprint;
-use crate::engine::{ContainerSpec, DiskSpec, Engine, FileSpec, NetworkSpec, VolumeSpec};
+use crate::engine::{
+    ContainerFacts, ContainerSpec, DiskSpec, Engine, FileSpec, NetworkSpec, VolumeSpec,
+};
 use crate::postgres::PostgresError;
 use crate::postgres::conf::{self, ConfigFile, Settings, TlsFiles};
 use crate::secrets::Secret;
@@ -62,6 +66,34 @@ pub fn volume(ctx: &StepContext, member: &Member) -> VolumeSpec {
 /// The sized disk of a member; `None` for a plain volume.
 pub fn disk(ctx: &StepContext, member: &Member) -> Option<DiskSpec> {
     blueprint(ctx, member).disk(&member.image)
+}
+
+/// What a member shall be on its host, to be compared with what is seen of it. `is_held`: without CPU credits.
+pub fn wanted(server: &Server, member: &Member, is_held: bool) -> Wanted {
+    let sku = server.spec.sku();
+    Wanted {
+        container: member.container(),
+        image: member.image.clone(),
+        vcores: effective_vcores(sku, is_held),
+        memory_bytes: sku.memory_bytes(),
+        network: network_name(&server.id),
+        volume: member.volume(),
+        image_tag: server.spec.major.image_tag(),
+    }
+}
+
+/// What an engine said of a container, as the comparison takes it.
+pub fn seen(facts: &ContainerFacts) -> SeenContainer {
+    SeenContainer {
+        state: facts.state.clone(),
+        exit_code: facts.exit_code,
+        image: facts.image.clone(),
+        vcores: facts.cpu_limit,
+        memory_bytes: facts.memory_limit_bytes,
+        networks: facts.networks.clone(),
+        volume: facts.volume.clone(),
+        restarts_by_itself: facts.restarts_by_itself,
+    }
 }
 
 pub fn init_container(ctx: &StepContext, member: &Member) -> ContainerSpec {
@@ -208,7 +240,10 @@ async fn ended_at_once(ctx: &StepContext, engine: &Arc<dyn Engine>, member: &Mem
     let why = lines.iter().rev().find(|line| line.contains("FATAL:") || line.contains("PANIC:"));
     let last = why.or(lines.last()).cloned().unwrap_or_default();
     let what = format!("PostgreSQL ends right after its start: {last}");
-    StepError::permanent(what, "The log below has its last lines.")
+    StepError::permanent(
+        what,
+        "The log below has its last lines. Mend what they name (often the host's memory or disk), then retry.",
+    )
 }
 
 /// Points the gateway at the member, open or closed as the server's access says.

@@ -222,6 +222,12 @@ impl Door<'_> {
         if kind == OperationKind::Create && tx.was_created(server_id).await? {
             return Err(was_in_use().into());
         }
+        if kind == OperationKind::Repair
+            && server.settled == SettledState::Failed
+            && !tx.was_created(server_id).await?
+        {
+            return Err(never_in_service().into());
+        }
         let id: OperationId = new_id(OperationId::parse);
         let name = server.spec.name.as_str();
         if let Err(error) = tx
@@ -398,6 +404,12 @@ fn was_in_use() -> Refusal {
 fn network_gone() -> Refusal {
     Refusal::whole(
         "The chosen virtual network does not exist any more. Choose another one on the tab Networking.",
+    )
+}
+
+fn never_in_service() -> Refusal {
+    Refusal::whole(
+        "This server was never in service, so there is nothing to repair. Nothing was changed. Retry its creation, or delete it.",
     )
 }
 

@@ -50,6 +50,8 @@ struct State {
     extensions: BTreeMap<(String, String), String>,
     databases: databases::Databases,
     passwords: passwords::Passwords,
+    /// Meets every call until it is taken away.
+    every: Option<PostgresError>,
 }
 
 impl FakePostgres {
@@ -77,6 +79,11 @@ impl FakePostgres {
         (0..times).for_each(|_| state.faults.push((method, error.clone())));
     }
 
+    /// Every call fails so from now on; `None` ends it.
+    pub fn fail_everywhere(&self, error: Option<PostgresError>) {
+        self.state().every = error;
+    }
+
     /// Every `ensure_admin` that was done, in order.
     pub fn admins(&self) -> Vec<EnsuredAdmin> {
         self.state().admins.clone()
@@ -86,6 +93,9 @@ impl FakePostgres {
         let mut state = self.state();
         if let Some(at) = state.faults.iter().position(|(name, _)| *name == method) {
             return Err(state.faults.remove(at).1);
+        }
+        if let Some(error) = &state.every {
+            return Err(error.clone());
         }
         (self.members)(target.address.ip())
             .ok_or_else(|| PostgresError::Silent(format!("{}: connection refused", target.address)))

@@ -5,13 +5,14 @@
 //! one page upward from its first line, so that no page number ever points at the wrong lines.
 
 use super::activity::{ACTIVITY_PAGE, ActivityFilter, seen_line};
-use super::codec::parsed;
+use super::codec::{micros, parsed};
 use super::operations::{OPERATION_PAGE, OperationFilter};
 use super::scope::seen_by;
 use super::{Store, StoreError};
 use crate::domain::activity::ActivityOutcome;
 use crate::domain::ids::{ActivityId, OperationId, ServerId};
 use crate::domain::operation::{OperationKind, OperationStatus};
+use chrono::{DateTime, Utc};
 
 /// Narrow lists have texts of their own, so that each is found by its index.
 macro_rules! operations {
@@ -53,6 +54,37 @@ pub struct Neighbours<Id> {
 }
 
 impl Store {
+    /// How many operations of a kind somebody asked for on a server since a time.
+    pub async fn count_requests(
+        &self,
+        server: &ServerId,
+        kind: OperationKind,
+        by: &str,
+        since: DateTime<Utc>,
+    ) -> Result<usize, StoreError> {
+        let (count,): (i64,) = sqlx::query_as(
+            "SELECT COUNT(*) FROM operations WHERE server_id = $1 AND kind = $2 AND requested_by = $3 AND created_at > $4",
+        )
+        .bind(server.as_str())
+        .bind(kind.key())
+        .bind(by.to_owned())
+        .bind(micros(since))
+        .fetch_one(self.read())
+        .await?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// Whether a server was in service at any time: a creation of it succeeded.
+    pub async fn was_in_service(&self, server: &ServerId) -> Result<bool, StoreError> {
+        let (count,): (i64,) = sqlx::query_as(
+            "SELECT COUNT(*) FROM operations WHERE server_id = $1 AND kind = 'create' AND status = 'succeeded'",
+        )
+        .bind(server.as_str())
+        .fetch_one(self.read())
+        .await?;
+        Ok(count > 0)
+    }
+
     /// What stands around a page of operations that begins with `first` and ends with `last`.
     pub async fn operation_neighbours(
         &self,

@@ -134,6 +134,20 @@ impl WriteTx {
         Ok(())
     }
 
+    /// Counts up to the generation of the container that is made next; never back.
+    pub async fn raise_generation(
+        &mut self,
+        member: &MemberId,
+        generation: i64,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE members SET generation = $2 WHERE id = $1 AND generation < $2")
+            .bind(member.as_str())
+            .bind(generation)
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
     /// Keeps how the size of a member's storage is kept.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use crate::domain::ids::ServerId;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::HashMap;
 
 /// Facts with the time they were observed.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +35,27 @@ impl Store {
         .await?;
         row.map(|(at, facts)| Ok(Observed { at: time(at), facts: from_json(&facts, kind)? }))
             .transpose()
+    }
+
+    /// The last look of a kind at every server, by server id.
+    ///
+    /// # Errors
+    /// When the store does not answer, or facts are of another shape.
+    pub async fn server_observations<T: DeserializeOwned>(
+        &self,
+        kind: &'static str,
+    ) -> Result<HashMap<String, Observed<T>>, StoreError> {
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(
+            "SELECT server_id, observed_at, facts FROM server_observations WHERE kind = $1",
+        )
+        .bind(kind)
+        .fetch_all(self.read())
+        .await?;
+        rows.into_iter()
+            .map(|(id, at, facts)| {
+                Ok((id, Observed { at: time(at), facts: from_json(&facts, kind)? }))
+            })
+            .collect()
     }
 
     /// Keeps a look of one kind at several servers, in one transaction: a tick costs one sync of the disk.

@@ -195,6 +195,10 @@ pub fn server_storage_autogrow(id: &ServerId) -> String {
     format!("/servers/{id}/storage/autogrow")
 }
 
+pub fn server_repair(id: &ServerId) -> String {
+    format!("/servers/{id}/repair")
+}
+
 pub fn server_restart(id: &ServerId) -> String {
     format!("/servers/{id}/restart")
 }

@@ -10,7 +10,7 @@ use crate::web::handlers::health;
 use crate::web::handlers::servers::{
     compute, compute_review, connect, cost, database_drop, databases, delete, extensions,
     extensions_drop, group, locks, networking, networking_access, networking_everyone, overview,
-    parameters, pooling, reset_password, restart, start, stop, storage, tags,
+    parameters, pooling, repair, reset_password, restart, start, stop, storage, tags,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{
@@ -128,6 +128,8 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/storage/autogrow", || web::to(storage::autogrow)),
     get(Contributor, "/servers/{id}/restart", || web::to(restart::get)),
     post(Contributor, "/servers/{id}/restart", || web::to(restart::post)),
+    get(Contributor, "/servers/{id}/repair", || web::to(repair::get)),
+    post(Contributor, "/servers/{id}/repair", || web::to(repair::post)),
     get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),
     post(Contributor, "/servers/{id}/delete", || web::to(delete::post)),
     // Governance of one server.

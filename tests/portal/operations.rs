@@ -254,7 +254,7 @@ async fn a_stuck_undo_is_named() {
         assert_says(
             &page(&mut olga, &id).await,
             &[
-                "taking back “Create the private network” does not work either",
+                "Taking back “Create the private network” does not work either",
                 "Undo is stuck",
                 "Why it cannot be undone",
             ],

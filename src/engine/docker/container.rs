@@ -164,14 +164,26 @@ fn facts(name: &str, found: ContainerInspectResponse) -> ContainerFacts {
     let config = found.config.unwrap_or_default();
     let status = state.status.map(|status| status.to_string()).unwrap_or_default();
     let is_running = status == "running";
-    let networks = found.network_settings.and_then(|settings| settings.networks);
+    let mut networks =
+        found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let mut network_names: Vec<String> = networks.keys().cloned().collect();
+    network_names.sort();
     // It may be in more networks; only the one that it was made with is there for us.
     let own = host.network_mode.unwrap_or_default();
     let address = networks
-        .and_then(|mut networks| networks.remove(&own))
+        .remove(&own)
         .and_then(|endpoint| endpoint.ip_address)
         .filter(|address| !address.is_empty());
+    let volume = found.mounts.into_iter().flatten();
+    let volume = volume.filter(|mount| mount.destination.as_deref() == Some(VOLUME_PATH));
+    let restart = host.restart_policy.and_then(|policy| policy.name);
     ContainerFacts {
+        networks: network_names,
+        volume: volume.filter_map(|mount| mount.name).next().unwrap_or_default(),
+        restarts_by_itself: matches!(
+            restart,
+            Some(RestartPolicyNameEnum::UNLESS_STOPPED | RestartPolicyNameEnum::ALWAYS)
+        ),
         id: found.id.unwrap_or_default(),
         name: found.name.map_or_else(|| name.to_owned(), |n| n.trim_start_matches('/').to_owned()),
         labels: labels_of(config.labels),

@@ -175,6 +175,10 @@ impl Engine for DockerEngine {
         self.make_volume(spec).await
     }
 
+    async fn has_volume(&self, name: &str) -> Result<bool, EngineError> {
+        self.is_volume(name).await
+    }
+
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         self.drop_volume(name).await
     }

@@ -3,7 +3,7 @@
 use super::errors::within;
 use super::{CHANGE, DockerEngine, LOOK, is_same, labels_of, to_map};
 use crate::engine::{EngineError, VolumeSpec};
-use bollard::models::VolumeCreateRequest;
+use bollard::models::{Volume, VolumeCreateRequest};
 use bollard::query_parameters::RemoveVolumeOptions;
 
 impl DockerEngine {
@@ -24,21 +24,31 @@ impl DockerEngine {
         }
     }
 
+    pub(super) async fn is_volume(&self, name: &str) -> Result<bool, EngineError> {
+        Ok(self.our_volume(name).await?.is_some())
+    }
+
     pub(super) async fn drop_volume(&self, name: &str) -> Result<(), EngineError> {
-        let client = self.client().await?;
-        let volume = match within(LOOK, name, client.inspect_volume(name)).await {
-            Err(EngineError::Missing(_)) => return Ok(()),
-            other => other?,
-        };
-        if !self.is_ours(&labels_of(Some(volume.labels.clone()))) {
-            return Err(EngineError::Foreign(format!("a volume named {name}")));
-        }
+        let Some(volume) = self.our_volume(name).await? else { return Ok(()) };
         // The file would go on taking space, unseen, as long as a device has it.
         self.detach(&volume).await?;
-        let removal = client.remove_volume(name, None::<RemoveVolumeOptions>);
+        let removal = self.client().await?.remove_volume(name, None::<RemoveVolumeOptions>);
         match within(CHANGE, name, removal).await {
             Err(EngineError::Missing(_)) => Ok(()),
             other => other,
+        }
+    }
+
+    async fn our_volume(&self, name: &str) -> Result<Option<Volume>, EngineError> {
+        let client = self.client().await?;
+        let volume = match within(LOOK, name, client.inspect_volume(name)).await {
+            Err(EngineError::Missing(_)) => return Ok(None),
+            other => other?,
+        };
+        if self.is_ours(&labels_of(Some(volume.labels.clone()))) {
+            Ok(Some(volume))
+        } else {
+            Err(EngineError::Foreign(format!("a volume named {name}")))
         }
     }
 }

@@ -16,15 +16,24 @@ pub enum Fault {
 }
 
 #[derive(Default)]
-pub(super) struct Faults(HashMap<&'static str, VecDeque<Fault>>);
+pub(super) struct Faults {
+    ordered: HashMap<&'static str, VecDeque<Fault>>,
+    /// Meets every call until it is taken away.
+    every: Option<Fault>,
+}
 
 impl Faults {
     pub(super) fn add(&mut self, method: &'static str, times: u32, fault: Fault) {
-        let queue = self.0.entry(method).or_default();
+        let queue = self.ordered.entry(method).or_default();
         queue.extend(std::iter::repeat_n(fault, times as usize));
     }
 
+    pub(super) fn meet_every(&mut self, fault: Fault) {
+        self.every = Some(fault);
+    }
+
     pub(super) fn take(&mut self, method: &str) -> Option<Fault> {
-        self.0.get_mut(method)?.pop_front()
+        let ordered = self.ordered.get_mut(method).and_then(VecDeque::pop_front);
+        ordered.or_else(|| self.every.clone())
     }
 }

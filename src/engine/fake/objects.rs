@@ -121,6 +121,22 @@ impl Objects {
         Ok(())
     }
 
+    pub(super) fn has_volume(&self, name: &str, install_id: &str) -> Outcome<bool> {
+        match self.labels.get(&key("volume", name)) {
+            None => Ok(false),
+            Some(labels) if labels.get(label::INSTALL).map(String::as_str) == Some(install_id) => {
+                Ok(true)
+            }
+            Some(_) => Err(EngineError::Foreign(format!("a volume named {name}"))),
+        }
+    }
+
+    pub(super) fn change(&mut self, name: &str, change: impl FnOnce(&mut ContainerSpec)) {
+        if let Some(container) = self.containers.get_mut(name) {
+            change(&mut container.spec);
+        }
+    }
+
     pub(super) fn remove_volume(&mut self, name: &str, install_id: &str) -> Outcome {
         if self.containers.values().any(|container| container.spec.volume == name) {
             return Err(EngineError::Refused(format!("volume {name} is in use")));
@@ -271,6 +287,9 @@ impl Objects {
             address: container.address(),
             memory_limit_bytes: container.spec.memory_bytes,
             cpu_limit: container.spec.vcores,
+            networks: container.spec.network.iter().map(|(name, _)| name.clone()).collect(),
+            volume: container.spec.volume.clone(),
+            restarts_by_itself: container.spec.restart,
         })
     }
 

@@ -173,7 +173,12 @@ impl Runner {
         // after that would hold the operation for as long as this process lives.
         let mut renewal = tokio::task::JoinSet::new();
         renewal.spawn(renew(self.services.clone(), lease.clone()));
-        let result = self.drive(&lease, stop).await;
+        // A renewal ends only when the lease is lost. What is under way is dropped then, a call to an engine
+        // too: the next runner may be about to do the opposite.
+        let result = tokio::select! {
+            result = self.drive(&lease, stop) => result,
+            _ = renewal.join_next() => Err(StoreError::Stale.into()),
+        };
         drop(renewal);
         match result {
             Ok(()) => {}
@@ -229,14 +234,19 @@ impl Runner {
     }
 }
 
+/// Renews until the lease is lost: the store says so, or did not take a renewal for as long as it lasts.
 async fn renew(services: Arc<Services>, lease: Lease) {
-    loop {
+    let mut renewed = tokio::time::Instant::now();
+    while renewed.elapsed() < LEASE.to_std().unwrap_or_default() {
         tokio::time::sleep(RENEW_EVERY).await;
         let now = services.clock.now();
-        if let Err(error) = services.store.renew_lease(&lease, now, now + LEASE).await {
-            tracing::warn!(operation.id = %lease.operation_id, error = %chain(&error), "a lease was not renewed");
-            if matches!(error, StoreError::Stale) {
-                return;
+        match services.store.renew_lease(&lease, now, now + LEASE).await {
+            Ok(()) => renewed = tokio::time::Instant::now(),
+            Err(error) => {
+                tracing::warn!(operation.id = %lease.operation_id, error = %chain(&error), "a lease was not renewed");
+                if matches!(error, StoreError::Stale) {
+                    return;
+                }
             }
         }
     }

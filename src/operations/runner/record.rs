@@ -142,7 +142,7 @@ fn cancelled(now: DateTime<Utc>) -> OperationChange<'static> {
         attempt: Some(0),
         run_at: Some(now),
         error: Some("It was cancelled."),
-        advice: Some("Nothing is left of it. Submit it again if you want it after all."),
+        advice: Some("Submit it again if you want it after all."),
         ..Default::default()
     }
 }

@@ -4,7 +4,9 @@
 
 mod expect;
 mod power;
+mod repair;
 mod stories;
+mod words;
 
 use crate::world::World;
 use expect::{assert_succeeded, assert_unwound};
@@ -181,6 +183,8 @@ const METHODS: &[&str] = &[
     "ensure_disk",
     "grow_disk",
     "tend_disk",
+    "has_volume",
+    "update_limits",
     "ensure_container",
     "remove_container",
     "put_files",

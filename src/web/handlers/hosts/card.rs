@@ -5,10 +5,12 @@ use super::orphans::{self, OrphanRow};
 use super::{Seen, is_stale};
 use crate::config::Config;
 use crate::domain::catalog::Sku;
+use crate::domain::drift::Drift;
 use crate::domain::host::{EngineFacts, Host, HostObservation};
 use crate::domain::placement::HostLoad;
 use crate::domain::server::{MemberFacts, ServerState};
 use crate::store::hosts_view::MemberOnHost;
+use crate::web::handlers::servers::drift_notice;
 use crate::web::label::{Chip, Icon, Tone};
 use crate::web::paths;
 use crate::web::time::{Stamp, ago_text};
@@ -80,6 +82,8 @@ pub struct MemberRow {
     pub container_state: Chip,
     /// Whatever else was seen of it, such as why it does not answer.
     pub detail: String,
+    /// What is otherwise than on record, in sentences; empty when nothing is.
+    pub drift: String,
     pub looked: Option<Look>,
 }
 
@@ -89,7 +93,8 @@ pub fn view(load: &HostLoad, seen: &Seen, config: &Config, now: DateTime<Utc>) -
     let observation = seen.observations.get(&host.id);
     let facts = observation.and_then(|seen| seen.facts.as_ref());
     let here = seen.members.iter().filter(|member| member.member.host_id == host.id);
-    let members: Vec<_> = here.map(|member| member_row(member, now)).collect();
+    let members: Vec<_> =
+        here.map(|member| member_row(member, drift_text(member, seen, now), now)).collect();
     let is_left = !config.hosts.iter().any(|configured| configured.name == host.name);
     HostCard {
         id: host.id.to_string(),
@@ -188,7 +193,7 @@ fn exact_images(tags: &[String]) -> Vec<String> {
     if exact.is_empty() { tags.to_vec() } else { exact }
 }
 
-fn member_row(member: &MemberOnHost, now: DateTime<Utc>) -> MemberRow {
+fn member_row(member: &MemberOnHost, drift: String, now: DateTime<Utc>) -> MemberRow {
     let sku = Sku::by_name(&member.sku);
     let size = match sku {
         Some(sku) => format!(
@@ -216,9 +221,24 @@ fn member_row(member: &MemberOnHost, now: DateTime<Utc>) -> MemberRow {
         container: member.member.container(),
         size,
         container_state: if is_old { UNKNOWN } else { chip },
+        drift,
         detail: if is_old { format!("seen last: {}", chip.text) } else { detail },
         looked: member.seen.as_ref().map(|(at, _)| look(*at, now)),
     }
+}
+
+/// What differs of a server on which nothing is at work, and what happens next.
+fn drift_text(member: &MemberOnHost, seen: &Seen, now: DateTime<Utc>) -> String {
+    let look = seen.drifts.get(member.member.server_id.as_str());
+    let Some(look) = look.filter(|look| {
+        member.state == ServerState::Ready
+            && !is_stale(look.at, now)
+            && !look.facts.drifts.is_empty()
+    }) else {
+        return String::new();
+    };
+    let said: Vec<String> = look.facts.drifts.iter().map(Drift::sentence).collect();
+    format!("{} {}", said.join(" "), drift_notice::next(look.facts.next)).trim_end().to_owned()
 }
 
 /// What is true of something that nobody has looked at lately.

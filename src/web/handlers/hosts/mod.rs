@@ -7,10 +7,12 @@ pub mod gateways;
 pub mod orphans;
 pub mod zones;
 
+use crate::domain::drift::{DriftLook, OBSERVATION};
 use crate::domain::host::HostObservation;
 use crate::domain::ids::HostId;
 use crate::domain::placement::HostLoad;
 use crate::store::hosts_view::MemberOnHost;
+use crate::store::observations::Observed;
 use crate::web::error::{PageError, PageResult};
 use crate::web::page::{self, Layout, Nav};
 use crate::web::query;
@@ -66,6 +68,8 @@ pub struct Seen {
     pub observations: HashMap<HostId, HostObservation>,
     /// Of each host the first ones only.
     pub members: Vec<MemberOnHost>,
+    /// By server id, what is otherwise than on record.
+    pub drifts: HashMap<String, Observed<DriftLook>>,
 }
 
 impl Seen {
@@ -78,6 +82,7 @@ impl Seen {
         }
         Ok(Self {
             observations: observations.into_iter().map(|o| (o.host_id.clone(), o)).collect(),
+            drifts: state.store.server_observations(OBSERVATION).await?,
             members,
             loads,
         })

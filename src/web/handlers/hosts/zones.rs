@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn seen(loads: Vec<HostLoad>) -> Seen {
-        Seen { loads, observations: HashMap::new(), members: vec![] }
+        Seen { loads, observations: HashMap::new(), members: vec![], drifts: HashMap::new() }
     }
 
     #[test]

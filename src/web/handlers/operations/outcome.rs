@@ -60,9 +60,27 @@ fn succeeded(facts: &Facts) -> Outcome {
 
 fn failed(facts: &Facts) -> Outcome {
     let mut lines = vec![("What happened", what_happened(facts)), ("What was left", left(facts))];
-    lines.extend(facts.operation.advice.clone().map(|advice| ("What to do", advice)));
+    lines.push(("What to do", what_to_do(facts)));
     Outcome { class: "banner-danger", title: failed_title(facts), lines, links: server_link(facts) }
 }
+
+/// The advice, and what a retry means: nothing is done twice, but nothing is promised to go on half way.
+fn what_to_do(facts: &Facts) -> String {
+    let advice = facts.operation.advice.as_deref().unwrap_or(NO_ADVICE);
+    let has_undone = facts.steps.iter().any(|step| step.status == StepStatus::Undone);
+    let retry = match (facts.server.is_some() && facts.successor.is_none(), has_undone) {
+        (false, _) => "",
+        (true, true) => {
+            " A retry is a new operation from the first step, because what this one did was taken back."
+        }
+        (true, false) => {
+            " A retry is a new operation; its steps find what is right already and go on at once to what failed."
+        }
+    };
+    format!("{}{retry}", sentence(advice))
+}
+
+const NO_ADVICE: &str = "Look at the log below, mend what it names, then retry.";
 
 fn failed_title(facts: &Facts) -> String {
     match failed_title_of(facts) {
@@ -104,28 +122,49 @@ fn cancelled(facts: &Facts) -> Outcome {
 
 fn needs_attention(facts: &Facts) -> Outcome {
     let stuck_undo = facts.steps.iter().find(|step| step.status == StepStatus::Undoing);
-    let means = match stuck_undo {
-        Some(step) => format!(
-            "Something failed, and taking back “{}” does not work either. It was tried many times. Nothing more happens by itself.",
-            step.title
-        ),
-        None => "A step failed after the point of no return: it can only go forward. Nothing more happens by itself.".into(),
-    };
-    let mut lines = vec![("What it means", means), ("What happened", what_happened(facts))];
+    let mut lines = vec![("What happened", what_happened(facts))];
     lines.extend(
         stuck_undo
             .and_then(|step| step.note.as_deref())
             .map(|note| ("Why it cannot be undone", sentence(note))),
     );
-    let advice = facts.operation.advice.clone().unwrap_or_default();
-    let choice =
-        "Retry continues from the failed step. Abandon gives up and may leave things behind.";
-    lines.push(("What to do", format!("{advice} {choice}").trim().to_owned()));
+    lines.push(("What was left", half_way(stuck_undo)));
+    lines.push(("What to do", choice(facts, stuck_undo)));
     let title = match failed_title_of(facts) {
         Some(step) => format!("It needs your decision: “{step}” failed."),
         None => "It needs your decision.".into(),
     };
     Outcome { class: "banner-danger", title, lines, links: server_link(facts) }
+}
+
+/// Where a parked operation stands.
+fn half_way(stuck_undo: Option<&StepRecord>) -> String {
+    let holds = "Nothing more happens by itself, and nothing else can change the server meanwhile.";
+    match stuck_undo {
+        Some(step) => format!(
+            "Taking back “{}” does not work either; it was tried many times. What was begun before it is still there. {holds}",
+            step.title
+        ),
+        None => format!(
+            "The step failed after the point of no return: it can only go forward. The steps shown as done stay done. {holds}"
+        ),
+    }
+}
+
+/// Advice on the first failure is no help while its undo is stuck: that comes first.
+fn choice(facts: &Facts, stuck_undo: Option<&StepRecord>) -> String {
+    match stuck_undo {
+        Some(step) => format!(
+            "Mend what keeps it from being undone, then retry: it goes on with taking back “{}”. Abandon gives up and may leave things behind.",
+            step.title
+        ),
+        None => format!(
+            "{} Retry goes on from the failed step; the steps before it are not run again. Abandon gives up and may leave things behind.",
+            facts.operation.advice.as_deref().unwrap_or_default()
+        )
+        .trim()
+        .to_owned(),
+    }
 }
 
 fn server_link(facts: &Facts) -> Vec<Link> {
@@ -230,7 +269,7 @@ mod tests {
         assert!(text(&of(&parked).unwrap()).contains("point of no return"));
         parked.steps[0].status = StepStatus::Undoing;
         let said = text(&of(&parked).unwrap());
-        assert!(said.contains("“Close the way in” does not work either"), "{said}");
+        assert!(said.contains("Taking back “Close the way in” does not work either"), "{said}");
     }
 
     #[test]

@@ -245,6 +245,9 @@ fn while_running(operation: &Operation) -> Controls {
     Controls { note: note.into(), ..Controls::default() }
 }
 
+/// Nothing is left half done, so there is no step to go on from.
+const RETRY: &str = "Retry as a new operation";
+
 fn after_failure(facts: &Facts) -> Controls {
     // A later try speaks for itself; without the server there is nothing to try.
     let Some(server) = facts.server.as_ref().filter(|_| facts.successor.is_none()) else {
@@ -256,7 +259,7 @@ fn after_failure(facts: &Facts) -> Controls {
     }
     let is_create = facts.operation.kind == OperationKind::Create;
     let delete = is_create.then(|| paths::server_delete(&server.id));
-    Controls { retry: "Retry", delete, ..Controls::default() }
+    Controls { retry: RETRY, delete, ..Controls::default() }
 }
 
 #[cfg(test)]
@@ -271,7 +274,7 @@ mod tests {
         let shown = |status| view(&facts(OperationKind::Create, status), true, now()).controls;
         assert!(shown(Running).cancel && shown(Queued).cancel);
         assert!(!shown(Undoing).any() && !shown(Succeeded).any());
-        assert!(shown(Failed).retry == "Retry" && shown(Failed).delete.is_some());
+        assert!(shown(Failed).retry == RETRY && shown(Failed).delete.is_some());
         assert!(shown(NeedsAttention).abandon && !shown(NeedsAttention).cancel);
         let reader = view(&facts(OperationKind::Create, Failed), false, now()).controls;
         assert!(!reader.any() && reader.note.contains("Contributor"));

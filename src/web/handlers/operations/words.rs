@@ -102,7 +102,7 @@ pub const fn of(kind: OperationKind) -> Words {
         },
         OperationKind::Repair => Words {
             succeeded: "The server is as it should be: its container, limits, configuration and way in were checked.",
-            taken_back: "What could not be put right is as it was found. The data is on its volume.",
+            taken_back: "What was put right stays so; the rest is as it was found. Nothing was done to the data volume.",
             given_up: "It was given up. The data is on its volume. Mend what the reason names, then repair again.",
         },
     }

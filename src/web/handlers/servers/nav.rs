@@ -1,6 +1,7 @@
 //! The frame around every page of one server: name, state, endpoint, tabs, actions, and a banner when
 //! something is under way or the creation failed.
 
+use super::drift_notice::{self, DriftNotice};
 use super::paused::Paused;
 use super::pending;
 use crate::clock::new_uuid;
@@ -59,6 +60,8 @@ pub struct Frame {
     pub paused: Option<Paused>,
     /// Settings that wait for a restart.
     pub pending: Option<pending::Pending>,
+    /// What is otherwise on its host than on record.
+    pub drift: Option<DriftNotice>,
     may_change: bool,
     is_owner: bool,
 }
@@ -131,6 +134,7 @@ pub async fn frame(visit: &Visit, id: &str, tab: Tab) -> Result<Option<Frame>, P
         endpoint: Endpoint::of(&server, &visit.state.config),
         notice: notice(&visit.state, &server, may_change).await?,
         pending: pending::of(&visit.state, &server, tab).await?,
+        drift: drift_notice::of(visit, &server, may_change).await?,
         tab,
         may_change,
         paused: Paused::of(&server, visit.now),

@@ -51,6 +51,8 @@ struct LiveView {
     /// Whether the server was placed on a host.
     has_member: bool,
     container: Option<ContainerView>,
+    /// The page that asks before a repair.
+    repair: String,
     operations: Vec<RecentOperation>,
 }
 
@@ -134,6 +136,7 @@ async fn live(visit: &Visit, server: &Server) -> Result<LiveView, PageError> {
         created: Stamp(server.created_at),
         creator,
         certificate: expires.map(|at| (Stamp(at), left_text(at, now))),
+        repair: paths::server_repair(&server.id),
         has_member: member.is_some(),
         container: view::container(member.as_ref(), look.as_ref(), server.state(), now),
         operations: operations.iter().take(RECENT_MAX).map(|one| view::recent(one, now)).collect(),

@@ -1,0 +1,332 @@
+//! Drift: a member that is not on its host what the records say. Pure: what is wanted against what was seen.
+
+use chrono::{DateTime, Duration, Utc};
+use serde::{Deserialize, Serialize};
+
+/// What a member shall be on its host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    pub container: String,
+    /// Identity of the image it was made from; empty before it is known.
+    pub image: String,
+    pub vcores: f64,
+    pub memory_bytes: u64,
+    pub network: String,
+    pub volume: String,
+    /// Tag of the image that a new container would be made from.
+    pub image_tag: String,
+}
+
+/// What was seen of a member on its host.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Seen {
+    /// `None` when there is no container.
+    pub container: Option<SeenContainer>,
+    /// `None` when nobody looked: a volume that a container uses is there.
+    pub has_volume: Option<bool>,
+    /// Tags on the host; `None` when nobody looked.
+    pub images: Option<Vec<String>>,
+}
+
+/// The container as the engine described it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SeenContainer {
+    pub state: String,
+    pub exit_code: Option<i64>,
+    pub image: String,
+    pub vcores: f64,
+    pub memory_bytes: u64,
+    pub networks: Vec<String>,
+    pub volume: String,
+    /// Whether the engine starts it again after a crash.
+    pub restarts_by_itself: bool,
+}
+
+/// What differs. Words in the store; never reused for another meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    Container,
+    State,
+    Volume,
+    OtherVolume,
+    Network,
+    Memory,
+    Cpu,
+    RestartPolicy,
+    OtherImage,
+    Image,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Nobody notices yet.
+    Note,
+    /// The server works, otherwise than it says.
+    Wrong,
+    /// Nobody can use the database.
+    Down,
+}
+
+/// Who puts it right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remedy {
+    /// The portal repairs it.
+    ByItself,
+    /// Nothing needs it now; the operation that needs it puts it right.
+    WhenNeeded,
+    /// Somebody did it on purpose, or only a person can decide.
+    ByPerson,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    pub what: What,
+    pub severity: Severity,
+    pub remedy: Remedy,
+    pub wanted: String,
+    pub seen: String,
+    /// What a person can do; empty where the portal does it.
+    pub advice: String,
+}
+
+impl Drift {
+    /// Words for people, as the subject of a sentence.
+    pub const fn subject(&self) -> &'static str {
+        match self.what {
+            What::Container => "The container",
+            What::State => "The container’s state",
+            What::Volume => "The data volume",
+            What::OtherVolume => "The container’s volume",
+            What::Network => "The container’s network",
+            What::Memory => "The memory limit",
+            What::Cpu => "The CPU limit",
+            What::RestartPolicy => "The restart policy",
+            What::OtherImage => "The container’s image",
+            What::Image => "The image on the host",
+        }
+    }
+
+    /// "The memory limit is 1024 MiB; 2048 MiB is right."
+    pub fn sentence(&self) -> String {
+        format!("{} is {}; {} is right.", self.subject(), self.seen, self.wanted)
+    }
+
+    /// Whether only a new container puts it right.
+    pub fn needs_new_container(&self) -> bool {
+        match self.what {
+            What::Container | What::Network | What::OtherImage | What::OtherVolume => true,
+            What::State
+            | What::Volume
+            | What::Memory
+            | What::Cpu
+            | What::RestartPolicy
+            | What::Image => false,
+        }
+    }
+}
+
+/// Everything that differs, the worst first. Empty when all is right.
+pub fn drifts(wanted: &Wanted, seen: &Seen) -> Vec<Drift> {
+    let mut found: Vec<Drift> = match &seen.container {
+        None => absent(wanted, seen.has_volume),
+        Some(container) => different(wanted, container),
+    };
+    found.extend(image(wanted, seen.images.as_deref()));
+    found.sort_by_key(|drift| std::cmp::Reverse(drift.severity));
+    found
+}
+
+fn drift(
+    what: What,
+    severity: Severity,
+    wanted: impl Into<String>,
+    seen: impl Into<String>,
+) -> Drift {
+    Drift {
+        what,
+        severity,
+        remedy: Remedy::ByItself,
+        wanted: wanted.into(),
+        seen: seen.into(),
+        advice: String::new(),
+    }
+}
+
+fn by_person(drift: Drift, advice: impl Into<String>) -> Drift {
+    Drift { remedy: Remedy::ByPerson, advice: advice.into(), ..drift }
+}
+
+fn absent(wanted: &Wanted, has_volume: Option<bool>) -> Vec<Drift> {
+    let missing = drift(What::Container, Severity::Down, wanted.container.clone(), "missing");
+    if has_volume != Some(false) {
+        return vec![missing];
+    }
+    let volume = drift(What::Volume, Severity::Down, wanted.volume.clone(), "missing");
+    vec![by_person(volume, VOLUME_MISSING)]
+}
+
+/// What to do where the data are gone. Nothing makes an empty volume in their place.
+pub const VOLUME_MISSING: &str = "Nothing was made in its place. Bring the volume back under its name on the host (from a copy of the host’s disk), then repair. If the data are lost, delete the server.";
+
+fn different(wanted: &Wanted, seen: &SeenContainer) -> Vec<Drift> {
+    let mut found = vec![];
+    found.extend(state(wanted, seen));
+    if seen.volume != wanted.volume {
+        let other = drift(What::OtherVolume, Severity::Wrong, &wanted.volume, named(&seen.volume));
+        found.push(by_person(other, "Somebody made this container by hand. Look at what is on its volume before you repair: the repair puts a container on the server’s own volume in its place."));
+    }
+    if !wanted.image.is_empty() && seen.image != wanted.image {
+        let other = drift(What::OtherImage, Severity::Wrong, &wanted.image, named(&seen.image));
+        found.push(by_person(other, "Somebody made this container by hand. A repair makes it anew from the right image; open connections end."));
+    }
+    if !seen.networks.contains(&wanted.network) {
+        let seen = seen.networks.join(", ");
+        found.push(drift(What::Network, Severity::Down, &wanted.network, named(&seen)));
+    }
+    if seen.memory_bytes != wanted.memory_bytes {
+        let (wanted, seen) = (mebibytes(wanted.memory_bytes), mebibytes(seen.memory_bytes));
+        found.push(drift(What::Memory, Severity::Wrong, wanted, seen));
+    }
+    if (seen.vcores - wanted.vcores).abs() > SAME_VCORES {
+        found.push(drift(What::Cpu, Severity::Wrong, vcores(wanted.vcores), vcores(seen.vcores)));
+    }
+    if !seen.restarts_by_itself {
+        let policy = drift(What::RestartPolicy, Severity::Note, "“unless-stopped”", "another");
+        let advice =
+            format!("On the host: docker update --restart unless-stopped {}", wanted.container);
+        found.push(by_person(policy, advice));
+    }
+    found
+}
+
+/// Two CPU limits closer than this are one.
+const SAME_VCORES: f64 = 0.005;
+
+fn state(wanted: &Wanted, seen: &SeenContainer) -> Option<Drift> {
+    let text = match seen.exit_code {
+        Some(code) => format!("{} with exit code {code}", seen.state),
+        None => seen.state.clone(),
+    };
+    let down = drift(What::State, Severity::Down, "running", text);
+    match seen.state.as_str() {
+        // An engine that starts it again is at work; how often it did is shown beside.
+        "running" | "restarting" | "removing" => None,
+        "paused" => Some(by_person(
+            down,
+            format!("Somebody paused it. On the host: docker unpause {}", wanted.container),
+        )),
+        _ => Some(down),
+    }
+}
+
+fn image(wanted: &Wanted, images: Option<&[String]>) -> Option<Drift> {
+    let is_there = images?.contains(&wanted.image_tag);
+    let missing = drift(What::Image, Severity::Note, &wanted.image_tag, "missing");
+    (!is_there).then(|| Drift {
+        remedy: Remedy::WhenNeeded,
+        advice: "What runs goes on. It is made again when a container needs it, which takes minutes; “pgflex image ensure” does it beforehand.".into(),
+        ..missing
+    })
+}
+
+fn named(text: &str) -> String {
+    if text.is_empty() { "none".into() } else { text.to_owned() }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    if bytes == 0 { "none".into() } else { format!("{} MiB", bytes >> 20) }
+}
+
+fn vcores(count: f64) -> String {
+    if count == 0.0 { "none".into() } else { format!("{count:.2} vCores") }
+}
+
+/// Repairs by itself within [`REPAIRS_WITHIN`]: after these it only tells.
+pub const REPAIRS_MAX: usize = 3;
+pub const REPAIRS_WITHIN: Duration = Duration::minutes(30);
+/// Two looks that both found it, at least so far apart, make a drift: an engine that starts a container
+/// again after a crash needs a moment.
+pub const SURE_AFTER: Duration = Duration::seconds(3);
+
+/// What happens next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Next {
+    /// Nothing: all is right, or it is only a note.
+    Nothing,
+    /// Seen for the first time; the next look decides.
+    LookAgain,
+    /// A repair is submitted.
+    Repair,
+    /// It was repaired too often: nothing more by itself.
+    GaveUp,
+    /// Only a person can.
+    Person,
+}
+
+/// Under which a look is kept among the observations of a server.
+pub const OBSERVATION: &str = "drift";
+
+/// A look at a member, kept with its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftLook {
+    pub drifts: Vec<Drift>,
+    pub next: Next,
+    /// Since when the same is wrong.
+    pub since: DateTime<Utc>,
+}
+
+impl DriftLook {
+    /// What a look means after the one before, with the repairs by itself of the last
+    /// [`REPAIRS_WITHIN`].
+    pub fn after(
+        before: Option<&DriftLook>,
+        drifts: Vec<Drift>,
+        recent_repairs: usize,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let same = |look: &&DriftLook| kinds(&look.drifts) == kinds(&drifts);
+        let since = before.filter(same).map_or(now, |look| look.since);
+        let next = next(
+            &drifts,
+            before.is_some_and(|look| same(&look)) && now - since >= SURE_AFTER,
+            recent_repairs,
+        );
+        Self { drifts, next, since }
+    }
+
+    /// Whether a person should be told.
+    pub fn is_worth_telling(&self) -> bool {
+        self.drifts.iter().any(|drift| drift.severity > Severity::Note)
+    }
+}
+
+fn kinds(drifts: &[Drift]) -> Vec<What> {
+    drifts.iter().map(|drift| drift.what).collect()
+}
+
+fn next(drifts: &[Drift], is_sure: bool, recent_repairs: usize) -> Next {
+    let told = || drifts.iter().filter(|drift| drift.severity > Severity::Note);
+    // A volume that is gone, or a container that somebody made by hand: a repair by itself would fail, or
+    // take away what a person did.
+    if told().any(|drift| drift.remedy == Remedy::ByPerson) {
+        return Next::Person;
+    }
+    if !drifts.iter().any(|drift| drift.remedy == Remedy::ByItself) {
+        return Next::Nothing;
+    }
+    match (recent_repairs >= REPAIRS_MAX, is_sure) {
+        (true, _) => Next::GaveUp,
+        (false, false) => Next::LookAgain,
+        (false, true) => Next::Repair,
+    }
+}
+
+#[cfg(test)]
+#[path = "drift_tests.rs"]
+mod tests;

@@ -1,0 +1,100 @@
+use super::*;
+
+fn wanted() -> Wanted {
+    Wanted {
+        container: "pgflex-1-g1".into(),
+        image: "sha256:1".into(),
+        vcores: 2.0,
+        memory_bytes: 8 << 30,
+        network: "pgflex-1-net".into(),
+        volume: "pgflex-1-data".into(),
+        image_tag: "pgflex/postgres:17-r2".into(),
+    }
+}
+
+fn right() -> SeenContainer {
+    SeenContainer {
+        state: "running".into(),
+        exit_code: None,
+        image: "sha256:1".into(),
+        vcores: 2.0,
+        memory_bytes: 8 << 30,
+        networks: vec!["another".into(), "pgflex-1-net".into()],
+        volume: "pgflex-1-data".into(),
+        restarts_by_itself: true,
+    }
+}
+
+fn found(container: Option<SeenContainer>) -> Vec<Drift> {
+    let images = Some(vec!["pgflex/postgres:17-r2".to_owned()]);
+    drifts(&wanted(), &Seen { container, has_volume: Some(true), images })
+}
+
+fn whats(container: SeenContainer) -> Vec<What> {
+    found(Some(container)).iter().map(|drift| drift.what).collect()
+}
+
+#[test]
+fn nothing_differs_where_all_is_right() {
+    assert_eq!(found(Some(right())), []);
+}
+
+#[test]
+fn each_difference_is_told_alone() {
+    assert_eq!(found(None)[0].what, What::Container);
+    let cases = [
+        (What::State, SeenContainer { state: "exited".into(), exit_code: Some(137), ..right() }),
+        (What::OtherVolume, SeenContainer { volume: "x".into(), ..right() }),
+        (What::Network, SeenContainer { networks: vec![], ..right() }),
+        (What::Memory, SeenContainer { memory_bytes: 1 << 30, ..right() }),
+        (What::Cpu, SeenContainer { vcores: 0.5, ..right() }),
+        (What::RestartPolicy, SeenContainer { restarts_by_itself: false, ..right() }),
+        (What::OtherImage, SeenContainer { image: "sha256:2".into(), ..right() }),
+    ];
+    for (what, seen) in cases {
+        assert_eq!(whats(seen), [what]);
+    }
+    assert_eq!(whats(SeenContainer { state: "restarting".into(), ..right() }), []);
+}
+
+#[test]
+fn a_missing_volume_is_a_persons_and_no_new_container_is_wanted() {
+    let seen = Seen { container: None, has_volume: Some(false), images: None };
+    let found = drifts(&wanted(), &seen);
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].what, found[0].remedy), (What::Volume, Remedy::ByPerson));
+    assert!(!found[0].needs_new_container());
+}
+
+#[test]
+fn a_missing_image_is_a_note_until_something_needs_it() {
+    let seen = Seen { container: Some(right()), has_volume: None, images: Some(vec![]) };
+    let found = drifts(&wanted(), &seen);
+    assert_eq!((found[0].severity, found[0].remedy), (Severity::Note, Remedy::WhenNeeded));
+    assert_eq!(next(&found, true, 0), Next::Nothing);
+}
+
+#[test]
+fn two_looks_that_are_apart_make_a_repair_and_three_repairs_are_enough() {
+    let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+    let first = DriftLook::after(None, found(None), 0, now);
+    assert_eq!(first.next, Next::LookAgain);
+    let early = DriftLook::after(Some(&first), found(None), 0, now + Duration::seconds(1));
+    assert_eq!(early.next, Next::LookAgain, "an engine may be starting it again");
+    let later = now + SURE_AFTER;
+    assert_eq!(DriftLook::after(Some(&early), found(None), 0, later).next, Next::Repair);
+    assert_eq!(DriftLook::after(Some(&early), found(None), 3, later).next, Next::GaveUp);
+    let other = found(Some(SeenContainer { vcores: 0.1, ..right() }));
+    assert_eq!(DriftLook::after(Some(&early), other, 0, later).next, Next::LookAgain);
+    assert_eq!(DriftLook::after(Some(&early), vec![], 3, later).next, Next::Nothing);
+}
+
+#[test]
+fn what_a_person_did_on_purpose_is_left_to_a_person() {
+    let paused = found(Some(SeenContainer { state: "paused".into(), vcores: 0.5, ..right() }));
+    assert_eq!(next(&paused, true, 0), Next::Person);
+    let policy = found(Some(SeenContainer { restarts_by_itself: false, ..right() }));
+    assert_eq!(next(&policy, true, 0), Next::Nothing, "nobody notices");
+    let both = found(Some(SeenContainer { restarts_by_itself: false, vcores: 0.5, ..right() }));
+    assert_eq!(next(&both, true, 0), Next::Repair, "the one does not hold up the other");
+}
