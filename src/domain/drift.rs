@@ -13,6 +13,8 @@ pub struct Wanted {
     pub memory_bytes: u64,
     pub network: String,
     pub volume: String,
+    /// The one that holds the data.
+    pub data_volume: String,
     /// Tag of the image that a new container would be made from.
     pub image_tag: String,
 }
@@ -166,7 +168,7 @@ fn absent(wanted: &Wanted, has_volume: Option<bool>) -> Vec<Drift> {
     if has_volume != Some(false) {
         return vec![missing];
     }
-    let volume = drift(What::Volume, Severity::Down, wanted.volume.clone(), "missing");
+    let volume = drift(What::Volume, Severity::Down, wanted.data_volume.clone(), "missing");
     vec![by_person(volume, VOLUME_MISSING)]
 }
 

@@ -66,7 +66,7 @@ async fn compare(
     // While a container uses it, a volume cannot be removed.
     let has_volume = match (&look.container, services.engines.get(&look.member.host_id)) {
         (Some(_), _) => None,
-        (None, Some(engine)) => match engine.has_volume(&look.member.volume()).await {
+        (None, Some(engine)) => match engine.has_volume(&look.member.data_volume()).await {
             Ok(there) => Some(there),
             Err(_) => return Ok(None),
         },

@@ -78,6 +78,7 @@ pub fn wanted(server: &Server, member: &Member, is_held: bool) -> Wanted {
         memory_bytes: sku.memory_bytes(),
         network: network_name(&server.id),
         volume: member.volume(),
+        data_volume: member.data_volume(),
         image_tag: server.spec.major.image_tag(),
     }
 }

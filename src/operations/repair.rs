@@ -70,9 +70,9 @@ fn look(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
         let engine = ctx.engine(member)?;
-        if !engine.has_volume(&member.volume()).await? {
+        if !engine.has_volume(&member.data_volume()).await? {
             return Err(StepError::permanent(
-                format!("The data volume {} is not on its host.", member.volume()),
+                format!("The data volume {} is not on its host.", member.data_volume()),
                 VOLUME_MISSING,
             ));
         }
