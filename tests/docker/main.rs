@@ -10,6 +10,7 @@ mod axe_pages;
 mod axe_world;
 mod browser;
 mod connect_strings;
+mod drift;
 mod engine;
 mod faults;
 mod gateway;

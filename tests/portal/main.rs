@@ -10,6 +10,7 @@
 mod account;
 mod activity;
 mod create;
+mod drift;
 mod helpers;
 mod hosts;
 mod largest;
@@ -19,3 +20,4 @@ mod safety;
 mod server_pages;
 mod server_seed;
 mod sign_in;
+mod together;

@@ -8,7 +8,7 @@ use pgflex::domain::network::Access;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::SettledState;
 
-const PAGES: [&str; 5] = ["", "/connect", "/networking", "/restart", "/delete"];
+const PAGES: [&str; 6] = ["", "/connect", "/networking", "/restart", "/repair", "/delete"];
 
 #[actix_web::test]
 async fn the_overview_says_whether_it_can_be_used() {
