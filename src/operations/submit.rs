@@ -119,7 +119,8 @@ impl Door<'_> {
         let mut tx = self.store.begin_write(self.clock.now()).await?;
         admit_to_group(&mut tx, group, actor).await?;
         if tx.name_taken(&new.spec.name).await? {
-            return Err(name_taken(&new.spec.name).into());
+            drop(tx);
+            return self.same_or(new.idempotency_key, name_taken(&new.spec.name)).await;
         }
         let port = tx.take_port(new.ports).await?.ok_or_else(no_port)?;
         let mut is_network_gone = false;
@@ -217,7 +218,10 @@ impl Door<'_> {
             .lock_server(server_id)
             .await?
             .ok_or_else(|| Refusal::whole("The server no longer exists."))?;
-        kind.check_legal(server.settled, server.active)?;
+        if let Err(refusal) = kind.check_legal(server.settled, server.active) {
+            drop(tx);
+            return self.same_or(key, refusal).await;
+        }
         refuse_if_locked_for(&mut tx, server_id, kind.into(), actor).await?;
         if kind == OperationKind::Create && tx.was_created(server_id).await? {
             return Err(was_in_use().into());
@@ -370,6 +374,15 @@ impl Door<'_> {
     async fn earlier(&self, key: Option<&str>) -> Result<Option<OperationId>, StoreError> {
         let Some(key) = key else { return Ok(None) };
         Ok(self.store.operation_by_key(key).await?.map(|operation| operation.id))
+    }
+
+    /// What stands in the way may be this very request, come twice at once: the other copy of it won.
+    async fn same_or(
+        &self,
+        key: Option<&str>,
+        refusal: Refusal,
+    ) -> Result<OperationId, SubmitError> {
+        self.earlier(key).await?.ok_or_else(|| refusal.into())
     }
 
     /// A failed write: the same request come twice, the other of two that met, or the database's fault.

@@ -1,5 +1,5 @@
-//! SIGKILL of the real process at every moment of a creation and of a deletion, on the real engine:
-//! after a restart the server is there, once, and answers; or is gone, with nothing left.
+//! SIGKILL of the real process at every moment of a creation, of a deletion and of changes of a server, on the
+//! real engine: after a restart the server is there, once, and answers with its rows; or is gone, with nothing left.
 
 use crate::portal::Portal;
 use crate::support::{has_engine, socket};
@@ -110,6 +110,57 @@ async fn a_deletion_survives_sigkill_at_every_moment() {
         );
         assert_eq!(names(&portal).await, Vec::<String>::new(), "{moment}");
         portal.kill();
+    }
+    portal.finish().await;
+}
+
+/// What somebody does to the container of a server before the change is asked for.
+type Deed = fn(&str);
+
+fn nothing(_: &str) {}
+
+fn remove(container: &str) {
+    let output = std::process::Command::new("docker")
+        .args(["--host", &socket(), "rm", "--force", container])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Changes that leave a server which answers: one line for each.
+const CHANGES: [(OperationKind, Deed); 3] = [
+    (OperationKind::Restart, nothing),
+    (OperationKind::Repair, nothing),
+    (OperationKind::Repair, remove),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_survives_sigkill_at_every_moment() {
+    if !has_engine() {
+        return;
+    }
+    let mut portal = Portal::new().await;
+    portal.start(&[]);
+    portal.wait_line("pgflex is at");
+    let create = portal.submit_create("shop").await;
+    let server = portal.wait_settled(&create).await.server_id;
+    portal.psql(&server, "CREATE TABLE kept AS SELECT 1 AS n").await.unwrap();
+    for (kind, deed) in CHANGES {
+        for moment in moments(kind) {
+            portal.kill();
+            portal.start(&[&format!("--test-stop-at={moment}")]);
+            portal.wait_line("pgflex is at");
+            deed(&portal.app.store.members(&server).await.unwrap()[0].container());
+            let submitted = portal.door().submit(kind, &server, &Actor::system(), None).await;
+            portal.wait_line("stopped at");
+            portal.kill();
+            portal.start(&[]);
+            let operation = portal.wait_settled(&submitted.unwrap()).await;
+            let why = format!("{kind:?} {moment}: {:?}\n{}", operation.error, portal.log());
+            assert_eq!(operation.status, OperationStatus::Succeeded, "{why}");
+            assert_eq!(names(&portal).await.len(), 3, "{why}: container, volume, network");
+            assert_eq!(portal.psql_when_open(&server, "SELECT n FROM kept").await, "1", "{why}");
+        }
     }
     portal.finish().await;
 }

@@ -11,6 +11,7 @@ mod axe_world;
 mod browser;
 mod connect_strings;
 mod data;
+mod drift;
 mod engine;
 mod faults;
 mod gateway;

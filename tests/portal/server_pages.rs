@@ -8,7 +8,7 @@ use pgflex::domain::network::Access;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::SettledState;
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "",
     "/connect",
     "/networking",
@@ -20,6 +20,7 @@ const PAGES: [&str; 12] = [
     "/databases",
     "/pooling",
     "/restart",
+    "/repair",
     "/delete",
 ];
 

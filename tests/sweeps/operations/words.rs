@@ -7,11 +7,10 @@ use crate::world::World;
 use pgflex::domain::activity::Actor;
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus};
 use pgflex::engine::EngineError;
-use pgflex::engine::fake::{FakeEngine, Fault};
+use pgflex::engine::fake::Fault;
 use pgflex::operations::kinds::steps;
 use pgflex::operations::runner::{Hook, Interference, Moment, Point};
 use pgflex::postgres::PostgresError;
-use pgflex::postgres::fake::FakePostgres;
 use pgflex::web::handlers::operations::{facts, outcome};
 use std::sync::Arc;
 
@@ -36,12 +35,16 @@ fn every_no() -> Vec<No> {
 }
 
 /// Everything says no while the step is at work, and nothing at any other time.
-fn while_at(step: &'static str, no: No, engine: FakeEngine, postgres: FakePostgres) -> Hook {
+fn while_at(step: &'static str, no: No, world: &World) -> Hook {
+    let (engine, postgres, clock) =
+        (world.engine.clone(), world.postgres.clone(), world.clock.clone());
     Arc::new(move |moment: Moment<'_>| {
         if moment.point == Point::Begun {
             engine.heal();
             postgres.fail_everywhere(None);
             if moment.step == step && !moment.undoing {
+                // A step that looks again and again is asked once more after its deadline.
+                clock.wind(chrono::Duration::minutes(20));
                 match &no {
                     No::Engine(error) => engine.inject_everywhere(Fault::Fail(error.clone())),
                     No::Postgres(error) => postgres.fail_everywhere(Some(error.clone())),
@@ -81,7 +84,7 @@ async fn every_no_at_every_step_is_told_in_three_parts_that_are_true() {
                 let why = format!("{kind:?} {} {no:?}", step.name);
                 let world = world().await;
                 let id = world.submit(kind).await;
-                let hook = while_at(step.name, no, world.engine.clone(), world.postgres.clone());
+                let hook = while_at(step.name, no, &world);
                 let operation = world.run_through(hook, &id).await;
                 if operation.status == OperationStatus::Succeeded {
                     continue;

@@ -87,6 +87,7 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
         Ok(way) => Ok(way),
         Err(refusal) => {
             f.refuse(refusal);
+            let frame = frame.renewed(&visit).await?;
             let page = DeletePage::new(&visit, frame, f, new_uuid()).await?;
             page::with_status(StatusCode::CONFLICT, &page)
         }

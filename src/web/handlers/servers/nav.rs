@@ -240,6 +240,15 @@ fn failed(operation: &Operation, may_change: bool) -> Notice {
 }
 
 impl Frame {
+    /// The frame as it is now: after a refusal the page shows what came first, with the way to it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn renewed(self, visit: &Visit) -> Result<Self, PageError> {
+        let (id, tab) = (self.server.id.clone(), self.tab);
+        Ok(frame(visit, id.as_str(), tab).await?.unwrap_or(self))
+    }
+
     /// The layout of one of the server's pages.
     pub fn layout(&self, visit: &Visit, page: &str) -> Layout {
         visit.layout(format!("{} · {page}", self.server.spec.name), Nav::Servers)

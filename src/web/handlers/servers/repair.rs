@@ -59,6 +59,7 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
         Err(refusal) => {
             let mut f = FormState::new();
             f.refuse(refusal);
+            let frame = frame.renewed(&visit).await?;
             page::with_status(StatusCode::CONFLICT, &RepairPage::new(&visit, frame, f))
         }
     }

@@ -82,6 +82,7 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
         Err(refusal) => {
             let mut f = FormState::new();
             f.refuse(refusal);
+            let frame = frame.renewed(&visit).await?;
             let page = RestartPage::new(&visit, frame, f, new_uuid()).await?;
             page::with_status(StatusCode::CONFLICT, &page)
         }
