@@ -174,7 +174,11 @@ pub async fn assert_running_once(world: &World, operation: &Operation, why: &str
             "{why}: the route leads to the running container"
         );
     }
-    assert_eq!(routes[0].state, RouteState::Open, "{why}");
+    let way = match server.spec.access {
+        Access::Public => RouteState::Open,
+        Access::Private => RouteState::Closed,
+    };
+    assert_eq!(routes[0].state, way, "{why}");
     power::assert_meters(world, &["compute", "storage"], why).await;
 }
 
