@@ -218,6 +218,7 @@ impl App {
                 endpoint_host: args.endpoint_host.clone(),
                 endpoint_domain: args.endpoint_domain.clone(),
                 overcommit: self.config.overcommit,
+                storage: self.config.storage,
                 is_test: args.test,
             },
         }))

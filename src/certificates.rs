@@ -105,6 +105,29 @@ impl Authority {
     }
 }
 
+/// A client certificate and the authority that signed it, whose key nobody keeps: it signs nothing else.
+#[derive(Debug, Clone)]
+pub struct ClientCertificates {
+    /// PEM.
+    pub authority: String,
+    pub pair: CertifiedPair,
+}
+
+impl ClientCertificates {
+    /// A certificate for one role of one server.
+    ///
+    /// # Errors
+    /// When key or certificate cannot be made.
+    pub fn issue(role: &str, now: DateTime<Utc>) -> Result<Self, CertificateError> {
+        let mut params = authority_params("pgflex pooler of one server");
+        set_life(&mut params, now, ROOT_LIFE);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let leaf = leaf_params(role, ExtendedKeyUsagePurpose::ClientAuth);
+        let pair = signed(leaf, now, ROOT_LIFE, &authority)?;
+        Ok(Self { authority: authority.pem(), pair })
+    }
+}
+
 fn signed(
     mut params: CertificateParams,
     now: DateTime<Utc>,

@@ -4,6 +4,7 @@
 use crate::domain::cost::PriceList;
 use crate::domain::host::{Overcommit, Place};
 use crate::domain::region::{Region, default_regions};
+use crate::domain::storage::StoragePolicy;
 use clap::Args;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -87,6 +88,8 @@ pub struct FileConfig {
     pub regions: Vec<Region>,
     pub prices: Option<PriceList>,
     pub overcommit: Overcommit,
+    /// How the storage of new servers is kept to its size.
+    pub storage: StoragePolicy,
 }
 
 /// A `[[hosts]]` table.
@@ -109,6 +112,7 @@ pub struct Config {
     pub regions: Vec<Region>,
     pub prices: PriceList,
     pub overcommit: Overcommit,
+    pub storage: StoragePolicy,
 }
 
 impl Config {
@@ -130,6 +134,10 @@ impl Config {
         } else {
             FileConfig::default()
         };
+        if let Some(prices) = &file.prices {
+            let place = || format!("the prices in {} cannot be used", path.display());
+            prices.check().map_err(anyhow::Error::msg).with_context(place)?;
+        }
         Ok(Self::combine(args, file))
     }
 
@@ -145,6 +153,7 @@ impl Config {
             regions: if file.regions.is_empty() { default_regions() } else { file.regions },
             prices: file.prices.map_or_else(PriceList::default, PriceList::of_operator),
             overcommit: file.overcommit,
+            storage: file.storage,
             args,
         }
     }
@@ -204,6 +213,9 @@ mod tests {
     #[test]
     fn a_file_with_an_unknown_word_is_refused() {
         assert!(toml::from_str::<FileConfig>("[overcommit]\nmemroy = 2.0").is_err());
+        assert!(toml::from_str::<FileConfig>("storage = 'quota'").is_err());
+        let measured: FileConfig = toml::from_str("storage = 'measured'").unwrap();
+        assert_eq!(measured.storage, StoragePolicy::Measured);
         let file: FileConfig = toml::from_str("[overcommit]\nmemory = 2.0\n[[hosts]]\nname='a'\naddress='unix:///x'\nplaces=[{region='r',zone='1'}]").unwrap();
         assert!(
             (file.overcommit.memory - 2.0).abs() < f64::EPSILON

@@ -1,5 +1,7 @@
 //! Secrets: sealed under a master key that is never in the store, and passwords as slow hashes.
 
+pub mod totp;
+
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use std::fmt;

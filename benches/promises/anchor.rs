@@ -151,6 +151,7 @@ fn containers(sku: &str) -> anyhow::Result<(ContainerSpec, ContainerSpec)> {
         generation: 1,
         image: String::new(),
         postgres_version: String::new(),
+        disk: None,
     };
     let operation = new_id(OperationId::parse);
     let blueprint = Blueprint {

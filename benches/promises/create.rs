@@ -82,7 +82,10 @@ async fn one(portal: &Portal, name: &str, ca_file: &Path) -> anyhow::Result<Ours
 }
 
 /// The stored times of an operation: claim, every step, and what passed between steps.
-async fn stages(portal: &Portal, operation: &Operation) -> anyhow::Result<Vec<(String, Duration)>> {
+pub async fn stages(
+    portal: &Portal,
+    operation: &Operation,
+) -> anyhow::Result<Vec<(String, Duration)>> {
     let steps = portal.store.operation_steps(&operation.id).await?;
     let begun = steps.first().and_then(|step| step.started_at).unwrap_or(operation.created_at);
     let mut stages = vec![("submit to first step".into(), positive(begun - operation.created_at))];

@@ -15,9 +15,11 @@ mod pages;
 mod paths;
 mod pgbench;
 mod portal;
+mod power;
 mod proxies;
 mod report;
 mod rest;
+mod scale;
 mod seed;
 mod stats;
 mod world;
@@ -57,6 +59,10 @@ pub struct Args {
 enum Section {
     /// Submit to first TLS query; restart; delete.
     Create,
+    /// Stop and start.
+    Power,
+    /// Time without writes while a server gets another size.
+    Scale,
     /// Pages with 1,000 servers in the store.
     Pages,
     /// Throughput, latency and CPU of the gateway beside other proxies.
@@ -66,7 +72,14 @@ enum Section {
 }
 
 impl Section {
-    const ALL: [Section; 4] = [Section::Create, Section::Pages, Section::Gateway, Section::Rest];
+    const ALL: [Section; 6] = [
+        Section::Create,
+        Section::Power,
+        Section::Scale,
+        Section::Pages,
+        Section::Gateway,
+        Section::Rest,
+    ];
 
     async fn measure(
         self,
@@ -76,6 +89,8 @@ impl Section {
     ) -> anyhow::Result<()> {
         match self {
             Section::Create => create::measure(&world, &args, &report).await,
+            Section::Power => power::measure(&world, &args, &report).await,
+            Section::Scale => scale::measure(&world, &args, &report).await,
             Section::Pages => pages::measure(&world, &args, &report).await,
             Section::Gateway => gateway::measure(&world, &args, &report).await,
             Section::Rest => rest::measure(&world, &report).await,

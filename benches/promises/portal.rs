@@ -159,6 +159,7 @@ impl Portal {
             spec: &spec,
             admin_verifier: &scram_verifier(&Secret::new(PASSWORD)),
             rules: &[rule],
+            network: None,
             draft: None,
             ports: PORTS,
             idempotency_key: None,

@@ -83,6 +83,7 @@ async fn host(portal: &Portal) -> anyhow::Result<HostId> {
         storage_total_bytes: Some(64 << 40),
         storage_free_bytes: Some(32 << 40),
         images: vec!["pgflex/postgres:17-r1".into()],
+        ranges: vec![],
     };
     portal.store.observe_host(&id, portal.clock.now(), &facts, &[]).await?;
     Ok(id)
@@ -116,6 +117,7 @@ async fn server(
         generation: 1,
         image: "pgflex/postgres:17-r1".into(),
         postgres_version: "17.12".into(),
+        disk: None,
     };
     tx.insert_member(&member).await?;
     tx.set_member_image(&member.id, &member.image, &member.postgres_version).await?;

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 /// What a portal user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
+    /// Nothing of their own: only what resource groups assign.
+    Member,
     /// Sees everything, changes nothing.
     Reader,
     /// Creates, changes and deletes servers.
@@ -17,10 +19,14 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Role; 3] = [Role::Owner, Role::Contributor, Role::Reader];
+    /// For the whole installation.
+    pub const ALL: [Role; 4] = [Role::Owner, Role::Contributor, Role::Reader, Role::Member];
+    /// In one resource group.
+    pub const IN_GROUP: [Role; 3] = [Role::Owner, Role::Contributor, Role::Reader];
 
     pub fn key(self) -> &'static str {
         match self {
+            Role::Member => "Member",
             Role::Reader => "Reader",
             Role::Contributor => "Contributor",
             Role::Owner => "Owner",
@@ -31,11 +37,31 @@ impl Role {
         Self::ALL.into_iter().find(|role| role.key() == text)
     }
 
+    /// A role that a resource group can assign.
+    pub fn parse_in_group(text: &str) -> Option<Self> {
+        Self::IN_GROUP.into_iter().find(|role| role.key() == text)
+    }
+
     pub fn purpose(self) -> &'static str {
         match self {
+            Role::Member => "Nothing by itself: sees and does what resource groups assign.",
             Role::Reader => "Sees servers, operations and the activity log. Changes nothing.",
             Role::Contributor => "Creates, changes, restarts and deletes servers.",
             Role::Owner => "Everything a contributor may do, and invites and removes users.",
+        }
+    }
+
+    /// The same role in one resource group.
+    pub fn purpose_in_group(self) -> &'static str {
+        match self {
+            Role::Member => "",
+            Role::Reader => "Sees the group's servers, operations and activity.",
+            Role::Contributor => {
+                "Creates, changes and deletes servers in the group, and sets their tags."
+            }
+            Role::Owner => {
+                "All that a contributor may, and assigns roles and sets locks in the group."
+            }
         }
     }
 
@@ -58,6 +84,8 @@ pub struct User {
     pub disabled: bool,
     pub created_at: DateTime<Utc>,
     pub password_changed_at: DateTime<Utc>,
+    /// Whether the password alone does not let them in.
+    pub has_second_factor: bool,
 }
 
 /// One signed-in browser, as listed to its owner.
@@ -96,6 +124,9 @@ pub const SETUP_LINK_LIFE: Duration = Duration::minutes(30);
 pub const INVITE_LIFE: Duration = Duration::hours(72);
 /// Typing the password allows delicate actions for this long.
 pub const STEP_UP_LIFE: Duration = Duration::minutes(5);
+
+/// Between the password and the code of the second factor there may be this long.
+pub const SECOND_FACTOR_WAIT: Duration = Duration::minutes(5);
 
 /// Parses a portal login: 2 to 64 letters, digits and `. _ - @ +`, folded to lower case.
 pub fn parse_login(typed: &str) -> Result<String, Refusal> {
@@ -185,6 +216,17 @@ mod tests {
         assert_eq!(sign_in_delay(5), Duration::seconds(1));
         assert_eq!(sign_in_delay(8), Duration::seconds(8));
         assert_eq!(sign_in_delay(1000), Duration::minutes(15));
+    }
+
+    #[test]
+    fn roles_are_ordered_and_no_group_assigns_the_lowest() {
+        let mut all = Role::ALL;
+        all.sort_unstable();
+        assert_eq!(all, [Role::Member, Role::Reader, Role::Contributor, Role::Owner]);
+        assert_eq!(
+            (Role::parse("Member"), Role::parse_in_group("Member")),
+            (Some(Role::Member), None)
+        );
     }
 
     #[test]

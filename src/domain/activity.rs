@@ -18,6 +18,11 @@ impl Actor {
     pub fn system() -> Self {
         Self { user_id: None, name: "pgflex".into(), address: "-".into() }
     }
+
+    /// Whether it is the portal itself.
+    pub fn is_system(&self) -> bool {
+        *self == Self::system()
+    }
 }
 
 /// How what was asked ended.

@@ -1,6 +1,9 @@
 //! What a server's configuration files are rendered from, beside its spec: everything that changes
 //! after creation without another size. Kept as one value, so that a change is one write and its undo another.
 
+use super::catalog::Tier;
+use super::network::Access;
+use super::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,6 +67,81 @@ impl Default for Pooler {
     }
 }
 
+/// What a change of the pooler is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolerChange {
+    pub pooler: Pooler,
+    /// First and last port of the gateway.
+    pub ports: (u16, u16),
+}
+
+/// What was last seen of a server's PgBouncer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolerFacts {
+    /// State of the container as the engine says; "missing" when there is none.
+    pub container_state: String,
+    pub restarts: i64,
+    /// Whether it takes clients and reaches PostgreSQL; `None` when nobody asked.
+    pub answers: Option<bool>,
+    /// Why it does not.
+    pub error: Option<String>,
+}
+
+impl PoolerFacts {
+    /// Key of the observation.
+    pub const OBSERVATION: &'static str = "pooler";
+}
+
+/// The settings of [`Pooler`] that are numbers: field name, least, most.
+pub const POOLER_RANGES: [(&str, u32, u32); 5] = [
+    ("default_pool_size", 1, 1000),
+    ("max_client_conn", 1, 10_000),
+    ("min_pool_size", 0, 1000),
+    ("query_wait_timeout", 0, 86_400),
+    ("server_idle_timeout", 0, 86_400),
+];
+
+impl Pooler {
+    /// Parses one typed number of [`POOLER_RANGES`].
+    ///
+    /// # Errors
+    /// When it is no whole number in its range.
+    pub fn parse_number(field: &'static str, typed: &str) -> Result<u32, Refusal> {
+        let (_, least, most) =
+            POOLER_RANGES.into_iter().find(|(name, _, _)| *name == field).unwrap_or((field, 0, 0));
+        let number = typed.trim().parse::<u32>().ok();
+        number.filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+            Refusal::at(field, format!("Enter a whole number from {least} to {most}."))
+        })
+    }
+
+    /// Checks what no single field shows.
+    ///
+    /// # Errors
+    /// When the settings contradict one another.
+    pub fn check(&self) -> Result<(), Refusal> {
+        if self.min_pool_size > self.default_pool_size {
+            return Err(Refusal::at(
+                "min_pool_size",
+                "The smallest pool is larger than the pool: lower it, or raise the pool size.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Why servers of a tier or with an access have no pooler; `None` when they may.
+    pub fn why_closed(tier: Tier, access: Access) -> Option<&'static str> {
+        if access == Access::Private {
+            return Some(
+                "Connection pooling is for servers with public access: PgBouncer stands outside of the virtual network. Change access on the page Networking first.",
+            );
+        }
+        (tier == Tier::Burstable).then_some(
+            "Connection pooling needs a General Purpose or Memory Optimized size: a Burstable server would spend its credits on it. Scale compute first.",
+        )
+    }
+}
+
 /// When a connection to PostgreSQL goes back into the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,6 +149,30 @@ pub enum PoolMode {
     Session,
     Transaction,
     Statement,
+}
+
+impl PoolMode {
+    pub const ALL: [PoolMode; 3] = [PoolMode::Session, PoolMode::Transaction, PoolMode::Statement];
+
+    /// Word in forms and in PgBouncer's configuration.
+    pub fn key(self) -> &'static str {
+        match self {
+            PoolMode::Session => "session",
+            PoolMode::Transaction => "transaction",
+            PoolMode::Statement => "statement",
+        }
+    }
+
+    /// Parses a choice of the form.
+    ///
+    /// # Errors
+    /// When it is none of them.
+    pub fn parse(typed: &str) -> Result<Self, Refusal> {
+        Self::ALL
+            .into_iter()
+            .find(|mode| mode.key() == typed.trim())
+            .ok_or_else(|| Refusal::at("pool_mode", "Choose a pool mode from the list."))
+    }
 }
 
 #[cfg(test)]
@@ -82,5 +184,17 @@ mod tests {
         let old: Configuration = serde_json::from_str("{}").unwrap();
         assert_eq!(old, Configuration::default());
         assert!(old.require_secure_transport);
+    }
+
+    #[test]
+    fn pooler_numbers_stay_in_their_ranges() {
+        let defaults = Pooler::default();
+        assert!(defaults.check().is_ok());
+        assert_eq!(Pooler::parse_number("default_pool_size", " 20 "), Ok(20));
+        for bad in ["0", "1001", "-1", "x", "", "5\npool_mode = session"] {
+            assert!(Pooler::parse_number("default_pool_size", bad).is_err(), "{bad}");
+        }
+        assert!(Pooler { min_pool_size: 51, ..defaults }.check().is_err());
+        assert!(PoolMode::parse("session").is_ok() && PoolMode::parse("other").is_err());
     }
 }

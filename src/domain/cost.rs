@@ -1,10 +1,15 @@
 //! Monthly estimate from the operator's price list.
 
+use super::bill::Cents;
 use super::catalog::{Sku, StorageSize};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Hours that a month is counted as.
 pub const HOURS_PER_MONTH: f64 = 730.0;
+
+/// The highest price of anything; keeps every sum far from what a number can hold.
+const PRICE_MAX: f64 = 1_000_000.0;
 
 /// What the operator charges. Replaced in the configuration file; the default is an example, and pages say so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +23,10 @@ pub struct PriceList {
     pub memory_optimized_vcore_hour: f64,
     /// Price of one provisioned GiB for a month.
     pub storage_gib_month: f64,
+    /// Price of one GiB of backups for a month, beyond the free allowance: as much as is provisioned.
+    pub backup_gib_month: f64,
+    /// Price of a size for an hour, where it is not its vCores times the price of its tier.
+    pub sku_hour: BTreeMap<String, f64>,
     /// Whether the operator set this list, or it is the example that comes with pgflex.
     #[serde(skip)]
     pub is_example: bool,
@@ -31,6 +40,8 @@ impl Default for PriceList {
             general_purpose_vcore_hour: 0.085,
             memory_optimized_vcore_hour: 0.115,
             storage_gib_month: 0.11,
+            backup_gib_month: 0.09,
+            sku_hour: BTreeMap::new(),
             is_example: true,
         }
     }
@@ -55,15 +66,44 @@ impl PriceList {
         Self { is_example: false, ..self }
     }
 
-    /// Compute for a month without a stop.
-    pub fn compute_month(&self, sku: &Sku) -> f64 {
+    /// Why the list cannot be used.
+    ///
+    /// # Errors
+    /// A price that is no amount, or a size that the catalogue does not have.
+    pub fn check(&self) -> Result<(), String> {
+        let named = [
+            ("burstable_vcore_hour", self.burstable_vcore_hour),
+            ("general_purpose_vcore_hour", self.general_purpose_vcore_hour),
+            ("memory_optimized_vcore_hour", self.memory_optimized_vcore_hour),
+            ("storage_gib_month", self.storage_gib_month),
+            ("backup_gib_month", self.backup_gib_month),
+        ];
+        let of_sizes = self.sku_hour.iter().map(|(name, price)| (name.as_str(), *price));
+        for (name, price) in named.into_iter().chain(of_sizes) {
+            if !(0.0..=PRICE_MAX).contains(&price) {
+                return Err(format!("the price {name} is no amount from 0 to 1,000,000"));
+            }
+        }
+        match self.sku_hour.keys().find(|name| Sku::by_name(name).is_none()) {
+            Some(name) => Err(format!("there is no size {name}, so it has no price in sku_hour")),
+            None => Ok(()),
+        }
+    }
+
+    /// A size for an hour.
+    pub fn compute_hour(&self, sku: &Sku) -> f64 {
         use super::catalog::Tier::{Burstable, GeneralPurpose, MemoryOptimized};
-        let hour = match sku.tier {
+        let vcore = match sku.tier {
             Burstable => self.burstable_vcore_hour,
             GeneralPurpose => self.general_purpose_vcore_hour,
             MemoryOptimized => self.memory_optimized_vcore_hour,
         };
-        hour * f64::from(sku.vcores) * HOURS_PER_MONTH
+        self.sku_hour.get(sku.name).copied().unwrap_or(vcore * f64::from(sku.vcores))
+    }
+
+    /// Compute for a month without a stop.
+    pub fn compute_month(&self, sku: &Sku) -> f64 {
+        self.compute_hour(sku) * HOURS_PER_MONTH
     }
 
     pub fn storage_month(&self, size: &StorageSize) -> f64 {
@@ -76,8 +116,20 @@ impl PriceList {
 
     /// A figure with its currency, such as `€ 12.30`.
     pub fn text(&self, amount: f64) -> String {
-        let cents = (amount * 100.0).round() as i64;
+        self.money(Cents::of(amount))
+    }
+
+    /// An amount of a bill with its currency.
+    pub fn money(&self, Cents(cents): Cents) -> String {
         format!("{} {}.{:02}", self.currency, grouped(cents / 100), (cents % 100).abs())
+    }
+
+    /// A price of one unit: as many decimals as it has, at least two and at most six.
+    pub fn price_text(&self, price: f64) -> String {
+        let long = format!("{price:.6}");
+        let short = long.trim_end_matches('0');
+        let decimals = short.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        format!("{} {short}{}", self.currency, "0".repeat(2usize.saturating_sub(decimals)))
     }
 }
 
@@ -107,5 +159,29 @@ mod tests {
         assert_eq!(prices.text(estimate.total()), "€ 138.18");
         assert_eq!(prices.text(1_803_604.48), "€ 1,803,604.48");
         assert!(prices.is_example && !prices.of_operator().is_example);
+    }
+
+    #[test]
+    fn a_size_may_have_a_price_of_its_own() {
+        let mut prices = PriceList::default();
+        let sku = Sku::by_name("Standard_D2ds_v5").unwrap();
+        assert!((prices.compute_hour(sku) - 0.17).abs() < 1e-9);
+        prices.sku_hour.insert(sku.name.into(), 0.2);
+        assert!((prices.compute_month(sku) - 146.0).abs() < 1e-9);
+        assert_eq!(prices.check(), Ok(()));
+        prices.sku_hour.insert("Standard_D3".into(), 1.0);
+        assert!(prices.check().unwrap_err().contains("Standard_D3"));
+        for price in [-0.1, f64::NAN, f64::INFINITY] {
+            let list = PriceList { storage_gib_month: price, ..PriceList::default() };
+            assert!(list.check().unwrap_err().contains("storage_gib_month"));
+        }
+    }
+
+    #[test]
+    fn a_price_shows_the_decimals_that_it_has() {
+        let prices = PriceList::default();
+        assert_eq!(prices.price_text(0.17), "€ 0.17");
+        assert_eq!(prices.price_text(2.0), "€ 2.00");
+        assert_eq!(prices.price_text(0.01525), "€ 0.01525");
     }
 }

@@ -1,6 +1,7 @@
 //! Hosts: machines with a Docker Engine, and what was last seen of them.
 
 use super::ids::HostId;
+use super::virtual_network::TakenRange;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,9 @@ pub struct EngineFacts {
     pub storage_free_bytes: Option<u64>,
     /// Tags of images of ours present on the engine.
     pub images: Vec<String>,
+    /// Address ranges of the engine's networks, but for virtual networks of ours.
+    #[serde(default)]
+    pub ranges: Vec<TakenRange>,
 }
 
 /// The last look at a host.

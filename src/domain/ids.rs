@@ -57,6 +57,8 @@ id! {
     ActivityId;
     /// A resource group.
     GroupId;
+    /// A lock on a server or a group.
+    LockId;
     /// A virtual network.
     NetworkId;
 }

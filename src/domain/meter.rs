@@ -10,18 +10,31 @@ pub enum Meter {
     Compute,
     /// Seconds of provisioned storage; the quantity is its GiB. Goes on while the server is stopped.
     Storage,
-    /// Seconds of backup storage in use; the quantity is its GiB, with decimals.
+    /// Seconds of backup storage beyond the free allowance; the quantity is those GiB, with decimals.
     Backup,
+    /// Seconds in which a server that has run does not; the quantity is the SKU that it had. Costs nothing:
+    /// it says what stopping saved. Follows the compute meter by itself.
+    Stopped,
 }
 
 impl Meter {
-    pub const ALL: [Meter; 3] = [Meter::Compute, Meter::Storage, Meter::Backup];
+    pub const ALL: [Meter; 4] = [Meter::Compute, Meter::Storage, Meter::Backup, Meter::Stopped];
 
     pub fn key(self) -> &'static str {
         match self {
             Meter::Compute => "compute",
             Meter::Storage => "storage",
             Meter::Backup => "backup",
+            Meter::Stopped => "stopped",
+        }
+    }
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Meter::Compute => "Compute",
+            Meter::Storage => "Storage",
+            Meter::Backup => "Backup",
+            Meter::Stopped => "Stopped",
         }
     }
 

@@ -137,6 +137,13 @@ pub fn check_admin_password(password: &str, login: &str) -> Result<(), Refusal> 
     Ok(())
 }
 
+/// What a reset of the administrator's password is told: never the password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasswordReset {
+    /// Part of the names under which the verifiers are sealed.
+    pub reset: String,
+}
+
 /// A name and value attached to a server. Names are unique on a server without regard to case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag {

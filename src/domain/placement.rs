@@ -31,6 +31,15 @@ impl Promise {
             storage_bytes: self.storage_bytes + storage.bytes(),
         }
     }
+
+    /// What is left when the compute of one server is given back.
+    pub fn without_compute(self, sku: &Sku) -> Promise {
+        Promise {
+            vcores: self.vcores.saturating_sub(sku.vcores),
+            memory_bytes: self.memory_bytes.saturating_sub(sku.memory_bytes()),
+            ..self
+        }
+    }
 }
 
 /// Why a host cannot take a size, in words that stand on the closed choice. `None` when it can.
@@ -44,7 +53,44 @@ pub fn reason_against(
         return Some("The host's Docker Engine does not answer.".into());
     };
     compute_reason(load, facts, sku, policy)
-        .or_else(|| storage_reason(load, facts, storage, policy))
+        .or_else(|| room_reason(load.promised.storage_bytes, facts, storage, policy))
+}
+
+/// Why the storage of a server on this host cannot grow from `from_gib` to a size. `None` when it can.
+pub fn storage_reason(
+    load: &HostLoad,
+    from_gib: u32,
+    to: &StorageSize,
+    policy: &Overcommit,
+) -> Option<String> {
+    let Some(facts) = &load.facts else {
+        return Some("The host's Docker Engine does not answer.".into());
+    };
+    let others = load.promised.storage_bytes.saturating_sub(u64::from(from_gib) << 30);
+    room_reason(others, facts, to, policy)
+}
+
+/// Why a host cannot give a server that is on it another size, with what it has now given back first.
+/// Less of everything always fits, also on a host that promised too much.
+pub fn reason_against_scaling(
+    load: &HostLoad,
+    from: &Sku,
+    to: &Sku,
+    policy: &Overcommit,
+) -> Option<String> {
+    let Some(facts) = &load.facts else {
+        return Some("The host's Docker Engine does not answer.".into());
+    };
+    if !grows(from, to) {
+        return None;
+    }
+    let rest = HostLoad { promised: load.promised.without_compute(from), ..load.clone() };
+    compute_reason(&rest, facts, to, policy)
+}
+
+/// Whether a size needs more of the host than another.
+pub fn grows(from: &Sku, to: &Sku) -> bool {
+    to.vcores > from.vcores || to.memory_gib > from.memory_gib
 }
 
 fn compute_reason(
@@ -75,16 +121,17 @@ fn compute_reason(
     None
 }
 
-fn storage_reason(
-    load: &HostLoad,
+/// `promised` is what others were told they have.
+fn room_reason(
+    promised: u64,
     facts: &EngineFacts,
     storage: &StorageSize,
     policy: &Overcommit,
 ) -> Option<String> {
     let total = facts.storage_total_bytes?;
     let limit = total as f64 * policy.storage;
-    if (load.promised.storage_bytes + storage.bytes()) as f64 > limit {
-        let left = (limit - load.promised.storage_bytes as f64).max(0.0);
+    if (promised + storage.bytes()) as f64 > limit {
+        let left = (limit - promised as f64).max(0.0);
         return Some(format!("Needs {}; {:.0} GiB are left.", storage.label(), left / GIB));
     }
     let free = facts.storage_free_bytes?;
@@ -141,6 +188,7 @@ mod tests {
             storage_total_bytes: Some(200 << 30),
             storage_free_bytes: Some(100 << 30),
             images: vec![],
+            ranges: vec![],
         };
         let id = HostId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
         HostLoad {
@@ -169,6 +217,22 @@ mod tests {
         assert!(reason(&full, "Standard_B1ms", 32).unwrap().contains("memory"));
         let oversold = load(2, 64, Promise { vcores: 8, ..Promise::default() });
         assert!(reason(&oversold, "Standard_B1ms", 32).unwrap().contains("vCores"));
+    }
+
+    #[test]
+    fn scaling_gives_back_what_the_server_has_first() {
+        let sku = |name| Sku::by_name(name).unwrap();
+        let why = |load: &HostLoad, from, to| {
+            reason_against_scaling(load, sku(from), sku(to), &Overcommit::default())
+        };
+        let full = load(8, 24, Promise { vcores: 4, memory_bytes: 24 << 30, ..Promise::default() });
+        assert_eq!(why(&full, "Standard_B4ms", "Standard_D4ds_v5"), None);
+        assert_eq!(why(&full, "Standard_B2ms", "Standard_B1ms"), None);
+        assert!(why(&full, "Standard_B2ms", "Standard_B4ms").unwrap().contains("8.0 GiB are left"));
+        let over = load(8, 8, Promise { vcores: 99, memory_bytes: 64 << 30, ..Promise::default() });
+        assert_eq!(why(&over, "Standard_B4ms", "Standard_B2ms"), None, "less always fits");
+        let silent = HostLoad { facts: None, ..full };
+        assert!(why(&silent, "Standard_B4ms", "Standard_B2ms").is_some());
     }
 
     #[test]

@@ -31,14 +31,24 @@ impl RouteState {
     }
 }
 
+/// Which of a server's programs a route leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Service {
+    Postgres,
+    /// The built-in PgBouncer.
+    Pooler,
+}
+
 /// One server's way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     pub server_id: ServerId,
+    pub service: Service,
     /// Name of the server, for messages to clients.
     pub server_name: String,
-    /// Lower-case host name that SNI on the shared port must carry.
-    pub endpoint: String,
+    /// Lower-case host name that SNI on the shared port must carry; `None` for the pooler, whose name would
+    /// not be in the certificate.
+    pub endpoint: Option<String>,
     /// Dedicated port on the gateway; stable for the life of the server.
     pub port: u16,
     /// Address of the primary; `None` before the first start.
@@ -48,6 +58,8 @@ pub struct Route {
     pub state: RouteState,
     /// Ranges of client addresses that may connect.
     pub ranges: Vec<AddressRange>,
+    /// Whether connections without TLS are refused. On the shared port they are refused in any case.
+    pub tls_required: bool,
     /// Connections at once through the gateway.
     pub connections_max: u32,
 }

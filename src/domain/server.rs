@@ -6,6 +6,7 @@ use super::ids::{GroupId, HostId, MemberId, NetworkId, ServerId, UserId};
 use super::names::{AdminLogin, ServerName, Tag};
 use super::network::Access;
 use super::operation::OperationKind;
+use super::storage::Disk;
 use super::version::Major;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -173,6 +174,8 @@ pub struct Member {
     pub image: String,
     /// Minor version text that PostgreSQL told, such as `17.11`; empty before the first answer.
     pub postgres_version: String,
+    /// How the size of its storage is kept; `None` for one from before sizes were kept, whose volume is measured.
+    pub disk: Option<Disk>,
 }
 
 impl Member {
@@ -181,15 +184,46 @@ impl Member {
         format!("pgflex-{}-g{}", self.id.short(), self.generation)
     }
 
+    /// Number of the loop device of a sized disk; `None` for a plain volume.
+    pub fn loop_minor(&self) -> Option<u32> {
+        self.disk.as_ref().and_then(Disk::minor)
+    }
+
+    /// Name of the volume that holds the image file of a sized disk, and of the helper container that attaches it.
+    pub fn disk_volume(&self) -> String {
+        format!("pgflex-{}-disk", self.id.short())
+    }
+
+    /// Name of the volume without which the data are lost: that of the image file where there is one.
+    pub fn data_volume(&self) -> String {
+        if self.loop_minor().is_some() { self.disk_volume() } else { self.volume() }
+    }
+
+    /// Names of the helper containers that a runner which died may have left on the disk's volumes.
+    pub fn disk_helpers(&self) -> [String; 3] {
+        ["", "-look", "-tend"].map(|purpose| format!("{}{purpose}", self.disk_volume()))
+    }
+
     /// Name of the volume; the same for every generation.
     pub fn volume(&self) -> String {
         format!("pgflex-{}-data", self.id.short())
+    }
+
+    /// Name of the container of the built-in PgBouncer, and of the small volume with its configuration.
+    pub fn pooler(&self) -> String {
+        format!("pgflex-{}-pooler", self.id.short())
     }
 
     /// Name of the helper container that initialises the volume.
     pub fn init_container(&self) -> String {
         format!("pgflex-{}-init", self.id.short())
     }
+}
+
+/// A name in every server's certificate that no change of the configuration touches. In the server's
+/// network it leads to its PostgreSQL.
+pub fn internal_name(server: &ServerId) -> String {
+    format!("{server}.server.pgflex.internal")
 }
 
 /// Name of a server's private network.

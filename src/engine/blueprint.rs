@@ -1,8 +1,8 @@
 //! Pure: a member's spec to the description of its container, volume and network.
 
-use super::{ContainerSpec, Labels, NetworkSpec, VolumeSpec, label};
+use super::{ContainerSpec, DiskSpec, Labels, NetworkSpec, VolumeSpec, label};
 use crate::domain::ids::OperationId;
-use crate::domain::server::{Member, Server, network_name};
+use crate::domain::server::{Member, Server, internal_name, network_name};
 use crate::domain::version::Major;
 
 /// Where a member's volume is mounted; everything that must survive is below it.
@@ -15,6 +15,8 @@ const LOCK: &str = "/var/lib/pgflex/lock";
 const MIB: u64 = 1 << 20;
 /// Processes of a member besides one for each connection: background, parallel and replication workers.
 const SPARE_PIDS: i64 = 200;
+/// Memory of the built-in PgBouncer at most: room for ten thousand clients inside TLS.
+const POOLER_MEMORY: u64 = 1024 * MIB;
 /// Time PostgreSQL gets to end a fast shutdown before it is killed.
 const STOP_SECONDS: i64 = 60;
 
@@ -30,6 +32,11 @@ initdb --pgdata=data.new \"$@\"
 mv data.new data
 sync .";
 
+/// Sets space aside on a disk of a fixed size. It takes none of the host's, because nothing is written to it.
+const RESERVE_SCRIPT: &str = "\
+[ -e /var/lib/pgflex/reserve ] || fallocate -l 268435456 /var/lib/pgflex/reserve
+";
+
 /// What the description of a member's objects is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Blueprint<'a> {
@@ -44,7 +51,11 @@ pub struct Blueprint<'a> {
 impl Blueprint<'_> {
     /// The server's own network: two servers share none.
     pub fn network(&self) -> NetworkSpec {
-        NetworkSpec { name: network_name(&self.server.id), labels: self.server_labels() }
+        NetworkSpec {
+            name: network_name(&self.server.id),
+            labels: self.server_labels(),
+            range: None,
+        }
     }
 
     /// The member's volume; the same for every generation, so it carries none.
@@ -52,6 +63,22 @@ impl Blueprint<'_> {
         let mut labels = self.server_labels();
         labels.insert(label::MEMBER.into(), self.member.id.to_string());
         VolumeSpec { name: self.member.volume(), labels }
+    }
+
+    /// The member's sized disk; `None` for a plain volume.
+    pub fn disk(&self, image: &str) -> Option<DiskSpec> {
+        let minor = self.member.loop_minor()?;
+        let mounted = self.volume();
+        let mut labels = mounted.labels.clone();
+        labels.insert(label::DISK.into(), image.to_owned());
+        Some(DiskSpec {
+            holder: VolumeSpec { name: self.member.disk_volume(), labels },
+            mounted,
+            image: image.to_owned(),
+            minor,
+            bytes: self.server.spec.storage().bytes(),
+            identity: self.member.id.to_string(),
+        })
     }
 
     /// The member itself. `image` is a tag or, better, the identity that `ensure_image` gave.
@@ -63,7 +90,12 @@ impl Blueprint<'_> {
             command: [&locked()[..], &words(MEMBER_COMMAND)[..]].concat(),
             labels: self.member_labels(),
             volume: self.member.volume(),
-            network: Some((network_name(&self.server.id), vec![self.server.spec.name.to_string()])),
+            // The second name is in the certificate: PgBouncer checks it.
+            network: Some((
+                network_name(&self.server.id),
+                vec![self.server.spec.name.to_string(), internal_name(&self.server.id)],
+            )),
+            joins: vec![],
             vcores: f64::from(sku.vcores),
             memory_bytes: sku.memory_bytes(),
             // Parallel queries keep their shared hash tables here; PostgreSQL's own buffers are not in it.
@@ -74,9 +106,41 @@ impl Blueprint<'_> {
         }
     }
 
+    /// The volume with the configuration of the built-in PgBouncer: nothing that must be kept.
+    pub fn pooler_volume(&self) -> VolumeSpec {
+        VolumeSpec { name: self.member.pooler(), ..self.volume() }
+    }
+
+    /// The built-in PgBouncer, beside the member and in its network. What it needs stands in its files: neither
+    /// arguments nor environment nor labels hold anything of them.
+    pub fn pooler_container(&self, image: &str) -> ContainerSpec {
+        let member = self.member_container(image);
+        let name = format!("{}-pooler", self.server.spec.name);
+        ContainerSpec {
+            name: self.member.pooler(),
+            image: image.to_owned(),
+            command: words(&["pgbouncer", "/var/lib/pgflex/config/pgbouncer.ini"]),
+            labels: member.labels,
+            volume: self.member.pooler(),
+            network: member.network.map(|(network, _)| (network, vec![name])),
+            joins: vec![],
+            // It has one thread.
+            vcores: 1.0,
+            memory_bytes: POOLER_MEMORY,
+            shm_bytes: 16 * MIB,
+            pids_max: 32,
+            restart: true,
+            stop_seconds: 5,
+        }
+    }
+
     /// The helper that initialises the volume: no network, ends by itself, may be run again at any time.
     pub fn init_container(&self, image: &str) -> ContainerSpec {
-        let script = words(&["sh", "-euc", INIT_SCRIPT, "initdb"]);
+        let text = match self.member.loop_minor() {
+            Some(_) => format!("{RESERVE_SCRIPT}{INIT_SCRIPT}"),
+            None => INIT_SCRIPT.to_owned(),
+        };
+        let script = words(&["sh", "-euc", &text, "initdb"]);
         ContainerSpec {
             name: self.member.init_container(),
             image: image.to_owned(),
@@ -84,6 +148,7 @@ impl Blueprint<'_> {
             labels: self.member_labels(),
             volume: self.member.volume(),
             network: None,
+            joins: vec![],
             vcores: f64::from(self.server.spec.sku().vcores),
             memory_bytes: 1024 * MIB,
             shm_bytes: 64 * MIB,

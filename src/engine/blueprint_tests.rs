@@ -42,6 +42,7 @@ fn member(server: &Server) -> Member {
         generation: 2,
         image: String::new(),
         postgres_version: String::new(),
+        disk: None,
     }
 }
 
@@ -73,7 +74,14 @@ fn a_member_as_it_has_always_been() {
             .collect(),
         labels: spec.labels.clone(),
         volume: "pgflex-00000000000b-data".into(),
-        network: Some(("pgflex-00000000000a-net".into(), vec!["shop".into()])),
+        network: Some((
+            "pgflex-00000000000a-net".into(),
+            vec![
+                "shop".into(),
+                "01890a5d-ac96-774b-bcce-00000000000a.server.pgflex.internal".into(),
+            ],
+        )),
+        joins: vec![],
         vcores: 2.0,
         memory_bytes: 4 << 30,
         shm_bytes: 1 << 30,

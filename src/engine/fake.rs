@@ -1,15 +1,19 @@
 //! An engine in memory, with faults to order. For tests of what stands above engines.
 
+mod disks;
 mod faults;
+mod networks;
 mod objects;
 
 pub use faults::Fault;
 
 use super::{
-    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, Limits,
-    NetworkSpec, OwnedObject, VolumeSpec,
+    ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, FileSpec,
+    ImageProgress, Limits, NetworkFacts, NetworkJoin, NetworkSpec, OwnedObject, Reserve,
+    VolumeSpec,
 };
 use crate::domain::host::EngineFacts;
+use crate::domain::storage::VolumeUsage;
 use crate::domain::version::Major;
 use async_trait::async_trait;
 use faults::Faults;
@@ -78,6 +82,36 @@ impl FakeEngine {
         self.state().facts = Some(facts);
     }
 
+    /// From now on the host gives no sized disks, for this reason.
+    pub fn refuse_disks(&self, why: &str) {
+        self.state().objects.disks.refused = Some(why.to_owned());
+    }
+
+    /// The host starts anew: nothing runs, no disk is attached.
+    pub fn reboot(&self) {
+        self.state().objects.reboot();
+    }
+
+    /// Another image is attached behind the loop device of this number.
+    pub fn take_loop_device(&self, minor: u32) {
+        self.state().objects.disks.attached.insert(minor, "somebody else's".into());
+    }
+
+    /// What a volume will be found to hold.
+    pub fn set_usage(&self, volume: &str, usage: VolumeUsage) {
+        self.state().objects.disks.usage.insert(volume.to_owned(), usage);
+    }
+
+    /// Size of the disk whose image file is in this volume.
+    pub fn disk_bytes(&self, holder: &str) -> Option<u64> {
+        self.state().objects.disks.bytes.get(holder).copied()
+    }
+
+    /// Whether space is set aside on the disk whose image file is in this volume.
+    pub fn has_reserve(&self, holder: &str) -> bool {
+        !self.state().objects.disks.released.contains(holder)
+    }
+
     /// Lines that the container will be found to have written.
     pub fn write_output(&self, container: &str, lines: &[&str]) {
         self.state().objects.write_output(container, lines);
@@ -128,9 +162,19 @@ impl FakeEngine {
         self.state().objects.file(volume, path)
     }
 
+    /// Networks that a container is in beside its own, with its names there.
+    pub fn joined(&self, container: &str) -> Vec<NetworkJoin> {
+        self.state().objects.joined(container)
+    }
+
     /// The image of the running member at an address: what [`crate::postgres::fake`] answers for.
     pub fn member_at(&self, address: &str) -> Option<String> {
         self.state().objects.member_at(address)
+    }
+
+    /// The configuration file of the running member at an address, as text.
+    pub fn configuration_at(&self, address: &str) -> Option<String> {
+        self.state().objects.configuration_at(address)
     }
 
     /// One call: noted, met by its fault if one is ordered, else done.
@@ -177,13 +221,31 @@ impl Engine for FakeEngine {
     }
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {
-        let act = |state: &mut State| state.objects.ensure("network", &spec.name, &spec.labels);
+        let act = |state: &mut State| state.objects.ensure_network(spec);
         self.call("ensure_network", &spec.name, act).await
     }
 
     async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
         let act = |state: &mut State| state.objects.remove_network(name, &self.install_id);
         self.call("remove_network", name, act).await
+    }
+
+    async fn network(&self, name: &str) -> Result<Option<NetworkFacts>, EngineError> {
+        self.call("network", name, |state| Ok(state.objects.network(name))).await
+    }
+
+    async fn connect_network(
+        &self,
+        container: &str,
+        join: &NetworkJoin,
+    ) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.join(container, join);
+        self.call("connect_network", &format!("{container} {}", join.network), act).await
+    }
+
+    async fn disconnect_network(&self, container: &str, network: &str) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.leave(container, network, &self.install_id);
+        self.call("disconnect_network", &format!("{container} {network}"), act).await
     }
 
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
@@ -199,6 +261,34 @@ impl Engine for FakeEngine {
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         let act = |state: &mut State| state.objects.remove_volume(name, &self.install_id);
         self.call("remove_volume", name, act).await
+    }
+
+    async fn ensure_disk(&self, spec: &DiskSpec) -> Result<DiskAnswer, EngineError> {
+        let act = |state: &mut State| state.objects.ensure_disk(spec);
+        self.call("ensure_disk", &spec.holder.name, act).await
+    }
+
+    async fn grow_disk(&self, spec: &DiskSpec) -> Result<(), EngineError> {
+        let act = |state: &mut State| state.objects.grow_disk(spec);
+        self.call("grow_disk", &spec.holder.name, act).await
+    }
+
+    async fn tend_disk(
+        &self,
+        spec: &DiskSpec,
+        reserve: Reserve,
+    ) -> Result<VolumeUsage, EngineError> {
+        let act = |state: &mut State| state.objects.tend_disk(spec, reserve);
+        self.call("tend_disk", &spec.holder.name, act).await
+    }
+
+    async fn volume_usage(
+        &self,
+        container: &str,
+        is_sized: bool,
+    ) -> Result<VolumeUsage, EngineError> {
+        let act = |state: &mut State| state.objects.usage(container, is_sized);
+        self.call("volume_usage", container, act).await
     }
 
     async fn ensure_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
@@ -271,6 +361,7 @@ fn usual_facts() -> EngineFacts {
         storage_total_bytes: Some(2048 << 30),
         storage_free_bytes: Some(1024 << 30),
         images: Major::ALL.map(Major::image_tag).to_vec(),
+        ranges: vec![],
     }
 }
 

@@ -16,6 +16,7 @@ fn container(name: &str, command: &str) -> ContainerSpec {
         labels: labels("i"),
         volume: "v".into(),
         network: Some(("n".into(), vec![])),
+        joins: vec![],
         vcores: 1.0,
         memory_bytes: 1,
         shm_bytes: 1,
@@ -27,7 +28,10 @@ fn container(name: &str, command: &str) -> ContainerSpec {
 
 async fn with_places() -> FakeEngine {
     let engine = FakeEngine::new("i");
-    engine.ensure_network(&NetworkSpec { name: "n".into(), labels: labels("i") }).await.unwrap();
+    engine
+        .ensure_network(&NetworkSpec { name: "n".into(), labels: labels("i"), range: None })
+        .await
+        .unwrap();
     engine.ensure_volume(&VolumeSpec { name: "v".into(), labels: labels("i") }).await.unwrap();
     engine
 }

@@ -14,9 +14,12 @@ pub mod fake;
 pub mod image;
 
 use crate::domain::host::EngineFacts;
+use crate::domain::storage::VolumeUsage;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// Labels that say whose an object is and from which the store can be rebuilt.
@@ -31,6 +34,10 @@ pub mod label {
     pub const GENERATION: &str = "pgflex.generation";
     pub const OPERATION: &str = "pgflex.operation";
     pub const SPEC: &str = "pgflex.spec";
+    pub const NETWORK: &str = "pgflex.network";
+    pub const NETWORK_NAME: &str = "pgflex.network.name";
+    /// On a volume with the image file of a disk: the image whose tools detach it.
+    pub const DISK: &str = "pgflex.disk";
     /// "1" on everything a test makes, so that the clean-up finds it.
     pub const TEST: &str = "pgflex.test";
 }
@@ -62,11 +69,32 @@ impl EngineError {
     }
 }
 
-/// A network of its own for one server.
+/// A network without a way out of the host: one server's own, or a virtual network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkSpec {
     pub name: String,
     pub labels: Labels,
+    /// `None` lets the engine choose, and the host has an address in it. With a range the host has none: what
+    /// runs on the host outside of containers does not reach the network.
+    pub range: Option<Ipv4Net>,
+}
+
+/// A network as the engine sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkFacts {
+    pub name: String,
+    pub range: Option<Ipv4Net>,
+    /// The host's end of the bridge.
+    pub gateway: Option<Ipv4Addr>,
+    /// Every container that has a place in it, running or not, ours and others.
+    pub containers: Vec<String>,
+}
+
+/// A further network of a container, and the names under which it is reached there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkJoin {
+    pub network: String,
+    pub aliases: Vec<String>,
 }
 
 /// A named volume.
@@ -74,6 +102,41 @@ pub struct NetworkSpec {
 pub struct VolumeSpec {
     pub name: String,
     pub labels: Labels,
+}
+
+/// A disk of a fixed size for one member: an image file in a volume of its own, behind a loop device, with a file
+/// system on it that containers mount as another volume.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiskSpec {
+    /// Holds the image file: this is the data.
+    pub holder: VolumeSpec,
+    /// What containers mount.
+    pub mounted: VolumeSpec,
+    /// Container image with the tools.
+    pub image: String,
+    /// Number of the loop device; the member's own for good.
+    pub minor: u32,
+    pub bytes: u64,
+    /// Identity of the file system: a UUID.
+    pub identity: String,
+}
+
+/// Whether a host can give sized disks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskAnswer {
+    Ready,
+    /// It cannot; nothing of the disk is left. The reason is for people.
+    Impossible(String),
+}
+
+/// What happens to the space that is set aside on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reserve {
+    /// It is given up when next to nothing else is free.
+    ReleaseWhenFull,
+    /// It is set aside again as soon as there is room.
+    Restore,
+    Leave,
 }
 
 /// A container, as ensured. The spec is fixed at creation; a change makes a new generation.
@@ -88,6 +151,8 @@ pub struct ContainerSpec {
     pub volume: String,
     /// Network and the names under which the container is reached in it; `None` for no network at all.
     pub network: Option<(String, Vec<String>)>,
+    /// Networks beside the first; they must exist.
+    pub joins: Vec<NetworkJoin>,
     pub vcores: f64,
     pub memory_bytes: u64,
     pub shm_bytes: u64,
@@ -127,7 +192,7 @@ pub struct ContainerFacts {
     pub started_at: Option<DateTime<Utc>>,
     pub exit_code: Option<i64>,
     pub restarts: i64,
-    /// Address in its first network, while running.
+    /// Address in the network it was made with, while running: for a member its server's own.
     pub address: Option<String>,
     pub memory_limit_bytes: u64,
     pub cpu_limit: f64,
@@ -171,15 +236,45 @@ pub trait Engine: Send + Sync {
     ) -> Result<ImageProgress, EngineError>;
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), EngineError>;
+    /// Removes the network; refused while a running container is in it.
     async fn remove_network(&self, name: &str) -> Result<(), EngineError>;
+    /// `None` when there is no such network.
+    async fn network(&self, name: &str) -> Result<Option<NetworkFacts>, EngineError>;
+    /// Gives a container of ours, running or not, a place in a network; one that has it under these names stays.
+    async fn connect_network(&self, container: &str, join: &NetworkJoin)
+    -> Result<(), EngineError>;
+    /// Takes a container of ours out of a network; success when either is gone or it is not in it.
+    async fn disconnect_network(&self, container: &str, network: &str) -> Result<(), EngineError>;
 
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError>;
     /// Whether the volume is there; one that is not ours is [`EngineError::Foreign`].
     async fn has_volume(&self, name: &str) -> Result<bool, EngineError>;
-    /// Deletes the data. Only the deletion of a server and the undo of its creation call this.
+    /// Deletes the data; a disk's volume is detached from its loop device before. Only the deletion of a server
+    /// and the undo of its creation call this.
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
 
-    /// Makes the container without starting it.
+    /// Makes a disk and its two volumes, or attaches the one that is there, which it never formats again. Call it
+    /// before each start: after a restart of the host nothing is attached. Refused when the loop device belongs
+    /// to another image.
+    async fn ensure_disk(&self, spec: &DiskSpec) -> Result<DiskAnswer, EngineError>;
+    /// Grows a disk and its file system to `spec.bytes` while it is in use. Never shrinks one.
+    async fn grow_disk(&self, spec: &DiskSpec) -> Result<(), EngineError>;
+    /// Looks at a disk without its container, which may be unable to start, and tends what is set aside.
+    async fn tend_disk(
+        &self,
+        spec: &DiskSpec,
+        reserve: Reserve,
+    ) -> Result<VolumeUsage, EngineError>;
+    /// What is used of the volume of a running container. Without a file system of its own (`is_sized`) the free
+    /// space is that of the host.
+    async fn volume_usage(
+        &self,
+        container: &str,
+        is_sized: bool,
+    ) -> Result<VolumeUsage, EngineError>;
+
+    /// Makes the container without starting it, with its places in all its networks. Its volume must be there: none is
+    /// made in passing.
     async fn ensure_container(&self, spec: &ContainerSpec) -> Result<(), EngineError>;
     /// Stops (kill after a grace of seconds) and removes the container, never its volume.
     async fn remove_container(&self, name: &str) -> Result<(), EngineError>;

@@ -2,6 +2,7 @@
 
 use super::refusal::{REASON_KINDS, Reason};
 use crate::domain::ids::ServerId;
+use crate::domain::route::Service;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,7 +67,7 @@ pub struct GatewayStats {
     cut: AtomicU64,
     cancels: AtomicU64,
     refused: [AtomicU64; REASON_KINDS.len()],
-    pub(super) open: Mutex<HashMap<ServerId, u32>>,
+    pub(super) open: Mutex<HashMap<(ServerId, Service), u32>>,
 }
 
 impl GatewayStats {
@@ -95,12 +96,13 @@ impl GatewayStats {
 
     /// Connections that a server has through this gateway now.
     pub fn open(&self, server: &ServerId) -> u32 {
-        self.open.lock().map_or(0, |open| open.get(server).copied().unwrap_or(0))
+        self.open.lock().map_or(0, |open| sum_of(&open, server))
     }
 
     /// The same for every server that has any.
     pub fn open_by_server(&self) -> HashMap<ServerId, u32> {
-        self.open.lock().map_or_else(|_| HashMap::new(), |open| open.clone())
+        let Ok(open) = self.open.lock() else { return HashMap::new() };
+        open.keys().map(|(server, _)| (server.clone(), sum_of(&open, server))).collect()
     }
 
     pub(super) fn count_accepted(&self) {
@@ -118,4 +120,10 @@ impl GatewayStats {
     pub(super) fn count_refused(&self, reason: &Reason) {
         self.refused[reason.kind()].fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Through its own port and through its PgBouncer.
+fn sum_of(open: &HashMap<(ServerId, Service), u32>, server: &ServerId) -> u32 {
+    let of = |service| open.get(&(server.clone(), service)).copied().unwrap_or(0);
+    of(Service::Postgres) + of(Service::Pooler)
 }

@@ -1,9 +1,12 @@
 //! One client from accept to end: opening, admission, dialling, relaying.
 //!
-//! To the server the gateway always sends an SSLRequest of its own, also for clients that begin
+//! For a client with TLS the gateway sends the server an SSLRequest of its own, also when the client begins
 //! with TLS at once: servers before 17 do not know direct TLS, and newer ones choose the
 //! protocol in ALPN on either way, so nobody has to know the version. (A libpq that
 //! insists on direct TLS also insists on ALPN, so it needs a server of 17 or newer.)
+//!
+//! A client without TLS passes on a dedicated port when its server does not require TLS: its start-up message
+//! goes on as it is. On the shared port there is no name without TLS, so it is refused.
 //!
 //! On the shared port a CancelRequest in plain text names no server and is dropped. Clients that cancel
 //! inside TLS (libpq 17 and newer) are routed like any other; the dedicated port has no such hole.
@@ -121,7 +124,7 @@ impl Talk {
                 self.pass_cancel().await;
                 return Err(Ended::Gone);
             }
-            First::Startup => return Err(self.plain_text().into()),
+            First::Startup => self.may_be_plain()?,
             First::SslRequest => self.spoken = Spoken::TlsAsked,
             First::DirectTls => self.spoken = Spoken::TlsBegun,
             First::GssencRequest => return Err(Reason::Malformed.into()),
@@ -156,6 +159,8 @@ impl Talk {
                     self.heard.truncate(length);
                     return Ok(First::CancelRequest);
                 }
+                // Passed on as it is, with what may have come behind it.
+                Parsed::Message(First::Startup, _) => return Ok(First::Startup),
                 Parsed::Message(first, length) => {
                     self.heard.drain(..length);
                     return Ok(first);
@@ -184,15 +189,12 @@ impl Talk {
         Err(Reason::Malformed.into())
     }
 
-    /// Why a client without TLS is refused: the rules come first, TLS is the least of its troubles.
-    fn plain_text(&self) -> Reason {
-        match self.door {
-            Door::Shared => Reason::PlainText,
-            Door::Dedicated(port) => {
-                let judged = self.doorman.registry.judge(&Way::Port(port), self.client);
-                judged.err().unwrap_or(Reason::PlainText)
-            }
-        }
+    /// Whether a client without TLS goes on. The rules come first, TLS is the least of its troubles; before a
+    /// route that is held it is asked now, so that nobody waits for a refusal.
+    fn may_be_plain(&self) -> Result<(), Reason> {
+        let Door::Dedicated(port) = self.door else { return Err(Reason::PlainText) };
+        let route = self.doorman.registry.judge(&Way::Port(port), self.client)?;
+        if route.tls_required { Err(Reason::PlainText) } else { Ok(()) }
     }
 
     /// Finds out which server is wanted; on the shared port by the name in the ClientHello.
@@ -235,7 +237,7 @@ impl Talk {
         let patience = Instant::now() + self.doorman.limits.hold;
         loop {
             changes.borrow_and_update();
-            match registry.admit(way, self.client) {
+            match registry.admit(way, self.client, self.spoken == Spoken::Plain) {
                 Verdict::Refuse(reason) => return Err(reason.into()),
                 Verdict::Hold { server } => tokio::select! {
                     () = self.client_gone() => return Err(Ended::Gone),
@@ -246,7 +248,7 @@ impl Talk {
                 Verdict::Pass(admitted) => tokio::select! {
                     () = admitted.cut() => {}
                     () = self.client_gone() => return Err(Ended::Gone),
-                    server = dial(&admitted, &self.doorman.limits) => return Ok((admitted, server?)),
+                    server = dial(&admitted, self.spoken, &self.doorman.limits) => return Ok((admitted, server?)),
                 },
             }
         }
@@ -313,12 +315,13 @@ impl Talk {
     }
 }
 
-/// Connects to the admitted server and brings it to the point where it waits for a ClientHello.
-async fn dial(admitted: &Admitted, limits: &Limits) -> Result<TcpStream, Reason> {
+/// Connects to the admitted server and, for a client with TLS, brings it to the point where it waits for a
+/// ClientHello.
+async fn dial(admitted: &Admitted, spoken: Spoken, limits: &Limits) -> Result<TcpStream, Reason> {
     let route = &admitted.route;
     let unreachable = || Reason::Unreachable { server: route.server_name.clone() };
     let target = route.target.ok_or_else(unreachable)?;
-    match timeout(limits.dial, dialled(target, limits)).await {
+    match timeout(limits.dial, dialled(target, spoken, limits)).await {
         Ok(Ok(server)) => Ok(server),
         Ok(Err(error)) => {
             tracing::debug!(server = %route.server_name, %target, %error, "server not reached");
@@ -328,9 +331,12 @@ async fn dial(admitted: &Admitted, limits: &Limits) -> Result<TcpStream, Reason>
     }
 }
 
-async fn dialled(target: SocketAddr, limits: &Limits) -> io::Result<TcpStream> {
+async fn dialled(target: SocketAddr, spoken: Spoken, limits: &Limits) -> io::Result<TcpStream> {
     let mut server = TcpStream::connect(target).await?;
     tune(&server, limits);
+    if spoken == Spoken::Plain {
+        return Ok(server);
+    }
     server.write_all(&SSL_REQUEST).await?;
     match server.read_u8().await? {
         b'S' => Ok(server),

@@ -6,7 +6,7 @@ use super::refusal::Reason;
 use super::table::{Table, Way};
 use crate::domain::ids::ServerId;
 use crate::domain::network::admits;
-use crate::domain::route::{Route, RouteState};
+use crate::domain::route::{Route, RouteState, Service};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,9 +14,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 struct Live {
-    server_id: ServerId,
+    service: (ServerId, Service),
     epoch: i64,
     client: IpAddr,
+    /// Without TLS.
+    plain: bool,
     cut: Arc<Notify>,
 }
 
@@ -110,13 +112,16 @@ impl Registry {
         judged(&self.lock().table, way, client)
     }
 
-    /// Lets a client in if everything allows it.
-    pub fn admit(self: &Arc<Self>, way: &Way, client: IpAddr) -> Verdict {
+    /// Lets a client in if everything allows it; `plain` is one without TLS.
+    pub fn admit(self: &Arc<Self>, way: &Way, client: IpAddr, plain: bool) -> Verdict {
         let mut state = self.lock();
         let route = match judged(&state.table, way, client) {
             Ok(route) => route,
             Err(reason) => return Verdict::Refuse(reason),
         };
+        if plain && route.tls_required {
+            return Verdict::Refuse(Reason::PlainText);
+        }
         if route.state == RouteState::Held || route.target.is_none() {
             return Verdict::Hold { server: route.server_name.clone() };
         }
@@ -129,9 +134,10 @@ impl Registry {
         state.live.insert(
             key,
             Live {
-                server_id: route.server_id.clone(),
+                service: (route.server_id.clone(), route.service),
                 epoch: route.epoch,
                 client,
+                plain,
                 cut: cut.clone(),
             },
         );
@@ -140,7 +146,7 @@ impl Registry {
 
     fn count_in(&self, route: &Route) -> Result<(), Reason> {
         let mut open = self.stats.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = open.entry(route.server_id.clone()).or_default();
+        let own = open.entry((route.server_id.clone(), route.service)).or_default();
         if *own >= route.connections_max {
             let server = route.server_name.clone();
             return Err(Reason::ServerFull { server, max: route.connections_max });
@@ -186,10 +192,10 @@ impl Registry {
     fn leave(&self, key: u64) {
         let Some(live) = self.lock().live.remove(&key) else { return };
         let mut open = self.stats.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = open.get_mut(&live.server_id) {
+        if let Some(own) = open.get_mut(&live.service) {
             *own -= 1;
             if *own == 0 {
-                open.remove(&live.server_id);
+                open.remove(&live.service);
             }
         }
     }
@@ -214,10 +220,11 @@ fn judged(table: &Table, way: &Way, client: IpAddr) -> Result<Arc<Route>, Reason
 }
 
 fn still_allowed(table: &Table, live: &Live) -> bool {
-    table.server(&live.server_id).is_some_and(|route| {
+    table.service(&live.service).is_some_and(|route| {
         route.epoch == live.epoch
             && route.state == RouteState::Open
             && admits(&route.ranges, live.client)
+            && !(live.plain && route.tls_required)
     })
 }
 

@@ -1,7 +1,7 @@
 //! The routes as the data path looks them up. A table never changes: a new one takes its place.
 
 use crate::domain::ids::ServerId;
-use crate::domain::route::{Route, RouteSnapshot};
+use crate::domain::route::{Route, RouteSnapshot, Service};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct Table {
     pub generation: i64,
     by_port: HashMap<u16, Arc<Route>>,
     by_name: HashMap<String, Arc<Route>>,
-    by_server: HashMap<ServerId, Arc<Route>>,
+    by_server: HashMap<(ServerId, Service), Arc<Route>>,
 }
 
 impl Table {
@@ -28,8 +28,10 @@ impl Table {
         let mut table = Self { generation: snapshot.generation, ..Self::default() };
         for route in snapshot.routes.into_iter().map(Arc::new) {
             table.by_port.insert(route.port, route.clone());
-            table.by_name.insert(route.endpoint.clone(), route.clone());
-            table.by_server.insert(route.server_id.clone(), route);
+            if let Some(endpoint) = &route.endpoint {
+                table.by_name.insert(endpoint.clone(), route.clone());
+            }
+            table.by_server.insert((route.server_id.clone(), route.service), route);
         }
         table
     }
@@ -41,8 +43,9 @@ impl Table {
         }
     }
 
-    pub fn server(&self, id: &ServerId) -> Option<&Arc<Route>> {
-        self.by_server.get(id)
+    /// The route to one of a server's programs.
+    pub fn service(&self, key: &(ServerId, Service)) -> Option<&Arc<Route>> {
+        self.by_server.get(key)
     }
 
     /// Every dedicated port with its server's name.

@@ -8,7 +8,7 @@ use super::drift;
 use crate::domain::host::Orphan;
 use crate::domain::ids::MemberId;
 use crate::domain::operation::OperationKind;
-use crate::domain::route::{Route, RouteState};
+use crate::domain::route::{Route, RouteState, Service};
 use crate::domain::server::{Member, MemberFacts, SettledState};
 use crate::engine::{ContainerFacts, Engine, EngineError, OwnedObject, label};
 use crate::operations::access;
@@ -27,7 +27,9 @@ const LOOKS_AT_ONCE: usize = 16;
 /// # Errors
 /// When the store does not answer; engines that do not are an observation, no error.
 pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
-    let known = services.store.server_ids().await?;
+    let mut known = services.store.server_ids().await?;
+    let networks = services.store.networks().await?;
+    known.extend(networks.into_iter().map(|network| network.id.to_string()));
     let hosts = services.store.hosts().await?;
     let mut silent = HashSet::new();
     let looks = hosts.iter().filter_map(|host| Some((host, services.engines.get(&host.id)?)));
@@ -87,14 +89,16 @@ async fn look_at_host(
     Ok((facts, orphans))
 }
 
-/// An object is explained when the server in its label is on record. Objects without that label are
-/// the short-lived helpers that image building uses.
+/// An object is explained when the server or virtual network in its label is on record. Objects without
+/// such a label are the short-lived helpers that image building uses.
 fn is_explained(object: &OwnedObject, known: &HashSet<String>) -> bool {
-    object.labels.get(label::SERVER).is_none_or(|server| known.contains(server))
+    let owner = object.labels.get(label::SERVER).or(object.labels.get(label::NETWORK));
+    owner.is_none_or(|owner| known.contains(owner))
 }
 
 fn orphan(object: OwnedObject) -> Orphan {
-    let server = object.labels.get(label::SERVER_NAME).cloned().unwrap_or_default();
+    let name = object.labels.get(label::SERVER_NAME).or(object.labels.get(label::NETWORK_NAME));
+    let server = name.cloned().unwrap_or_default();
     Orphan { kind: object.kind.into(), name: object.name, server }
 }
 
@@ -186,8 +190,12 @@ async fn follow_addresses(
     seen: &[(Member, MemberFacts)],
 ) -> Result<(), StoreError> {
     let snapshot = services.store.route_snapshot(&services.settings.endpoint_domain).await?;
-    let routes: HashMap<&str, &Route> =
-        snapshot.routes.iter().map(|route| (route.server_id.as_str(), route)).collect();
+    let routes: HashMap<&str, &Route> = snapshot
+        .routes
+        .iter()
+        .filter(|route| route.service == Service::Postgres)
+        .map(|route| (route.server_id.as_str(), route))
+        .collect();
     for (member, facts) in seen {
         let Some(route) = routes.get(member.server_id.as_str()) else { continue };
         let Some(address) = moved_to(route, facts) else { continue };

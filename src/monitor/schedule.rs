@@ -1,4 +1,4 @@
-//! What is due by the calendar: certificates near their end, forms that nobody finished, and
+//! What is due by the calendar: certificates near their end, servers that were stopped for long, forms that nobody finished, and
 //! sessions and sign-in counters that are over.
 
 use crate::certificates::RENEW_BEFORE;
@@ -46,7 +46,10 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
             Err(SubmitError::Store(error)) => return Err(error),
         }
     }
+    super::power::tick(services).await?;
+    services.store.prune_samples(now).await?;
     services.store.prune_drafts(now).await?;
+    services.store.purge_verifiers(now).await?;
     services.store.purge_sessions(now).await?;
     services.store.purge_throttles(now).await?;
     Ok(())

@@ -1,6 +1,6 @@
 //! How the portal gets at a member: sealed secrets and the address of its container.
 
-use super::context::Services;
+use super::context::{Services, StepContext};
 use super::step::StepError;
 use crate::domain::ids::ServerId;
 use crate::domain::server::{Member, Server};
@@ -23,6 +23,19 @@ pub mod secret {
     pub const CONTROL_CERTIFICATE: &str = "control_certificate";
     pub const CONTROL_KEY: &str = "control_key";
     pub const ADMIN_VERIFIER: &str = "admin_verifier";
+    pub const POOLER_AUTHORITY: &str = "pooler_authority";
+    pub const POOLER_CERTIFICATE: &str = "pooler_certificate";
+    pub const POOLER_KEY: &str = "pooler_key";
+
+    /// The verifier that a reset of the password will set.
+    pub fn pending_verifier(reset: &str) -> String {
+        format!("pending_verifier/{reset}")
+    }
+
+    /// The verifier that a reset found, to put it back.
+    pub fn previous_verifier(reset: &str) -> String {
+        format!("previous_verifier/{reset}")
+    }
 }
 
 /// The place a secret is sealed for.
@@ -84,8 +97,15 @@ pub async fn address_of(
 }
 
 /// The name by which the portal knows a server's certificate, whatever its endpoint is called.
-pub fn internal_name(server: &ServerId) -> String {
-    format!("{server}.server.pgflex.internal")
+pub use crate::domain::server::internal_name;
+
+/// A connection to the server's only member, which must be running.
+pub async fn member_target(ctx: &StepContext) -> Result<Target, StepError> {
+    let member = ctx.member()?;
+    let Some(address) = address_of(ctx.engine(member)?, member).await? else {
+        return Err(StepError::Transient("The container has no address.".into()));
+    };
+    target(&ctx.services, &ctx.server, address).await
 }
 
 /// What a connection of the portal to a member needs.

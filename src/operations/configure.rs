@@ -4,6 +4,7 @@
 
 use super::context::StepContext;
 use super::member;
+use super::pooler;
 use super::step::{Outcome, StepError};
 use crate::domain::configuration::Configuration;
 use crate::domain::server::Server;
@@ -45,5 +46,5 @@ pub async fn put_files(ctx: &StepContext, server: &Server) -> Result<(), StepErr
     if state.as_deref() == Some("running") {
         engine.signal_container(&container, "SIGHUP").await?;
     }
-    Ok(())
+    pooler::follow(ctx, server).await
 }

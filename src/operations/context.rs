@@ -35,6 +35,8 @@ pub struct OperationSettings {
     pub endpoint_host: String,
     pub endpoint_domain: String,
     pub overcommit: crate::domain::host::Overcommit,
+    /// How the storage of new servers is kept to its size.
+    pub storage: crate::domain::storage::StoragePolicy,
     /// Extra label for the clean-up after tests.
     pub is_test: bool,
 }
@@ -78,6 +80,16 @@ impl StepContext {
             )
         };
         self.services.engines.get(&member.host_id).ok_or_else(why)
+    }
+
+    /// What the kind was told when it was submitted.
+    pub fn input<T: DeserializeOwned>(&self) -> Result<T, StepError> {
+        serde_json::from_value(self.operation.input.clone()).map_err(|_| {
+            StepError::permanent(
+                "The operation does not say what is to be done. Nothing was changed.",
+                "Submit it again from its page.",
+            )
+        })
     }
 
     /// What an earlier step gave.

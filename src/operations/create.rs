@@ -7,8 +7,8 @@
 
 use super::access::{self, keep_secret, need_secret, open_secret, secret};
 use super::context::StepContext;
-use super::member;
 use super::step::{Outcome, Step, StepError, Undo};
+use super::{disk, member, networks};
 use crate::clock::new_id;
 use crate::domain::ids::MemberId;
 use crate::domain::placement;
@@ -138,6 +138,7 @@ fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
             )
         })?;
         let id: MemberId = new_id(MemberId::parse);
+        let disk = disk::plan(ctx.services.settings.storage, &id, &tx.loop_minors(&host_id).await?);
         let member = Member {
             id,
             server_id: ctx.server.id.clone(),
@@ -145,6 +146,7 @@ fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
             generation: 1,
             image: String::new(),
             postgres_version: String::new(),
+            disk: Some(disk),
         };
         tx.insert_member(&member).await?;
         ctx.commit(tx).await?;
@@ -242,8 +244,7 @@ fn issue_certificate(ctx: &StepContext) -> StepResult<'_> {
 
 fn create_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let member = ctx.member()?;
-        ctx.engine(member)?.ensure_network(&member::network(ctx, member)).await?;
+        networks::ensure(ctx).await?;
         Ok(Outcome::done())
     })
 }
@@ -268,8 +269,7 @@ fn ours_is_gone(removed: Result<(), EngineError>) -> Result<(), EngineError> {
 
 fn create_volume(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let member = ctx.member()?;
-        ctx.engine(member)?.ensure_volume(&member::volume(ctx, member)).await?;
+        disk::make(ctx).await?;
         Ok(Outcome::done())
     })
 }
@@ -277,7 +277,13 @@ fn create_volume(ctx: &StepContext) -> StepResult<'_> {
 fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
-            ours_is_gone(ctx.engine(member)?.remove_volume(&member.volume()).await)?;
+            for helper in member.disk_helpers() {
+                ours_is_gone(ctx.engine(member)?.remove_container(&helper).await)?;
+            }
+            // What is mounted goes before what it is mounted from.
+            for volume in [member.volume(), member.disk_volume()] {
+                ours_is_gone(ctx.engine(member)?.remove_volume(&volume).await)?;
+            }
         }
         Ok(Outcome::done())
     })

@@ -8,6 +8,7 @@
 use super::context::StepContext;
 use super::create;
 use super::member;
+use super::pooler;
 use super::step::{Outcome, Step, StepError, Undo};
 use crate::domain::server::SettledState;
 use futures_util::future::BoxFuture;
@@ -100,14 +101,21 @@ fn remove_member(ctx: &StepContext) -> StepResult<'_> {
             let engine = ctx.engine(member)?;
             engine.remove_container(&member.init_container()).await?;
             engine.remove_container(&member.container()).await?;
+            for helper in member.disk_helpers() {
+                engine.remove_container(&helper).await?;
+            }
         }
+        pooler::remove(ctx).await?;
         Ok(Outcome::done())
     })
 }
 
-/// Takes the stop back.
+/// Takes the stop back. What a person stopped stays stopped.
 fn start_again(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        if ctx.server.settled == SettledState::Stopped {
+            return Ok(Outcome::done());
+        }
         for member in &ctx.members {
             let engine = ctx.engine(member)?;
             if engine.container(&member.container()).await?.is_some() {
@@ -123,8 +131,13 @@ fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
         // The context was loaded for this very call: the members are the store's word of now. The engine
         // refuses a volume whose label names another installation.
         for member in &ctx.members {
-            ctx.engine(member)?.remove_volume(&member.volume()).await?;
-            ctx.log(format!("Volume {} is deleted", member.volume())).await;
+            let mut volumes = vec![member.volume()];
+            // Behind what containers mount lies the volume with the disk's image file.
+            volumes.extend(member.loop_minor().map(|_| member.disk_volume()));
+            for volume in volumes {
+                ctx.engine(member)?.remove_volume(&volume).await?;
+                ctx.log(format!("Volume {volume} is deleted")).await;
+            }
         }
         Ok(Outcome::done())
     })

@@ -3,12 +3,16 @@
 use super::access::{self, need_secret, secret};
 use super::context::{OperationSettings, StepContext};
 use super::step::{Outcome, StepError};
+use super::{networks, pooler};
+use crate::domain::credits::effective_vcores;
 use crate::domain::drift::{SeenContainer, Wanted};
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
 use crate::domain::server::{Member, Server, network_name};
 use crate::engine::blueprint::Blueprint;
-use crate::engine::{ContainerFacts, ContainerSpec, Engine, FileSpec, NetworkSpec, VolumeSpec};
+use crate::engine::{
+    ContainerFacts, ContainerSpec, DiskSpec, Engine, FileSpec, NetworkSpec, VolumeSpec,
+};
 use crate::postgres::PostgresError;
 use crate::postgres::conf::{self, ConfigFile, Settings, TlsFiles};
 use crate::secrets::Secret;
@@ -16,13 +20,13 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Names and addresses that a server's certificate carries: its endpoint, what every endpoint is
-/// reached by here, and a name of the portal's own that no change of the configuration touches.
+/// Names and addresses that a server's certificate carries: its endpoint, its name alone as containers in
+/// its networks know it, what every endpoint is reached by here, and a name of the portal's own that no change of the configuration touches.
 pub fn certificate_names(settings: &OperationSettings, server: &Server) -> Vec<String> {
     let endpoint = settings.endpoint_of(server.spec.name.as_str());
     let mut names =
         vec![endpoint, settings.endpoint_host.clone(), access::internal_name(&server.id)];
-    for local in ["localhost", "127.0.0.1", "::1"] {
+    for local in [server.spec.name.as_str(), "localhost", "127.0.0.1", "::1"] {
         if !names.iter().any(|name| name == local) {
             names.push(local.into());
         }
@@ -31,16 +35,26 @@ pub fn certificate_names(settings: &OperationSettings, server: &Server) -> Vec<S
 }
 
 fn blueprint<'a>(ctx: &'a StepContext, member: &'a Member) -> Blueprint<'a> {
+    blueprint_of(ctx, &ctx.server, member)
+}
+
+/// What the objects of a member are described from, for a server as given.
+pub fn blueprint_of<'a>(
+    ctx: &'a StepContext,
+    server: &'a Server,
+    member: &'a Member,
+) -> Blueprint<'a> {
     let settings = &ctx.services.settings;
     Blueprint {
         install_id: &settings.install_id,
-        server: &ctx.server,
+        server,
         member,
         operation: &ctx.operation.id,
         is_test: settings.is_test,
     }
 }
 
+/// The server's own network; [`networks::ensure`] makes it together with its virtual network.
 pub fn network(ctx: &StepContext, member: &Member) -> NetworkSpec {
     blueprint(ctx, member).network()
 }
@@ -49,23 +63,24 @@ pub fn volume(ctx: &StepContext, member: &Member) -> VolumeSpec {
     blueprint(ctx, member).volume()
 }
 
-/// What a member shall be on its host, to be compared with what is seen of it.
-pub fn wanted(server: &Server, member: &Member) -> Wanted {
+/// The sized disk of a member; `None` for a plain volume.
+pub fn disk(ctx: &StepContext, member: &Member) -> Option<DiskSpec> {
+    blueprint(ctx, member).disk(&member.image)
+}
+
+/// What a member shall be on its host, to be compared with what is seen of it. `is_held`: without CPU credits.
+pub fn wanted(server: &Server, member: &Member, is_held: bool) -> Wanted {
     let sku = server.spec.sku();
     Wanted {
         container: member.container(),
         image: member.image.clone(),
-        vcores: vcores(server),
+        vcores: effective_vcores(sku, is_held),
         memory_bytes: sku.memory_bytes(),
         network: network_name(&server.id),
         volume: member.volume(),
+        data_volume: member.data_volume(),
         image_tag: server.spec.major.image_tag(),
     }
-}
-
-/// The CPU limit that its container shall have now: the only place that says so to those who look for drift.
-pub fn vcores(server: &Server) -> f64 {
-    f64::from(server.spec.sku().vcores)
 }
 
 /// What an engine said of a container, as the comparison takes it.
@@ -87,7 +102,16 @@ pub fn init_container(ctx: &StepContext, member: &Member) -> ContainerSpec {
 }
 
 pub fn container(ctx: &StepContext, member: &Member) -> ContainerSpec {
-    blueprint(ctx, member).member_container(&member.image)
+    let joins = networks::join(&ctx.services.settings, &ctx.server).into_iter().collect();
+    ContainerSpec { joins, ..blueprint(ctx, member).member_container(&member.image) }
+}
+
+pub fn pooler_volume(ctx: &StepContext, member: &Member) -> VolumeSpec {
+    blueprint(ctx, member).pooler_volume()
+}
+
+pub fn pooler_container(ctx: &StepContext, member: &Member) -> ContainerSpec {
+    blueprint(ctx, member).pooler_container(&member.image)
 }
 
 /// Configuration and certificates, as files below the volume.
@@ -97,7 +121,8 @@ pub async fn files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
 
 /// The same for a server as it shall become.
 pub async fn files_of(ctx: &StepContext, server: &Server) -> Result<Vec<FileSpec>, StepError> {
-    Ok(collect(conf::all_files(&Settings::of(server), &tls(ctx).await?.borrow())))
+    let settings = Settings::of(server).admitting(networks::admission(ctx, server).await?);
+    Ok(collect(conf::all_files(&settings, &tls(ctx).await?.borrow())))
 }
 
 /// The certificates alone.
@@ -124,14 +149,18 @@ impl Tls {
 
 async fn tls(ctx: &StepContext) -> Result<Tls, StepError> {
     let (services, id) = (&ctx.services, &ctx.server.id);
+    // PgBouncer's certificate has an authority of its own: PostgreSQL reads both from one file.
+    let portal = need_secret(services, id, secret::CLIENT_AUTHORITY).await?;
+    let pooler = access::open_secret(services, id, secret::POOLER_AUTHORITY).await?;
+    let both = format!("{}{}", portal.reveal(), pooler.unwrap_or_default().reveal());
     Ok(Tls {
         certificate: need_secret(services, id, secret::SERVER_CERTIFICATE).await?,
         key: need_secret(services, id, secret::SERVER_KEY).await?,
-        client_authority: need_secret(services, id, secret::CLIENT_AUTHORITY).await?,
+        client_authority: Secret::new(both),
     })
 }
 
-fn collect(files: Vec<ConfigFile>) -> Vec<FileSpec> {
+pub(super) fn collect(files: Vec<ConfigFile>) -> Vec<FileSpec> {
     files
         .into_iter()
         .map(|file| FileSpec { path: file.path, mode: file.mode, content: file.content })
@@ -208,7 +237,9 @@ const RESTARTS_MAX: i64 = 3;
 async fn ended_at_once(ctx: &StepContext, engine: &Arc<dyn Engine>, member: &Member) -> StepError {
     let lines = engine.tail(&member.container(), 40).await.unwrap_or_default();
     ctx.log_new(&lines).await;
-    let last = lines.last().cloned().unwrap_or_default();
+    // The line that says why comes before the one that says good-bye.
+    let why = lines.iter().rev().find(|line| line.contains("FATAL:") || line.contains("PANIC:"));
+    let last = why.or(lines.last()).cloned().unwrap_or_default();
     let what = format!("PostgreSQL ends right after its start: {last}");
     StepError::permanent(
         what,
@@ -227,7 +258,20 @@ pub async fn open_route(ctx: &StepContext) -> Result<Outcome, StepError> {
         Access::Private => RouteState::Closed,
     };
     set_route(ctx, Some(address), state).await?;
+    bring_pooler(ctx).await?;
     Ok(Outcome::Done(json!({ "address": address.to_string() })))
+}
+
+/// PgBouncer comes up with its server. One that cannot is no reason to keep people from PostgreSQL, and the
+/// page of pooling shows it.
+async fn bring_pooler(ctx: &StepContext) -> Result<(), StepError> {
+    match pooler::ensure_running(ctx).await {
+        Err(StepError::Permanent { what, .. }) => {
+            ctx.log(format!("PgBouncer did not come up: {what}")).await;
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// Writes the route and wakes the gateway of this process.

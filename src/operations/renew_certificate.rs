@@ -4,6 +4,7 @@
 use super::access::{self, keep_secret, secret};
 use super::context::StepContext;
 use super::member;
+use super::pooler;
 use super::step::{Outcome, Step, StepError, Undo};
 use crate::postgres::CONTROL_ROLE;
 use crate::secrets::Secret;
@@ -85,6 +86,7 @@ fn install_certificate(ctx: &StepContext) -> StepResult<'_> {
         let engine = ctx.engine(member)?;
         engine.put_files(&member.container(), &member::certificate_files(ctx).await?).await?;
         engine.signal_container(&member.container(), "SIGHUP").await?;
+        pooler::follow(ctx, &ctx.server).await?;
         Ok(Outcome::done())
     })
 }

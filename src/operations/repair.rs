@@ -6,14 +6,12 @@
 //!
 //! Nothing is taken back: what a step put right is right, whatever becomes of the next one.
 
-use super::configure;
 use super::context::StepContext;
-use super::create;
-use super::member;
 use super::step::{Outcome, Step, StepError, Undo};
-use crate::domain::drift::{Drift, Seen, VOLUME_MISSING, What, drifts};
+use super::{configure, create, disk, member, networks, sized};
+use crate::domain::drift::{Drift, Seen, What, drifts};
 use crate::domain::server::{Member, network_name};
-use crate::engine::{ContainerFacts, ImageProgress, Limits};
+use crate::engine::{ContainerFacts, ImageProgress};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -72,19 +70,18 @@ fn look(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
         let engine = ctx.engine(member)?;
-        if !engine.has_volume(&member.volume()).await? {
-            return Err(StepError::permanent(
-                format!("The data volume {} is not on its host.", member.volume()),
-                VOLUME_MISSING,
-            ));
-        }
         let container = engine.container(&member.container()).await?;
+        let runs = container.as_ref().is_some_and(|facts| facts.state == "running");
+        if !engine.has_volume(&member.data_volume()).await? {
+            return Err(disk::lost(member, runs));
+        }
         let seen = Seen {
             container: container.as_ref().map(member::seen),
             has_volume: Some(true),
             images: None,
         };
-        let found = drifts(&member::wanted(&ctx.server, member), &seen);
+        let is_held = ctx.services.store.is_held(&ctx.server.id).await?;
+        let found = drifts(&member::wanted(&ctx.server, member, is_held), &seen);
         refuse_paused(container.as_ref())?;
         ctx.log_new(&lines(&found)).await;
         let replaces = found.iter().any(Drift::needs_new_container)
@@ -157,8 +154,7 @@ fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
 
 fn ensure_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let member = ctx.member()?;
-        ctx.engine(member)?.ensure_network(&member::network(ctx, member)).await?;
+        networks::ensure(ctx).await?;
         Ok(Outcome::done())
     })
 }
@@ -169,6 +165,8 @@ fn ensure_container(ctx: &StepContext) -> StepResult<'_> {
         let plan: Plan = ctx.output(LOOK)?;
         let member = ctx.member()?;
         let engine = ctx.engine(member)?;
+        // After a restart of the host nothing is attached, and without it nothing can be put into the volume.
+        disk::ensure(ctx).await?;
         if !plan.replaces {
             return Ok(Outcome::done());
         }
@@ -177,7 +175,7 @@ fn ensure_container(ctx: &StepContext) -> StepResult<'_> {
         tx.raise_generation(&member.id, plan.generation).await?;
         ctx.commit(tx).await?;
         let member = Member { generation: plan.generation, ..member.clone() };
-        engine.ensure_container(&member::container(ctx, &member)).await?;
+        engine.ensure_container(&sized::container(ctx, &ctx.server, &member).await?).await?;
         ctx.log(format!(
             "Container {} is made around volume {}",
             member.container(),
@@ -193,7 +191,8 @@ fn put_limits(ctx: &StepContext) -> StepResult<'_> {
         let member = ctx.member()?;
         let engine = ctx.engine(member)?;
         let name = member.container();
-        let wanted = member::wanted(&ctx.server, member);
+        let is_held = ctx.services.store.is_held(&ctx.server.id).await?;
+        let wanted = member::wanted(&ctx.server, member, is_held);
         let Some(container) = engine.container(&name).await? else {
             return Err(StepError::permanent(
                 format!("The container {name} was removed while it was repaired."),
@@ -203,12 +202,7 @@ fn put_limits(ctx: &StepContext) -> StepResult<'_> {
         let seen = Seen { container: Some(member::seen(&container)), ..Seen::default() };
         let differs = |drift: &Drift| matches!(drift.what, What::Memory | What::Cpu);
         if drifts(&wanted, &seen).iter().any(differs) {
-            let limits = Limits {
-                vcores: wanted.vcores,
-                memory_bytes: Some(wanted.memory_bytes),
-                pids_max: None,
-            };
-            engine.update_limits(&name, &limits).await?;
+            sized::update_limits(ctx, &ctx.server).await?;
         }
         Ok(Outcome::done())
     })

@@ -3,6 +3,7 @@
 
 use super::context::StepContext;
 use super::create;
+use super::disk;
 use super::member;
 use super::step::{Outcome, Step, StepError, Undo};
 use crate::domain::network::Access;
@@ -14,6 +15,15 @@ use std::time::Duration;
 const STOP_GRACE: Duration = Duration::from_secs(60);
 
 pub const STEPS: &[Step] = &[
+    // Before anybody has to wait: usually the disk is attached and this only looks.
+    Step {
+        name: "attach_disk",
+        title: "Check the disk",
+        run: attach_disk,
+        undo: Undo::None("an attached disk is what is wanted"),
+        deadline: Duration::from_secs(180),
+        point_of_no_return: false,
+    },
     Step {
         name: "hold_route",
         title: "Hold new connections",
@@ -58,7 +68,14 @@ pub const STEPS: &[Step] = &[
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
 
-fn hold_route(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn attach_disk(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        disk::ensure(ctx).await?;
+        Ok(Outcome::done())
+    })
+}
+
+pub(super) fn hold_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if ctx.server.spec.access == Access::Public {
             member::set_route(ctx, None, RouteState::Held).await?;
@@ -67,11 +84,11 @@ fn hold_route(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn open_route_again(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn open_route_again(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(member::open_route(ctx))
 }
 
-fn stop_member(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn stop_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
         ctx.engine(member)?.stop_container(&member.container(), STOP_GRACE).await?;

@@ -1,19 +1,394 @@
-//! Scale: to be built in its slice.
+//! Scale compute: another size for a server, up or down, in any tier.
+//!
+//! Two ways, and the plan of parameters says which: where nothing changes that PostgreSQL reads only at its
+//! start, and memory does not shrink, the limits of the running container are changed and the files are read again.
+//! Else a container of the new size is made beside the running one, new clients are held, PostgreSQL stops in the
+//! old and starts in the new one. Only a new container has shared memory of the new size, and so the
+//! memory limit never shrinks under a PostgreSQL that still uses it. The old container stays until the end: the way
+//! back is to start it.
+//!
+//! What a host promised: a size that needs more is written before anything is done, one that needs less at the
+//! end. So the larger of the two is promised all the while, and the way back always has its place.
 
+use super::access;
 use super::context::StepContext;
+use super::scale_plan;
 use super::step::{Outcome, Step, StepError, Undo};
+use super::stop::STOP_GRACE;
+use super::{configure, create, disk, member, networks, sized};
+use crate::domain::catalog::Sku;
+use crate::domain::network::Access;
+use crate::domain::placement::{grows, reason_against_scaling};
+use crate::domain::route::RouteState;
+use crate::domain::server::{Member, Server};
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::time::Duration;
 
-pub const STEPS: &[Step] = &[Step {
-    name: "not_built",
-    title: "Not built yet",
-    run: not_built,
-    undo: Undo::None("it does nothing"),
-    deadline: Duration::from_secs(60),
-    point_of_no_return: true,
-}];
+/// What scaling needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleInput {
+    /// Name of a SKU.
+    pub to: String,
+}
 
-fn not_built(_: &StepContext) -> BoxFuture<'_, Result<Outcome, StepError>> {
-    Box::pin(async move { Err(StepError::permanent("Not built yet.", "Wait for the slice.")) })
+const REMEMBER: &str = "remember";
+/// Each lasts some seconds at most.
+const CHECKPOINT_TRIES: u32 = 10;
+
+const fn step(
+    name: &'static str,
+    title: &'static str,
+    run: super::step::StepFn,
+    undo: Undo,
+    seconds: u64,
+) -> Step {
+    let deadline = Duration::from_secs(seconds);
+    Step { name, title, run, undo, deadline, point_of_no_return: false }
+}
+
+pub const STEPS: &[Step] = &[
+    step(REMEMBER, "Note the size of before", remember, Undo::None("it only notes"), 60),
+    step(
+        "reserve_size",
+        "Reserve what the new size needs more",
+        reserve_size,
+        Undo::Run(restore_size),
+        60,
+    ),
+    step(
+        "prepare_member",
+        "Prepare a container of the new size, if PostgreSQL must restart",
+        prepare_member,
+        Undo::Run(discard_member),
+        180,
+    ),
+    step(
+        "apply_live",
+        "Change limits and parameters, if it need not restart",
+        apply_live,
+        Undo::Run(apply_former),
+        120,
+    ),
+    step(
+        "checkpoint",
+        "Write out what is in memory, if PostgreSQL must restart",
+        checkpoint,
+        Undo::None("a checkpoint harms nothing"),
+        180,
+    ),
+    step("hold_route", "Hold new connections", hold_route, Undo::Run(open_former), 60),
+    step("stop_member", "Stop PostgreSQL", stop_former, Undo::Run(start_former), 180),
+    step("start_member", "Start PostgreSQL", start_new, Undo::Run(stop_new), 120),
+    step(
+        "wait_accepting",
+        "Wait until it accepts connections",
+        create::wait_accepting,
+        Undo::None("it only looks"),
+        480,
+    ),
+    step("open_route", "Let connections in", create::publish_route, Undo::Run(hold_again), 60),
+    Step {
+        point_of_no_return: true,
+        ..step("record_size", "Record the new size", record_size, Undo::Run(restore_size), 60)
+    },
+    step(
+        "remove_former",
+        "Remove the container of before",
+        remove_former,
+        Undo::None("it is past the point of no return"),
+        120,
+    ),
+];
+
+type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
+
+/// What [`remember`] notes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Former {
+    sku: String,
+    generation: i64,
+    restarts: bool,
+}
+
+/// `None` when it never came to that.
+fn former(ctx: &StepContext) -> Result<Option<Former>, StepError> {
+    ctx.outputs.contains_key(REMEMBER).then(|| ctx.output(REMEMBER)).transpose()
+}
+
+/// The step's note of before, when PostgreSQL is restarted; `None` when there is nothing to do for it.
+fn restarting(ctx: &StepContext) -> Result<Option<Former>, StepError> {
+    Ok(former(ctx)?.filter(|former| former.restarts))
+}
+
+fn wanted(ctx: &StepContext) -> Result<&'static Sku, StepError> {
+    let input: Option<ScaleInput> = serde_json::from_value(ctx.operation.input.clone()).ok();
+    input.and_then(|input| Sku::by_name(&input.to)).ok_or_else(|| {
+        StepError::permanent("The size that was asked for is not known.", "Choose a size again.")
+    })
+}
+
+fn sized_server(ctx: &StepContext, sku: &str) -> Server {
+    let mut server = ctx.server.clone();
+    sku.clone_into(&mut server.spec.sku);
+    server
+}
+
+/// The member with the container of before.
+fn former_member(ctx: &StepContext, former: &Former) -> Result<Member, StepError> {
+    Ok(Member { generation: former.generation, ..ctx.member()?.clone() })
+}
+
+/// The member with the container of the new size.
+fn new_member(ctx: &StepContext, former: &Former) -> Result<Member, StepError> {
+    Ok(Member { generation: former.generation + 1, ..ctx.member()?.clone() })
+}
+
+fn remember(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let to = wanted(ctx)?;
+        if let Some(why) = scale_plan::reason_against(&ctx.server, to) {
+            return Err(StepError::permanent(why, "Change the parameter, then scale again."));
+        }
+        let plan = scale_plan::plan(&ctx.server, to);
+        for change in &plan.changes {
+            ctx.log(format!("{}: {} becomes {}", change.name, change.from, change.to)).await;
+        }
+        Ok(Outcome::Done(json!(Former {
+            sku: ctx.server.spec.sku.clone(),
+            generation: ctx.member()?.generation,
+            restarts: plan.restarts,
+        })))
+    })
+}
+
+/// Looks and writes under one lock: two servers that grow at once cannot both get the last of a host.
+fn reserve_size(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let (to, from) = (wanted(ctx)?, ctx.server.spec.sku());
+        if !grows(from, to) {
+            return Ok(Outcome::done());
+        }
+        let member = ctx.member()?;
+        let policy = &ctx.services.settings.overcommit;
+        let mut tx = ctx.begin_write().await?;
+        tx.lock_placement().await?;
+        let loads = tx.host_loads().await?;
+        let load = loads.iter().find(|load| load.host.id == member.host_id);
+        let why = match load {
+            None => Some("The server's host is no longer in the configuration.".into()),
+            Some(load) => reason_against_scaling(load, from, to, policy),
+        };
+        if let Some(why) = why {
+            return Err(StepError::permanent(
+                format!("The host cannot take this size: {why}"),
+                "Choose a smaller size, or free the host, then retry.",
+            ));
+        }
+        tx.set_sku(&ctx.server.id, to).await?;
+        ctx.commit(tx).await?;
+        Ok(Outcome::done())
+    })
+}
+
+fn record_size(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let mut tx = ctx.begin_write().await?;
+        tx.set_sku(&ctx.server.id, wanted(ctx)?).await?;
+        ctx.commit(tx).await?;
+        Ok(Outcome::done())
+    })
+}
+
+fn restore_size(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let before = former(ctx)?.and_then(|former| Sku::by_name(&former.sku));
+        if let Some(sku) = before {
+            let mut tx = ctx.begin_write().await?;
+            tx.set_sku(&ctx.server.id, sku).await?;
+            ctx.commit(tx).await?;
+        }
+        Ok(Outcome::done())
+    })
+}
+
+/// Made while the old one runs: what takes its time is done before anybody waits.
+fn prepare_member(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let Some(former) = restarting(ctx)? else { return Ok(Outcome::done()) };
+        let (server, member) = (sized_server(ctx, wanted(ctx)?.name), new_member(ctx, &former)?);
+        let engine = ctx.engine(&member)?;
+        networks::ensure(ctx).await?;
+        engine.ensure_container(&sized::container(ctx, &server, &member).await?).await?;
+        engine.put_files(&member.container(), &member::files_of(ctx, &server).await?).await?;
+        Ok(Outcome::done())
+    })
+}
+
+fn discard_member(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let Some(former) = restarting(ctx)? else { return Ok(Outcome::done()) };
+        let (old, new) = (former_member(ctx, &former)?, new_member(ctx, &former)?);
+        let engine = ctx.engine(&old)?;
+        let files = member::files_of(ctx, &sized_server(ctx, &former.sku)).await?;
+        engine.put_files(&old.container(), &files).await?;
+        engine.remove_container(&new.container()).await?;
+        Ok(Outcome::done())
+    })
+}
+
+fn apply_live(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if restarting(ctx)?.is_none() {
+            apply(ctx, &sized_server(ctx, wanted(ctx)?.name)).await?;
+        }
+        Ok(Outcome::done())
+    })
+}
+
+fn apply_former(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if let Some(former) = former(ctx)?.filter(|former| !former.restarts) {
+            apply(ctx, &sized_server(ctx, &former.sku)).await?;
+        }
+        Ok(Outcome::done())
+    })
+}
+
+/// The same order both ways: memory grows or stays, so limits never fall below what is in use.
+async fn apply(ctx: &StepContext, server: &Server) -> Result<(), StepError> {
+    sized::update_limits(ctx, server).await?;
+    configure::put_files(ctx, server).await
+}
+
+/// What is written before needs no time while clients wait. A checkpoint that does not end in this time is no
+/// reason to give up: the one at the stop then takes longer.
+fn checkpoint(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if restarting(ctx)?.is_none() {
+            return Ok(Outcome::done());
+        }
+        let member = ctx.member()?;
+        let Some(address) = access::address_of(ctx.engine(member)?, member).await? else {
+            return Ok(Outcome::done());
+        };
+        let target = access::target(&ctx.services, &ctx.server, address).await?;
+        let mut last = None;
+        for _ in 0..CHECKPOINT_TRIES {
+            match ctx.services.postgres.checkpoint(&target).await {
+                Ok(()) => return Ok(Outcome::done()),
+                Err(error) => last = Some(error),
+            }
+        }
+        if let Some(error) = last {
+            ctx.log(format!("The checkpoint before the stop did not end in time: {error}")).await;
+        }
+        Ok(Outcome::done())
+    })
+}
+
+/// Gives something, so that the history can tell interruptions from live changes.
+fn hold_route(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if restarting(ctx)?.is_none() {
+            return Ok(Outcome::done());
+        }
+        hold(ctx).await?;
+        Ok(Outcome::Done(json!({ "restarts": true })))
+    })
+}
+
+async fn hold(ctx: &StepContext) -> Result<(), StepError> {
+    if ctx.server.spec.access == Access::Public {
+        member::set_route(ctx, None, RouteState::Held).await?;
+    }
+    Ok(())
+}
+
+fn hold_again(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if restarting(ctx)?.is_some() {
+            hold(ctx).await?;
+        }
+        Ok(Outcome::done())
+    })
+}
+
+fn open_former(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if restarting(ctx)?.is_none() {
+            return Ok(Outcome::done());
+        }
+        if let wait @ Outcome::Wait(..) = member::wait_accepting(ctx).await? {
+            return Ok(wait);
+        }
+        member::open_route(ctx).await
+    })
+}
+
+fn stop_former(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if let Some(former) = restarting(ctx)? {
+            let old = former_member(ctx, &former)?;
+            ctx.engine(&old)?.stop_container(&old.container(), STOP_GRACE).await?;
+        }
+        Ok(Outcome::done())
+    })
+}
+
+fn start_former(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if let Some(former) = restarting(ctx)? {
+            let old = former_member(ctx, &former)?;
+            let engine = ctx.engine(&old)?;
+            // The files of before first: PostgreSQL reads them at its start.
+            let files = member::files_of(ctx, &sized_server(ctx, &former.sku)).await?;
+            engine.put_files(&old.container(), &files).await?;
+            disk::ensure(ctx).await?;
+            engine.start_container(&old.container()).await?;
+        }
+        Ok(Outcome::done())
+    })
+}
+
+fn start_new(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if let Some(former) = restarting(ctx)? {
+            let new = new_member(ctx, &former)?;
+            set_generation(ctx, &new).await?;
+            disk::ensure(ctx).await?;
+            ctx.engine(&new)?.start_container(&new.container()).await?;
+        }
+        Ok(Outcome::done())
+    })
+}
+
+fn stop_new(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let Some(former) = restarting(ctx)? else { return Ok(Outcome::done()) };
+        let new = new_member(ctx, &former)?;
+        let engine = ctx.engine(&new)?;
+        if engine.container(&new.container()).await?.is_some() {
+            engine.stop_container(&new.container(), STOP_GRACE).await?;
+        }
+        set_generation(ctx, &former_member(ctx, &former)?).await?;
+        Ok(Outcome::done())
+    })
+}
+
+async fn set_generation(ctx: &StepContext, member: &Member) -> Result<(), StepError> {
+    let mut tx = ctx.begin_write().await?;
+    tx.set_member_generation(&member.id, member.generation).await?;
+    ctx.commit(tx).await
+}
+
+fn remove_former(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if let Some(former) = restarting(ctx)? {
+            let old = former_member(ctx, &former)?;
+            ctx.engine(&old)?.remove_container(&old.container()).await?;
+        }
+        Ok(Outcome::done())
+    })
 }

@@ -1,19 +1,48 @@
-//! Start: to be built in its slice.
+//! Start: the container with its limits and files (made anew around its volume where somebody removed
+//! it), PostgreSQL, then the way in. The compute meter runs again from the transaction that makes the server Ready.
 
-use super::context::StepContext;
-use super::step::{Outcome, Step, StepError, Undo};
+use super::create;
+use super::sized;
+use super::step::{Step, Undo};
+use super::{context::StepContext, step::Outcome, step::StepError, stop};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
-pub const STEPS: &[Step] = &[Step {
-    name: "not_built",
-    title: "Not built yet",
-    run: not_built,
-    undo: Undo::None("it does nothing"),
-    deadline: Duration::from_secs(60),
-    point_of_no_return: true,
-}];
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "ensure_member",
+        title: "Have the container ready",
+        run: ensure_member,
+        undo: Undo::None("a container that does not run is what a stopped server has"),
+        deadline: Duration::from_secs(3000),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "start_member",
+        title: "Start PostgreSQL",
+        run: create::start_member,
+        undo: Undo::Run(stop::stop_member),
+        deadline: Duration::from_secs(120),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "wait_accepting",
+        title: "Wait until it accepts connections",
+        run: create::wait_accepting,
+        undo: Undo::None("it only looks"),
+        deadline: Duration::from_secs(480),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "open_route",
+        title: "Let connections in",
+        run: create::publish_route,
+        undo: Undo::Run(stop::close_route),
+        deadline: Duration::from_secs(60),
+        point_of_no_return: true,
+    },
+];
 
-fn not_built(_: &StepContext) -> BoxFuture<'_, Result<Outcome, StepError>> {
-    Box::pin(async move { Err(StepError::permanent("Not built yet.", "Wait for the slice.")) })
+fn ensure_member(ctx: &StepContext) -> BoxFuture<'_, Result<Outcome, StepError>> {
+    Box::pin(sized::ensure(ctx))
 }

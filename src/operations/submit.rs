@@ -4,11 +4,12 @@
 //! operation with its plan, write the activity line. Two submits at once: one wins by the unique index
 //! on (server, lane), the other is told. The same idempotency key gives the same operation.
 
+use super::guard::{admit_to_group, refuse_if_locked_for};
 use super::kinds;
 use super::runner::{new_deadline, plan, settle_server};
 use crate::clock::{Clock, new_id};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
-use crate::domain::ids::{DraftId, OperationId, ServerId};
+use crate::domain::ids::{DraftId, GroupId, NetworkId, OperationId, ServerId};
 use crate::domain::network::FirewallRule;
 use crate::domain::operation::{ABOUT, Operation, OperationKind, OperationStatus};
 use crate::domain::refusal::Refusal;
@@ -69,6 +70,8 @@ pub struct NewServer<'a> {
     /// SCRAM verifier of the administrator's password.
     pub admin_verifier: &'a Secret,
     pub rules: &'a [FirewallRule],
+    /// The virtual network of a private server; `None` is its own network only.
+    pub network: Option<&'a NetworkId>,
     /// The form it came from; a second submit of it leads to the same operation.
     pub draft: Option<&'a DraftId>,
     /// First and last port of the gateway.
@@ -77,12 +80,27 @@ pub struct NewServer<'a> {
 }
 
 impl Door<'_> {
-    /// Writes a new server and the operation that creates it.
+    /// Writes a new server in the default group and the operation that creates it.
     ///
     /// # Errors
-    /// A refusal when the name is taken or no port is left; then nothing was written.
+    /// As [`Door::create_in`].
     pub async fn create(
         &self,
+        sealer: &Sealer,
+        new: &NewServer<'_>,
+        actor: &Actor,
+    ) -> Result<OperationId, SubmitError> {
+        self.create_in(&GroupId::default_group(), sealer, new, actor).await
+    }
+
+    /// Writes a new server in a resource group and the operation that creates it.
+    ///
+    /// # Errors
+    /// A refusal when the name is taken, no port is left, or the group does not take it from this person;
+    /// then nothing was written.
+    pub async fn create_in(
+        &self,
+        group: &GroupId,
         sealer: &Sealer,
         new: &NewServer<'_>,
         actor: &Actor,
@@ -99,14 +117,23 @@ impl Door<'_> {
             )
             .map_err(|error| Refusal::whole(error.to_string()))?;
         let mut tx = self.store.begin_write(self.clock.now()).await?;
+        admit_to_group(&mut tx, group, actor).await?;
         if tx.name_taken(&new.spec.name).await? {
             drop(tx);
             return self.same_or(new.idempotency_key, name_taken(&new.spec.name)).await;
         }
         let port = tx.take_port(new.ports).await?.ok_or_else(no_port)?;
+        let mut is_network_gone = false;
         let written = async {
             tx.insert_server(&server_id, new.spec, port, actor.user_id.as_ref()).await?;
+            tx.move_server(&server_id, group).await?;
             tx.put_server_secret(&server_id, secret::ADMIN_VERIFIER, sealed, None).await?;
+            if new.network.is_some()
+                && !tx.set_networking(&server_id, new.spec.access, new.network).await?
+            {
+                is_network_gone = true;
+                return Err(StoreError::Stale);
+            }
             for rule in new.rules {
                 tx.save_firewall_rule(&server_id, rule).await?;
             }
@@ -129,6 +156,9 @@ impl Door<'_> {
         .await;
         if let Err(error) = written {
             drop(tx);
+            if is_network_gone {
+                return Err(network_gone().into());
+            }
             return self.explain(error, new.idempotency_key, || name_taken(&new.spec.name)).await;
         }
         tx.commit(line(
@@ -192,6 +222,7 @@ impl Door<'_> {
             drop(tx);
             return self.same_or(key, refusal).await;
         }
+        refuse_if_locked_for(&mut tx, server_id, kind.into(), actor).await?;
         if kind == OperationKind::Create && tx.was_created(server_id).await? {
             return Err(was_in_use().into());
         }
@@ -274,6 +305,7 @@ impl Door<'_> {
         actor: &Actor,
     ) -> Result<OperationId, SubmitError> {
         let now = self.clock.now();
+        self.refuse_resume(operation, actor).await?;
         let record = about(operation, actor, "operation.retry", ActivityOutcome::Succeeded);
         if !self
             .store
@@ -286,7 +318,15 @@ impl Door<'_> {
         Ok(operation.id.clone())
     }
 
-    /// Asks a running operation to stop at its next step and take back what it did.
+    /// A change that waits for a person goes on only if that person could ask for it now: a lock may have
+    /// come since.
+    async fn refuse_resume(&self, operation: &Operation, actor: &Actor) -> Result<(), SubmitError> {
+        let mut tx = self.store.begin_write(self.clock.now()).await?;
+        refuse_if_locked_for(&mut tx, &operation.server_id, operation.kind.into(), actor).await
+    }
+
+    /// Asks a running operation to stop at its next step and take back what it did. No lock forbids that:
+    /// it leads back to what the lock found, while refusing would force a change through.
     ///
     /// # Errors
     /// A refusal when it has ended or is past its point of no return.
@@ -303,7 +343,8 @@ impl Door<'_> {
         Ok(())
     }
 
-    /// Gives up a parked operation: it ends as failed, and what it left is for the person to remove.
+    /// Gives up a parked operation: it ends as failed, and what it left is for the person to remove. No lock
+    /// forbids that: the server stays as it is.
     ///
     /// # Errors
     /// A refusal when it is not parked.
@@ -370,6 +411,12 @@ fn name_taken(name: &crate::domain::names::ServerName) -> Refusal {
 fn was_in_use() -> Refusal {
     Refusal::whole(
         "This server was in use, and its volume may still hold data. Nothing was changed. Delete the server; to keep the data, copy the volume on its host first.",
+    )
+}
+
+fn network_gone() -> Refusal {
+    Refusal::whole(
+        "The chosen virtual network does not exist any more. Choose another one on the tab Networking.",
     )
 }
 

@@ -1,6 +1,13 @@
 //! Members reached by TLS with a certificate on both sides.
 
 mod admin;
+mod checkpoint;
+mod databases;
+mod extensions;
+mod networking;
+mod parameters;
+mod passwords;
+mod pooler;
 mod tls;
 
 use super::{CONTROL_ROLE, Postgres, PostgresError, Probe, Target};
@@ -20,9 +27,10 @@ const QUERY: Duration = Duration::from_secs(5);
 /// The end of a session.
 const GOODBYE: Duration = Duration::from_millis(500);
 /// Sent with the start of every session. Users own objects in the databases we connect to; none of theirs is
-/// found by a name of ours. Limits of the server end a query also when we are gone.
+/// found by a name of ours. Our few writes pass on a storage that is nearly full. Limits of the server end a query also when we are gone.
 const SESSION: &str = "-c search_path=pg_catalog -c statement_timeout=5s -c lock_timeout=3s \
-     -c idle_in_transaction_session_timeout=10s -c client_min_messages=error";
+     -c idle_in_transaction_session_timeout=10s -c client_min_messages=error \
+     -c default_transaction_read_only=off";
 
 /// The members of all servers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,7 +69,20 @@ async fn with_session<T, W>(
 where
     W: Future<Output = Result<T, Error>>,
 {
-    let (client, connection) = tokio::time::timeout(CONNECT, connect(target))
+    with_session_in(target, "postgres", QUERY, work).await
+}
+
+/// The same in a database of choice and with another limit for all that is asked.
+async fn with_session_in<T, W>(
+    target: &Target,
+    database: &str,
+    limit: Duration,
+    work: impl FnOnce(Client) -> W,
+) -> Result<T, PostgresError>
+where
+    W: Future<Output = Result<T, Error>>,
+{
+    let (client, connection) = tokio::time::timeout(CONNECT, connect(target, database))
         .await
         .map_err(|_| late("no connection", CONNECT))??;
     // The connection moves the bytes. When the work is done the client is gone, and it says goodbye: a session
@@ -79,12 +100,12 @@ where
             }),
         }
     };
-    tokio::time::timeout(QUERY, session).await.map_err(|_| late("no answer", QUERY))?
+    tokio::time::timeout(limit, session).await.map_err(|_| late("no answer", limit))?
 }
 
 type Connection = tokio_postgres::Connection<TcpStream, tls::Stream>;
 
-async fn connect(target: &Target) -> Result<(Client, Connection), PostgresError> {
+async fn connect(target: &Target, database: &str) -> Result<(Client, Connection), PostgresError> {
     let connector = tls::Connector::new(target)?;
     let stream = TcpStream::connect(target.address)
         .await
@@ -92,7 +113,7 @@ async fn connect(target: &Target) -> Result<(Client, Connection), PostgresError>
     let mut config = Config::new();
     config
         .user(CONTROL_ROLE)
-        .dbname("postgres")
+        .dbname(database)
         .application_name("pgflex")
         .options(SESSION)
         .ssl_mode(tokio_postgres::config::SslMode::Require);

@@ -3,15 +3,21 @@
 //! Nothing is patched and nothing that a person typed gets in except through a typed value, so there
 //! is no line to inject. Formulas for memory are the original's (inventory 9.2).
 
+mod hba;
 mod values;
+
+pub use hba::Admission;
 
 use crate::domain::catalog::{RESERVED_CONNECTIONS, Sku, StorageSize};
 use crate::domain::configuration::Configuration;
+use crate::domain::extensions;
 use crate::domain::names::ServerName;
+use crate::domain::network::Access;
 use crate::domain::server::Server;
 use crate::domain::version::Major;
-use crate::postgres::CONTROL_ROLE;
 use crate::secrets::Secret;
+use hba::pg_hba_conf;
+use std::collections::BTreeMap;
 use std::fmt;
 use values::Value::{self, Amount, Bytes, Number, Seconds, Text, Word};
 
@@ -48,9 +54,11 @@ pub struct Settings<'a> {
     pub sku: &'static Sku,
     pub storage: &'static StorageSize,
     pub configuration: &'a Configuration,
+    pub admission: Admission,
 }
 
 impl<'a> Settings<'a> {
+    /// A private server lets nobody in until it is said from which network: see [`Settings::admitting`].
     pub fn of(server: &'a Server) -> Self {
         let spec = &server.spec;
         Self {
@@ -59,7 +67,16 @@ impl<'a> Settings<'a> {
             sku: spec.sku(),
             storage: spec.storage(),
             configuration: &server.configuration,
+            admission: match spec.access {
+                Access::Public => Admission::Everyone,
+                Access::Private => Admission::Nobody,
+            },
         }
+    }
+
+    /// The same with people from elsewhere.
+    pub fn admitting(self, admission: Admission) -> Self {
+        Self { admission, ..self }
     }
 }
 
@@ -96,50 +113,58 @@ fn file(name: &str, content: String) -> ConfigFile {
     ConfigFile { path: format!("{DIRECTORY}/{name}"), mode: MODE, content: content.into_bytes() }
 }
 
-/// First match wins. The portal proves itself by certificate and by nothing else; everybody else comes with a
-/// SCRAM password, over TLS unless the server was told not to require it; replication and sockets are refused.
-fn pg_hba_conf(settings: &Settings<'_>) -> String {
-    let people =
-        if settings.configuration.require_secure_transport { "hostssl" } else { "host   " };
-    format!(
-        "# Rendered by pgflex; changes are lost.\n\
-         # TYPE     DATABASE     USER            ADDRESS    METHOD\n\
-         hostssl    all          {CONTROL_ROLE}  all        cert\n\
-         host       all          {CONTROL_ROLE}  all        reject\n\
-         local      all          all                        reject\n\
-         local      replication  all                        reject\n\
-         host       replication  all             all        reject\n\
-         {people}    all          all             all        scram-sha-256\n\
-         host       all          all             all        reject\n"
-    )
+/// Every parameter that the file sets, as it stands there; of a name that stands twice the last counts.
+pub fn values(settings: &Settings<'_>) -> BTreeMap<String, String> {
+    let text = postgresql_conf(settings);
+    let pairs = text.lines().filter(|line| !line.starts_with('#'));
+    let pairs = pairs.filter_map(|line| line.split_once(" = "));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn postgresql_conf(settings: &Settings<'_>) -> String {
-    let mut text = String::from("# Rendered by pgflex; changes are lost.\n");
-    let groups = [
+/// What the server gets where no person set anything, by name in small letters: the default of each parameter
+/// that is rendered.
+pub fn defaults(settings: &Settings<'_>) -> BTreeMap<String, String> {
+    let groups = groups(settings).into_iter().flat_map(|(_, group)| group);
+    groups.map(|(name, value)| (name.to_ascii_lowercase(), value.plain())).collect()
+}
+
+fn groups(settings: &Settings<'_>) -> [(&'static str, Group); 8] {
+    [
         ("Connections", connections(settings)),
         ("TLS and passwords", security(settings.major)),
         ("Memory", memory(settings.sku)),
+        ("Extensions", extensions(settings.configuration)),
         ("Workers", workers(settings)),
         ("Write-ahead log", write_ahead_log(settings.storage)),
         ("Log", log()),
         ("Language and time", locale()),
-        ("Protection of a storage that is nearly full", protection(settings)),
-    ];
-    for (title, group) in groups {
-        text.push_str(&format!("\n# {title}\n"));
-        for (name, value) in group {
-            text.push_str(&format!("{name} = {value}\n"));
-        }
+    ]
+}
+
+fn postgresql_conf(settings: &Settings<'_>) -> String {
+    let mut text = String::from("# Rendered by pgflex; changes are lost.\n");
+    for (title, group) in groups(settings) {
+        push_group(&mut text, title, group);
     }
     text.push_str("\n# Set by a person; of a name that stands twice the last counts.\n");
     for (name, value) in &settings.configuration.parameters {
         text.push_str(&format!("{name} = {}\n", Text(value.clone())));
     }
+    // Behind what a person set: a full storage is no matter of taste.
+    if settings.configuration.write_protected {
+        push_group(&mut text, "Protection of a storage that is nearly full", protection());
+    }
     text
 }
 
 type Group = Vec<(&'static str, Value)>;
+
+fn push_group(text: &mut String, title: &str, group: Group) {
+    text.push_str(&format!("\n# {title}\n"));
+    for (name, value) in group {
+        text.push_str(&format!("{name} = {value}\n"));
+    }
+}
 
 fn connections(settings: &Settings<'_>) -> Group {
     let mut group = vec![
@@ -200,9 +225,29 @@ fn memory(sku: &Sku) -> Group {
         // Huge pages are not counted in the container's limit, so a size would not be what it says.
         ("huge_pages", Word("off")),
         ("dynamic_shared_memory_type", Word("posix")),
-        // Query statistics for the performance pages; loading it later would need a restart.
-        ("shared_preload_libraries", Text("pg_stat_statements".into())),
     ]
+}
+
+/// `pgextwlist` lets people who are no superusers create what is allowed, and nothing else: no extension of the
+/// image is trusted. Query statistics are loaded always, for the performance pages.
+fn extensions(configuration: &Configuration) -> Group {
+    let allowed = &configuration.extensions;
+    let offered: Vec<String> = allowed
+        .iter()
+        .filter(|name| extensions::is_offered(name))
+        .map(|name| format!("\"{name}\""))
+        .collect();
+    let mut group = vec![
+        ("shared_preload_libraries", Text(extensions::libraries(allowed).join(","))),
+        ("session_preload_libraries", Text("pgextwlist".into())),
+        ("extwlist.extensions", Text(offered.join(","))),
+    ];
+    if allowed.contains("pg_cron") {
+        // Jobs run in workers: no connection of theirs would pass the rules of pg_hba.conf.
+        group.push(("cron.use_background_workers", Word("on")));
+        group.push(("cron.database_name", Text("postgres".into())));
+    }
+    group
 }
 
 fn workers(settings: &Settings<'_>) -> Group {
@@ -259,10 +304,7 @@ fn locale() -> Group {
 }
 
 /// Sessions may still make themselves read-write, to delete what fills the storage.
-fn protection(settings: &Settings<'_>) -> Group {
-    if !settings.configuration.write_protected {
-        return vec![];
-    }
+fn protection() -> Group {
     vec![("default_transaction_read_only", Word("on"))]
 }
 

@@ -1,15 +1,30 @@
 use super::*;
+use crate::postgres::CONTROL_ROLE;
 
 fn settings(name: &ServerName, major: Major, sku: &str, gib: u32) -> String {
     let (sku, storage) = (Sku::by_name(sku).unwrap(), StorageSize::by_gib(gib).unwrap());
     let configuration = Configuration::default();
-    postgresql_conf(&Settings { name, major, sku, storage, configuration: &configuration })
+    postgresql_conf(&Settings {
+        name,
+        major,
+        sku,
+        storage,
+        configuration: &configuration,
+        admission: Admission::Everyone,
+    })
 }
 
 fn plain<'a>(name: &'a ServerName, configuration: &'a Configuration) -> Settings<'a> {
     let sku = Sku::by_name("Standard_B1ms").unwrap();
     let storage = StorageSize::by_gib(32).unwrap();
-    Settings { name, major: Major::V17, sku, storage, configuration }
+    Settings {
+        name,
+        major: Major::V17,
+        sku,
+        storage,
+        configuration,
+        admission: Admission::Everyone,
+    }
 }
 
 fn has(text: &str, line: &str) -> bool {
@@ -124,7 +139,18 @@ fn what_a_person_set_comes_last_and_cannot_leave_its_quotes() {
     let text = postgresql_conf(&settings);
     assert!(text.trim_end().ends_with("work_mem = '8MB'' fsync = off'"), "{text}");
     assert!(
-        pg_hba_conf(&settings)
-            .contains("\nhost       all          all             all        scram-sha-256\n")
+        pg_hba_conf(&settings).contains(
+            "\nhost       all          all             all                 scram-sha-256\n"
+        )
     );
+}
+
+/// A person may set the very parameter that protects a full storage: the protection counts.
+#[test]
+fn the_protection_of_a_full_storage_stands_behind_what_a_person_set() {
+    let name = ServerName::parse("shop").unwrap();
+    let mut configuration = Configuration { write_protected: true, ..Configuration::default() };
+    configuration.parameters.insert("default_transaction_read_only".into(), "off".into());
+    let text = postgresql_conf(&plain(&name, &configuration));
+    assert!(text.trim_end().ends_with("default_transaction_read_only = on"), "{text}");
 }

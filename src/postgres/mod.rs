@@ -1,20 +1,33 @@
 //! One managed PostgreSQL, seen from outside: configuration as text, and the few statements the
 //! portal's operations need. What comes back from a user's server is hostile.
 
+pub mod checkpoint;
 pub mod client;
 pub mod conf;
+pub mod databases;
+pub mod extensions;
 #[cfg(feature = "test-util")]
 pub mod fake;
+pub mod networking;
+pub mod parameters;
+pub mod passwords;
+pub mod pgbouncer;
+pub mod pooler;
 
 use crate::domain::names::AdminLogin;
 use crate::secrets::Secret;
 use async_trait::async_trait;
+use databases::Databases;
+use passwords::Passwords;
+use pooler::PoolerAccess;
 use std::net::SocketAddr;
 
 /// The role that `initdb` makes and only the portal uses, by client certificate.
 pub const CONTROL_ROLE: &str = "pgflex_control";
 /// Role that carries what an administrator may do.
 pub const ADMIN_GROUP: &str = "pgflex_admin";
+/// The role by which the built-in PgBouncer asks for verifiers, by client certificate.
+pub const POOLER_ROLE: &str = "pgflex_pooler";
 
 /// Where a member is reached and how the portal proves who it is.
 #[derive(Clone)]
@@ -50,7 +63,17 @@ pub struct Probe {
 
 /// Access to members. Every call has a deadline of seconds.
 #[async_trait]
-pub trait Postgres: Send + Sync {
+pub trait Postgres:
+    Send
+    + Sync
+    + networking::Networking
+    + checkpoint::Checkpoint
+    + parameters::ServerParameters
+    + extensions::ServerExtensions
+    + Databases
+    + Passwords
+    + PoolerAccess
+{
     /// Connects over TLS with the client certificate and asks one question.
     async fn probe(&self, target: &Target) -> Result<Probe, PostgresError>;
 

@@ -16,6 +16,7 @@ struct UserRow {
     disabled: i64,
     created_at: i64,
     password_changed_at: i64,
+    has_second_factor: i64,
 }
 
 impl UserRow {
@@ -27,6 +28,7 @@ impl UserRow {
             disabled: self.disabled != 0,
             created_at: time(self.created_at),
             password_changed_at: time(self.password_changed_at),
+            has_second_factor: self.has_second_factor != 0,
         };
         Ok((user, self.password_hash))
     }
@@ -57,6 +59,17 @@ impl InviteRow {
     }
 }
 
+/// A row of a person with its condition.
+macro_rules! users {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, login, password_hash, role, disabled, created_at, password_changed_at, (SELECT COUNT(*) FROM second_factors f
+               WHERE f.user_id = users.id AND f.confirmed_at IS NOT NULL) AS has_second_factor FROM users ",
+            $rest
+        )
+    };
+}
+
 impl Store {
     /// Whether anybody can sign in at all.
     pub async fn has_users(&self) -> Result<bool, StoreError> {
@@ -66,33 +79,26 @@ impl Store {
     }
 
     pub async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError> {
-        let row: Option<UserRow> = sqlx::query_as(
-            "SELECT id, login, password_hash, role, disabled, created_at, password_changed_at FROM users WHERE id = $1",
-        )
-        .bind(id.as_str())
-        .fetch_optional(self.read())
-        .await?;
+        let row: Option<UserRow> = sqlx::query_as(users!("WHERE id = $1"))
+            .bind(id.as_str())
+            .fetch_optional(self.read())
+            .await?;
         row.map(|row| row.into_user().map(|(user, _)| user)).transpose()
     }
 
     /// A user with the password's hash, by folded login.
     pub async fn user_by_login(&self, login: &str) -> Result<Option<(User, String)>, StoreError> {
-        let row: Option<UserRow> = sqlx::query_as(
-            "SELECT id, login, password_hash, role, disabled, created_at, password_changed_at FROM users WHERE login = $1",
-        )
-        .bind(login)
-        .fetch_optional(self.read())
-        .await?;
+        let row: Option<UserRow> = sqlx::query_as(users!("WHERE login = $1"))
+            .bind(login)
+            .fetch_optional(self.read())
+            .await?;
         row.map(UserRow::into_user).transpose()
     }
 
     /// Everybody, by login.
     pub async fn users(&self) -> Result<Vec<User>, StoreError> {
-        let rows: Vec<UserRow> = sqlx::query_as(
-            "SELECT id, login, password_hash, role, disabled, created_at, password_changed_at FROM users ORDER BY login LIMIT 1000",
-        )
-        .fetch_all(self.read())
-        .await?;
+        let rows: Vec<UserRow> =
+            sqlx::query_as(users!("ORDER BY login LIMIT 1000")).fetch_all(self.read()).await?;
         rows.into_iter().map(|row| row.into_user().map(|(user, _)| user)).collect()
     }
 

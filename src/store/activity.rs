@@ -1,10 +1,11 @@
 //! The activity log: append only; an operation's line learns its end.
 
 use super::codec::{flag, micros, parsed, time, time_option};
+use super::scope::{Viewer, seen_by};
 use super::{Store, StoreError, WriteTx};
 use crate::clock::new_uuid;
 use crate::domain::activity::{Activity, ActivityOutcome, NewActivity};
-use crate::domain::ids::{ActivityId, OperationId, ServerId};
+use crate::domain::ids::{ActivityId, GroupId, OperationId, ServerId};
 use crate::domain::operation::OperationStatus;
 use sqlx::FromRow;
 
@@ -55,18 +56,41 @@ pub struct ActivityFilter {
     /// Part of the subject.
     pub subject: String,
     pub outcome: Option<ActivityOutcome>,
+    pub viewer: Viewer,
     /// Only lines older than this one: the last id of the page before.
     pub before: Option<ActivityId>,
 }
+
+/// A condition: the viewer bound at `$user` may see the line: it is of their groups, or of nothing and they wrote
+/// it themselves, such as a sign-in.
+macro_rules! seen_line {
+    ($user:literal) => {
+        concat!(
+            "((activity.group_id IS NULL AND user_id = ",
+            $user,
+            ") OR ",
+            seen_by!($user, "activity.group_id"),
+            ")"
+        )
+    };
+}
+
+pub(super) use seen_line;
 
 /// Lines on one page of the log.
 pub const ACTIVITY_PAGE: i64 = 50;
 
 impl WriteTx {
-    pub(super) async fn insert_activity(&mut self, line: &NewActivity) -> Result<(), StoreError> {
+    /// Writes a line in a group: the given one, or that of the server that the line is about.
+    pub(super) async fn insert_activity(
+        &mut self,
+        line: &NewActivity,
+        group: Option<&GroupId>,
+    ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO activity (id, at, user_id, actor_name, address, action, subject, server_id, operation_id, outcome, detail)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            "INSERT INTO activity (id, at, user_id, actor_name, address, action, subject, server_id, operation_id, outcome, detail, group_id)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, COALESCE($12, (SELECT s.group_id FROM servers s WHERE s.id = $8),
+               (SELECT o.group_id FROM operations o WHERE o.id = $9)))",
         )
         .bind(new_uuid())
         .bind(micros(self.now))
@@ -79,6 +103,7 @@ impl WriteTx {
         .bind(line.operation_id.as_ref().map(|id| id.as_str().to_owned()))
         .bind(line.outcome.key())
         .bind(line.detail.clone())
+        .bind(group.map(|id| id.as_str().to_owned()))
         .execute(&mut *self.tx)
         .await?;
         Ok(())
@@ -133,8 +158,9 @@ macro_rules! lines {
              WHERE ",
             $server,
             " AND ($2 = '' OR actor_name = $2) AND ($3 = '' OR action LIKE $3 ESCAPE '!')
-               AND ($4 = '' OR lower(subject) LIKE $4 ESCAPE '!') AND ($5 = '' OR outcome = $5) AND ($6 = 0 OR id < $7)
-             ORDER BY id DESC LIMIT $8"
+               AND ($4 = '' OR lower(subject) LIKE $4 ESCAPE '!') AND ($5 = '' OR outcome = $5) AND ($6 = 0 OR id < $7) AND ",
+            seen_line!("$9"),
+            " ORDER BY id DESC LIMIT $8"
         )
     };
 }
@@ -165,6 +191,7 @@ impl Store {
             .bind(flag(filter.before.is_some()))
             .bind(filter.before.as_ref().map_or("", |id| id.as_str()).to_owned())
             .bind(limit)
+            .bind(filter.viewer.bind())
             .fetch_all(self.read())
             .await?;
         rows.into_iter().map(Row::into_activity).collect()

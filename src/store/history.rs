@@ -4,9 +4,10 @@
 //! Lists are paged by key: a page is "older than this id". The page before it is found by counting
 //! one page upward from its first line, so that no page number ever points at the wrong lines.
 
-use super::activity::{ACTIVITY_PAGE, ActivityFilter};
+use super::activity::{ACTIVITY_PAGE, ActivityFilter, seen_line};
 use super::codec::{micros, parsed};
 use super::operations::{OPERATION_PAGE, OperationFilter};
+use super::scope::seen_by;
 use super::{Store, StoreError};
 use crate::domain::activity::ActivityOutcome;
 use crate::domain::ids::{ActivityId, OperationId, ServerId};
@@ -20,6 +21,8 @@ macro_rules! operations {
             "SELECT id FROM operations WHERE ",
             $which,
             " AND ($3 = '' OR kind = $3) AND ",
+            seen_by!("$6", "operations.group_id"),
+            " AND ",
             $side,
             " LIMIT 1 OFFSET $5"
         )
@@ -33,6 +36,8 @@ macro_rules! lines {
             $server,
             " AND ($2 = '' OR actor_name = $2) AND ($3 = '' OR action LIKE $3 ESCAPE '!')
                AND ($4 = '' OR lower(subject) LIKE $4 ESCAPE '!') AND ($5 = '' OR outcome = $5) AND ",
+            seen_line!("$8"),
+            " AND ",
             $side,
             " LIMIT 1 OFFSET $7"
         )
@@ -127,6 +132,7 @@ impl Store {
             .bind(filter.kind.map_or("", OperationKind::key))
             .bind(side.from().to_owned())
             .bind(side.offset())
+            .bind(filter.viewer.bind())
             .fetch_optional(self.read())
             .await?;
         Ok(row.map(|(id,)| id))
@@ -168,6 +174,7 @@ impl Store {
             .bind(filter.outcome.map_or("", ActivityOutcome::key))
             .bind(side.from().to_owned())
             .bind(side.offset())
+            .bind(filter.viewer.bind())
             .fetch_optional(self.read())
             .await?;
         Ok(row.map(|(id,)| id))

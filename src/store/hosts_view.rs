@@ -31,6 +31,7 @@ struct Row {
     generation: i64,
     image: String,
     postgres_version: String,
+    disk: String,
     name: String,
     settled: String,
     active: Option<String>,
@@ -56,6 +57,7 @@ impl Row {
                 generation: self.generation,
                 image: self.image,
                 postgres_version: self.postgres_version,
+                disk: from_json(&self.disk, "disk")?,
             },
             server_name: self.name,
             state: ServerState::shown(settled, active),
@@ -75,7 +77,7 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<MemberOnHost>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, s.name, s.settled, o.kind AS active, o.status AS active_status,
+            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, m.disk, s.name, s.settled, o.kind AS active, o.status AS active_status,
                s.sku, s.storage_gib, v.observed_at, v.facts
              FROM members m JOIN servers s ON s.id = m.server_id
              LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1

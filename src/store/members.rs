@@ -4,8 +4,10 @@ use super::codec::{from_json, json, micros, parsed, time};
 use super::{Record, Store, StoreError, WriteTx};
 use crate::domain::ids::{HostId, MemberId, ServerId};
 use crate::domain::server::{Member, MemberFacts, MemberObservation, SettledState};
+use crate::domain::storage::Disk;
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
+use std::collections::HashSet;
 
 #[derive(FromRow)]
 struct MemberRow {
@@ -15,6 +17,7 @@ struct MemberRow {
     generation: i64,
     image: String,
     postgres_version: String,
+    disk: String,
     server_name: String,
     settled: String,
 }
@@ -28,6 +31,7 @@ impl MemberRow {
             generation: self.generation,
             image: self.image,
             postgres_version: self.postgres_version,
+            disk: from_json(&self.disk, "disk")?,
         };
         Ok((member, self.server_name, parsed(&self.settled, SettledState::parse, "settled state")?))
     }
@@ -37,7 +41,7 @@ impl Store {
     /// Every member of every server, with the name of its server.
     pub async fn members_all(&self) -> Result<Vec<(Member, String, SettledState)>, StoreError> {
         let rows: Vec<MemberRow> = sqlx::query_as(
-            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, s.name AS server_name, s.settled
+            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, m.disk, s.name AS server_name, s.settled
              FROM members m JOIN servers s ON s.id = m.server_id ORDER BY s.name",
         )
         .fetch_all(self.read())
@@ -47,7 +51,7 @@ impl Store {
 
     pub async fn members(&self, server: &ServerId) -> Result<Vec<Member>, StoreError> {
         let rows: Vec<MemberRow> = sqlx::query_as(
-            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, s.name AS server_name, s.settled
+            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, m.disk, s.name AS server_name, s.settled
              FROM members m JOIN servers s ON s.id = m.server_id WHERE m.server_id = $1 ORDER BY m.id",
         )
         .bind(server.as_str())
@@ -102,12 +106,13 @@ impl Store {
 
 impl WriteTx {
     pub async fn insert_member(&mut self, member: &Member) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO members (id, server_id, host_id, generation, image) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING")
+        sqlx::query("INSERT INTO members (id, server_id, host_id, generation, image, disk) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING")
             .bind(member.id.as_str())
             .bind(member.server_id.as_str())
             .bind(member.host_id.as_str())
             .bind(member.generation)
             .bind(member.image.clone())
+            .bind(json(&member.disk))
             .execute(&mut *self.tx)
             .await?;
         Ok(())
@@ -141,6 +146,37 @@ impl WriteTx {
             .execute(&mut *self.tx)
             .await?;
         Ok(())
+    }
+
+    /// Keeps how the size of a member's storage is kept.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn set_member_disk(
+        &mut self,
+        member: &MemberId,
+        disk: &Disk,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE members SET disk = $2 WHERE id = $1")
+            .bind(member.as_str())
+            .bind(json(&Some(disk)))
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    /// Numbers of loop devices that members on a host have. Whoever takes one has locked placement before.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn loop_minors(&mut self, host: &HostId) -> Result<HashSet<u32>, StoreError> {
+        let disks: Vec<(String,)> = sqlx::query_as("SELECT disk FROM members WHERE host_id = $1")
+            .bind(host.as_str())
+            .fetch_all(&mut *self.tx)
+            .await?;
+        let read = |(text,): (String,)| from_json::<Option<Disk>>(&text, "disk");
+        let disks: Vec<Option<Disk>> = disks.into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(disks.iter().flatten().filter_map(Disk::minor).collect())
     }
 
     /// Forgets the members of a server, after nothing of them is left on any host.

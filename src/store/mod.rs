@@ -9,21 +9,31 @@
 
 pub mod accounts;
 pub mod activity;
+pub mod assignments;
 mod codec;
+pub mod costs;
+pub mod credits;
 pub mod drafts;
+pub mod groups;
 pub mod history;
 pub mod hosts;
 pub mod hosts_view;
+pub mod locks;
 pub mod members;
 pub mod meters;
+pub mod networks;
 pub mod observations;
 pub mod operations;
+pub mod power;
 pub mod progress;
 pub mod routes;
+pub mod scope;
+pub mod second_factors;
 mod server_secrets;
 pub mod servers;
 pub mod sessions;
 pub mod settings;
+pub mod storage;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod throttle;

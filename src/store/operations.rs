@@ -4,6 +4,7 @@
 //! lease writes nothing and gets [`StoreError::Stale`].
 
 use super::codec::{from_json, micros, parsed, time, time_option};
+use super::scope::{Viewer, seen_by};
 use super::{Record, Store, StoreError};
 use crate::domain::ids::{OperationId, ServerId};
 use crate::domain::operation::{
@@ -93,11 +94,11 @@ impl StepRow {
 }
 
 macro_rules! select {
-    ($tail:literal) => {
+    ($($tail:expr),+) => {
         concat!(
             "SELECT id, kind, server_id, server_name, status, input, cursor, attempt, run_at, error, advice, failed_step, cancel_requested,
                requested_by, requested_from, created_at, started_at, ended_at, deadline_at, retry_of FROM operations ",
-            $tail
+            $($tail),+
         )
     };
 }
@@ -123,6 +124,7 @@ pub struct OperationFilter {
     pub server_id: Option<ServerId>,
     pub status: Option<OperationStatus>,
     pub kind: Option<OperationKind>,
+    pub viewer: Viewer,
     /// Only operations older than this one.
     pub before: Option<OperationId>,
 }
@@ -136,6 +138,21 @@ impl Store {
             .bind(id.as_str())
             .fetch_optional(self.read())
             .await?;
+        row.map(Row::into_operation).transpose()
+    }
+
+    /// An operation, if the viewer may see it.
+    pub async fn operation_seen_by(
+        &self,
+        id: &OperationId,
+        viewer: &Viewer,
+    ) -> Result<Option<Operation>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as(select!("WHERE id = $1 AND ", seen_by!("$2", "operations.group_id")))
+                .bind(id.as_str())
+                .bind(viewer.bind())
+                .fetch_optional(self.read())
+                .await?;
         row.map(Row::into_operation).transpose()
     }
 
@@ -166,13 +183,19 @@ impl Store {
         // Three texts, so that each narrow list is found by its index.
         let sql = match (&filter.server_id, filter.status) {
             (Some(_), _) => select!(
-                "WHERE server_id = $1 AND ($2 = '' OR status = $2) AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) ORDER BY id DESC LIMIT $5"
+                "WHERE server_id = $1 AND ($2 = '' OR status = $2) AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) AND ",
+                seen_by!("$5", "operations.group_id"),
+                " ORDER BY id DESC LIMIT $6"
             ),
             (None, Some(_)) => select!(
-                "WHERE $1 = '' AND status = $2 AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) ORDER BY id DESC LIMIT $5"
+                "WHERE $1 = '' AND status = $2 AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) AND ",
+                seen_by!("$5", "operations.group_id"),
+                " ORDER BY id DESC LIMIT $6"
             ),
             (None, None) => select!(
-                "WHERE $1 = '' AND $2 = '' AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) ORDER BY id DESC LIMIT $5"
+                "WHERE $1 = '' AND $2 = '' AND ($3 = '' OR kind = $3) AND ($4 = '' OR id < $4) AND ",
+                seen_by!("$5", "operations.group_id"),
+                " ORDER BY id DESC LIMIT $6"
             ),
         };
         let rows: Vec<Row> = sqlx::query_as(sql)
@@ -180,6 +203,7 @@ impl Store {
             .bind(filter.status.map_or("", OperationStatus::key))
             .bind(filter.kind.map_or("", OperationKind::key))
             .bind(filter.before.as_ref().map_or("", |id| id.as_str()).to_owned())
+            .bind(filter.viewer.bind())
             .bind(OPERATION_PAGE)
             .fetch_all(self.read())
             .await?;

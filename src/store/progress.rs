@@ -35,12 +35,12 @@ pub struct StepChange<'a> {
 }
 
 impl WriteTx {
-    /// Writes a new operation with its plan. Unique violations: the idempotency key, or the busy lane.
+    /// Writes a new operation with its plan, in the group of its server. Unique violations: the idempotency key, or the busy lane.
     pub async fn insert_operation(&mut self, new: &NewOperation<'_>) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO operations (id, kind, lane, server_id, server_name, status, is_active, input, run_at, requested_by, requested_from,
-               idempotency_key, retry_of, code_version, created_at, deadline_at)
-             VALUES ($1, $2, $3, $4, $5, 'queued', 1, $6, $7, $8, $9, $10, $11, $12, $7, $13)",
+               idempotency_key, retry_of, code_version, created_at, deadline_at, group_id)
+             VALUES ($1, $2, $3, $4, $5, 'queued', 1, $6, $7, $8, $9, $10, $11, $12, $7, $13, (SELECT s.group_id FROM servers s WHERE s.id = $4))",
         )
         .bind(new.id.as_str())
         .bind(new.kind.key())

@@ -6,9 +6,10 @@
 use super::codec::{micros, parsed, time};
 use super::{Store, StoreError, WriteTx};
 use crate::domain::catalog::Sku;
+use crate::domain::configuration::Configuration;
 use crate::domain::ids::{RuleId, ServerId};
 use crate::domain::network::{Access, AddressRange, FirewallRule, RULES_MAX};
-use crate::domain::route::{Route, RouteSnapshot, RouteState};
+use crate::domain::route::{Route, RouteSnapshot, RouteState, Service};
 use chrono::{DateTime, Duration, Utc};
 use sqlx::FromRow;
 use std::collections::HashMap;
@@ -24,28 +25,48 @@ struct RouteRow {
     port: i64,
     sku: String,
     access: String,
+    configuration: String,
     target: Option<String>,
     epoch: i64,
     state: String,
+    /// `None` follows the size.
+    connections_max: Option<i64>,
 }
 
 impl RouteRow {
     /// `None` when the row makes no sense: such a server is shut, the others go on.
-    fn into_route(self, domain: &str, ranges: Vec<AddressRange>) -> Option<Route> {
+    fn into_route(
+        self,
+        service: Service,
+        domain: &str,
+        ranges: Vec<AddressRange>,
+    ) -> Option<Route> {
         let open = Access::parse(&self.access) == Some(Access::Public);
         let stored = RouteState::parse(&self.state)?;
         Some(Route {
             server_id: ServerId::parse(&self.server_id)?,
-            endpoint: format!("{}.{domain}", self.name).to_ascii_lowercase(),
+            service,
+            endpoint: (service == Service::Postgres)
+                .then(|| format!("{}.{domain}", self.name).to_ascii_lowercase()),
             server_name: self.name,
             port: u16::try_from(self.port).ok()?,
             target: self.target.map(|target| target.parse()).transpose().ok()?,
             epoch: self.epoch,
             state: if open { stored } else { RouteState::Closed },
             ranges,
-            connections_max: Sku::by_name(&self.sku)?.max_connections,
+            tls_required: tls_required(&self.configuration),
+            connections_max: match self.connections_max {
+                Some(most) => u32::try_from(most).ok()?,
+                None => Sku::by_name(&self.sku)?.max_connections,
+            },
         })
     }
+}
+
+/// TLS is required unless a configuration that makes sense says otherwise.
+fn tls_required(configuration: &str) -> bool {
+    let found = serde_json::from_str::<Configuration>(configuration);
+    found.map_or(true, |configuration| configuration.require_secure_transport)
 }
 
 #[derive(FromRow)]
@@ -107,18 +128,27 @@ impl Store {
         // The counter first: should rows change in between, the snapshot is newer than it says and is loaded again.
         let generation = self.route_generation().await?;
         let rows: Vec<RouteRow> = sqlx::query_as(
-            "SELECT r.server_id, s.name, s.port, s.sku, s.access, r.target, r.epoch, r.state
+            "SELECT r.server_id, s.name, s.port, s.sku, s.access, s.configuration, r.target, r.epoch, r.state, CAST(NULL AS BIGINT) AS connections_max
              FROM routes r JOIN servers s ON s.id = r.server_id ORDER BY s.port",
         )
         .fetch_all(self.read())
         .await?;
-        let mut ranges = self.ranges_by_server().await?;
-        let routes = rows
-            .into_iter()
-            .filter_map(|row| {
-                let own = ranges.remove(&row.server_id).unwrap_or_default();
+        // State and rules are the server's; a change of either route cuts what goes through the pooler.
+        let pooled: Vec<RouteRow> = sqlx::query_as(
+            "SELECT r.server_id, s.name, s.pooler_port AS port, s.sku, s.access, p.target, r.epoch + p.epoch AS epoch, r.state, p.connections_max
+             FROM pooler_routes p JOIN routes r ON r.server_id = p.server_id JOIN servers s ON s.id = r.server_id
+             WHERE s.pooler_port IS NOT NULL ORDER BY s.pooler_port",
+        )
+        .fetch_all(self.read())
+        .await?;
+        let ranges = self.ranges_by_server().await?;
+        let direct = rows.into_iter().map(|row| (Service::Postgres, row));
+        let routes = direct
+            .chain(pooled.into_iter().map(|row| (Service::Pooler, row)))
+            .filter_map(|(service, row)| {
+                let own = ranges.get(&row.server_id).cloned().unwrap_or_default();
                 let name = row.name.clone();
-                let route = row.into_route(domain, own);
+                let route = row.into_route(service, domain, own);
                 if route.is_none() {
                     tracing::error!(server = %name, "the stored route makes no sense; the server is shut");
                 }
@@ -156,6 +186,16 @@ impl Store {
         .fetch_all(self.read())
         .await?;
         rows.into_iter().map(RuleRow::into_rule).collect()
+    }
+
+    /// Where the way through a server's PgBouncer leads.
+    pub async fn pooler_target(&self, server: &ServerId) -> Result<Option<SocketAddr>, StoreError> {
+        let row: Option<(Option<String>,)> =
+            sqlx::query_as("SELECT target FROM pooler_routes WHERE server_id = $1")
+                .bind(server.as_str())
+                .fetch_optional(self.read())
+                .await?;
+        Ok(row.and_then(|(target,)| target).and_then(|target| target.parse().ok()))
     }
 
     /// A gateway says that it lives and which generation it has applied.
@@ -249,6 +289,37 @@ impl WriteTx {
             .fetch_one(&mut *self.tx)
             .await?;
         Ok(row.0)
+    }
+
+    /// Writes where a server's PgBouncer is and how many clients it takes. As with [`WriteTx::set_route`]
+    /// nothing happens when nothing differs.
+    pub async fn set_pooler_route(
+        &mut self,
+        server: &ServerId,
+        target: SocketAddr,
+        connections_max: u32,
+    ) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO pooler_routes (server_id, target, epoch, connections_max) VALUES ($1, $2, 1, $3)
+             ON CONFLICT (server_id) DO UPDATE SET target = excluded.target, connections_max = excluded.connections_max,
+               epoch = pooler_routes.epoch + CASE WHEN COALESCE(pooler_routes.target, '') <> excluded.target THEN 1 ELSE 0 END
+             WHERE COALESCE(pooler_routes.target, '') <> excluded.target OR pooler_routes.connections_max <> excluded.connections_max",
+        )
+        .bind(server.as_str().to_owned())
+        .bind(target.to_string())
+        .bind(i64::from(connections_max))
+        .execute(&mut *self.tx)
+        .await?;
+        self.bump_if(done.rows_affected()).await
+    }
+
+    /// Takes the way through a server's PgBouncer away; the port stays the server's.
+    pub async fn delete_pooler_route(&mut self, server: &ServerId) -> Result<(), StoreError> {
+        let done = sqlx::query("DELETE FROM pooler_routes WHERE server_id = $1")
+            .bind(server.as_str().to_owned())
+            .execute(&mut *self.tx)
+            .await?;
+        self.bump_if(done.rows_affected()).await
     }
 
     /// Shuts a server's route and keeps its target. Nothing happens when there is none or it is shut.

@@ -78,7 +78,44 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Forgets the verifiers that were kept for operations and have expired; nothing that counts now.
+    pub async fn purge_verifiers(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut tx = self.begin_write(now).await?;
+        sqlx::query(
+            "DELETE FROM server_secrets WHERE expires_at < $1
+             AND (name LIKE 'pending_verifier/%' OR name LIKE 'previous_verifier/%')",
+        )
+        .bind(micros(now))
+        .execute(&mut *tx.tx)
+        .await?;
+        tx.commit(Record::Nothing("what was kept for a day is over")).await
+    }
+}
+
 impl WriteTx {
+    /// Keeps a sealed secret unless there is one of that name already; whether it was kept.
+    pub async fn put_server_secret_once(
+        &mut self,
+        server: &ServerId,
+        name: &str,
+        sealed: Vec<u8>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO server_secrets (server_id, name, sealed, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (server_id, name) DO NOTHING",
+        )
+        .bind(server.as_str())
+        .bind(name)
+        .bind(sealed)
+        .bind(micros(self.now))
+        .bind(micros(expires_at))
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
     /// Keeps a sealed secret, replacing the one before.
     pub async fn put_server_secret(
         &mut self,

@@ -1,11 +1,12 @@
 //! Servers and their members: spec, settled state, placement, observations, sealed secrets.
 
 use super::codec::{from_json, json, micros, parsed, time, time_option};
+use super::scope::{Viewer, seen_by};
 use super::{Store, StoreError, WriteTx};
 use crate::domain::configuration::Configuration;
 use crate::domain::ids::{GroupId, NetworkId, ServerId, UserId};
 use crate::domain::meter::Meter;
-use crate::domain::names::{AdminLogin, ServerName};
+use crate::domain::names::{AdminLogin, ServerName, Tag};
 use crate::domain::network::Access;
 use crate::domain::operation::OperationKind;
 use crate::domain::server::{Server, ServerSpec, SettledState};
@@ -84,6 +85,9 @@ pub struct ServerFilter {
     pub region: String,
     /// `name` or `name=value` of a tag.
     pub tag: String,
+    /// Id of a resource group.
+    pub group: String,
+    pub viewer: Viewer,
     /// Only names after this one: the last name of the page before.
     pub after: String,
 }
@@ -91,7 +95,8 @@ pub struct ServerFilter {
 /// Servers on one page of the list.
 pub const SERVER_PAGE: i64 = 50;
 
-/// The `WHERE` of the list, shared with its count. `$1` name pattern, `$2` state, `$3` region, `$4` tag pattern.
+/// The `WHERE` of the list, shared with its count. `$1` name pattern, `$2` state, `$3` region, `$4` tag pattern,
+/// `$5` group, `$6` viewer.
 /// The CASE is `ServerState::shown` in SQL; a test holds the two together.
 macro_rules! filtered {
     ($select:literal, $tail:literal) => {
@@ -101,18 +106,24 @@ macro_rules! filtered {
             " FROM servers s LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1
              WHERE ($1 = '' OR s.name LIKE $1 ESCAPE '!') AND ($3 = '' OR s.region = $3) AND ($4 = '' OR s.tags LIKE $4 ESCAPE '!')
                AND ($2 = '' OR $2 = CASE o.kind WHEN 'create' THEN 'Provisioning' WHEN 'delete' THEN 'Dropping' WHEN 'restart' THEN 'Restarting'
-                 WHEN 'stop' THEN 'Stopping' WHEN 'start' THEN 'Starting' ELSE CASE WHEN o.kind IS NOT NULL THEN 'Updating' ELSE CASE s.settled WHEN 'New' THEN 'Provisioning' ELSE s.settled END END END)",
+                 WHEN 'stop' THEN 'Stopping' WHEN 'start' THEN 'Starting' ELSE CASE WHEN o.kind IS NOT NULL THEN 'Updating' ELSE CASE s.settled WHEN 'New' THEN 'Provisioning' ELSE s.settled END END END)
+               AND ($5 = '' OR s.group_id = $5) AND ",
+            seen_by!("$6", "s.group_id"),
             $tail
         )
     };
 }
 
-const COLUMNS_BY_ID: &str = "SELECT s.id, s.name, s.region, s.zone, s.major, s.sku, s.storage_gib, s.admin_login, s.access, s.tags, s.settled,
+macro_rules! by_id {
+    ($tail:expr) => {
+        concat!("SELECT s.id, s.name, s.region, s.zone, s.major, s.sku, s.storage_gib, s.admin_login, s.access, s.tags, s.settled,
     o.kind AS active, s.port, s.configuration, s.group_id, s.network_id, s.stopped_at, s.pooler_port, s.created_at, s.created_by, s.version
-  FROM servers s LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1 WHERE s.id = $1";
+  FROM servers s LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1 WHERE s.id = $1", $tail)
+    };
+}
 
 impl ServerFilter {
-    fn binds(&self) -> [String; 4] {
+    fn binds(&self) -> [String; 6] {
         let contains = |text: &str| {
             if text.is_empty() {
                 String::new()
@@ -125,6 +136,8 @@ impl ServerFilter {
             self.state.clone(),
             self.region.clone(),
             tag_pattern(self.tag.trim()),
+            self.group.clone(),
+            self.viewer.bind(),
         ]
     }
 }
@@ -151,16 +164,18 @@ fn tag_pattern(typed: &str) -> String {
 impl Store {
     /// One page of servers by name, and one more where the list goes on.
     pub async fn servers(&self, filter: &ServerFilter) -> Result<Vec<Server>, StoreError> {
-        let [name, state, region, tag] = filter.binds();
+        let [name, state, region, tag, group, viewer] = filter.binds();
         let rows: Vec<Row> = sqlx::query_as(filtered!(
             "s.id, s.name, s.region, s.zone, s.major, s.sku, s.storage_gib, s.admin_login, s.access, s.tags, s.settled,
              o.kind AS active, s.port, s.configuration, s.group_id, s.network_id, s.stopped_at, s.pooler_port, s.created_at, s.created_by, s.version",
-            " AND s.name > $5 ORDER BY s.name LIMIT $6"
+            " AND s.name > $7 ORDER BY s.name LIMIT $8"
         ))
         .bind(name)
         .bind(state)
         .bind(region)
         .bind(tag)
+        .bind(group)
+        .bind(viewer)
         .bind(filter.after.clone())
         .bind(SERVER_PAGE + 1)
         .fetch_all(self.read())
@@ -170,12 +185,14 @@ impl Store {
 
     /// How many servers the filter finds, whatever the page.
     pub async fn count_servers(&self, filter: &ServerFilter) -> Result<i64, StoreError> {
-        let [name, state, region, tag] = filter.binds();
+        let [name, state, region, tag, group, viewer] = filter.binds();
         let count: (i64,) = sqlx::query_as(filtered!("COUNT(*)", ""))
             .bind(name)
             .bind(state)
             .bind(region)
             .bind(tag)
+            .bind(group)
+            .bind(viewer)
             .fetch_one(self.read())
             .await?;
         Ok(count.0)
@@ -183,7 +200,22 @@ impl Store {
 
     pub async fn server(&self, id: &ServerId) -> Result<Option<Server>, StoreError> {
         let row: Option<Row> =
-            sqlx::query_as(COLUMNS_BY_ID).bind(id.as_str()).fetch_optional(self.read()).await?;
+            sqlx::query_as(by_id!("")).bind(id.as_str()).fetch_optional(self.read()).await?;
+        row.map(Row::into_server).transpose()
+    }
+
+    /// A server, if the viewer may see it.
+    pub async fn server_seen_by(
+        &self,
+        id: &ServerId,
+        viewer: &Viewer,
+    ) -> Result<Option<Server>, StoreError> {
+        let sql = by_id!(concat!(" AND ", seen_by!("$2", "s.group_id")));
+        let row: Option<Row> = sqlx::query_as(sql)
+            .bind(id.as_str())
+            .bind(viewer.bind())
+            .fetch_optional(self.read())
+            .await?;
         row.map(Row::into_server).transpose()
     }
 
@@ -267,7 +299,7 @@ impl WriteTx {
             .execute(&mut *self.tx)
             .await?;
         let row: Option<Row> =
-            sqlx::query_as(COLUMNS_BY_ID).bind(id.as_str()).fetch_optional(&mut *self.tx).await?;
+            sqlx::query_as(by_id!("")).bind(id.as_str()).fetch_optional(&mut *self.tx).await?;
         row.map(Row::into_server).transpose()
     }
 
@@ -276,7 +308,9 @@ impl WriteTx {
     pub async fn take_port(&mut self, range: (u16, u16)) -> Result<Option<u16>, StoreError> {
         self.lock_placement().await?;
         let used: Vec<(i64,)> =
-            sqlx::query_as("SELECT port FROM servers").fetch_all(&mut *self.tx).await?;
+            sqlx::query_as("SELECT port FROM servers UNION ALL SELECT pooler_port FROM servers WHERE pooler_port IS NOT NULL")
+                .fetch_all(&mut *self.tx)
+                .await?;
         let used: std::collections::HashSet<i64> = used.into_iter().map(|(port,)| port).collect();
         let last: Option<(String,)> =
             sqlx::query_as("SELECT value FROM settings WHERE key = 'last_port'")
@@ -297,6 +331,22 @@ impl WriteTx {
         Ok(free)
     }
 
+    /// Gives a server its port for PgBouncer, unless it has one.
+    pub async fn set_pooler_port(
+        &mut self,
+        server: &ServerId,
+        port: u16,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE servers SET pooler_port = $2, version = version + 1 WHERE id = $1 AND pooler_port IS NULL",
+        )
+        .bind(server.as_str())
+        .bind(i64::from(port))
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
     /// Makes placements take turns, on PostgreSQL too.
     pub async fn lock_placement(&mut self) -> Result<(), StoreError> {
         sqlx::query("INSERT INTO settings (key, value) VALUES ('placement', '0') ON CONFLICT (key) DO UPDATE SET value = excluded.value")
@@ -314,6 +364,16 @@ impl WriteTx {
         sqlx::query("UPDATE servers SET configuration = $2, version = version + 1 WHERE id = $1")
             .bind(server.as_str())
             .bind(json(configuration))
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes the tags. Call [`WriteTx::lock_server`] first and look at what they were.
+    pub async fn set_tags(&mut self, server: &ServerId, tags: &[Tag]) -> Result<(), StoreError> {
+        sqlx::query("UPDATE servers SET tags = $2, version = version + 1 WHERE id = $1")
+            .bind(server.as_str())
+            .bind(json(&tags))
             .execute(&mut *self.tx)
             .await?;
         Ok(())
@@ -343,10 +403,15 @@ impl WriteTx {
             self.set_meter(server, meter, None).await?;
         }
         for statement in [
+            "DELETE FROM locks WHERE scope = 'server' AND scope_id = $1",
             "DELETE FROM server_secrets WHERE server_id = $1",
             "DELETE FROM server_observations WHERE server_id = $1",
+            "DELETE FROM cpu_credits WHERE server_id = $1",
+            "DELETE FROM metric_samples WHERE server_id = $1",
+            "DELETE FROM start_notices WHERE server_id = $1",
             "DELETE FROM firewall_rules WHERE server_id = $1",
             "DELETE FROM routes WHERE server_id = $1",
+            "DELETE FROM pooler_routes WHERE server_id = $1",
             "DELETE FROM servers WHERE id = $1",
         ] {
             sqlx::query(statement).bind(server.as_str()).execute(&mut *self.tx).await?;

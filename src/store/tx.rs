@@ -3,6 +3,7 @@
 
 use super::{Dialect, Store, StoreError};
 use crate::domain::activity::NewActivity;
+use crate::domain::ids::GroupId;
 use chrono::{DateTime, Utc};
 use sqlx::{Any, Transaction};
 use tokio::sync::OwnedMutexGuard;
@@ -18,6 +19,8 @@ pub struct WriteTx {
 pub enum Record {
     /// One line for each.
     Activities(Vec<NewActivity>),
+    /// One line for each, of things that belong to this group and are no servers.
+    OfGroup(GroupId, Vec<NewActivity>),
     /// None, with the reason for the reader of the code.
     Nothing(&'static str),
 }
@@ -25,6 +28,11 @@ pub enum Record {
 impl Record {
     pub fn activity(activity: NewActivity) -> Self {
         Record::Activities(vec![activity])
+    }
+
+    /// A line about a resource group itself, for those who may see the group.
+    pub fn of_group(group: &GroupId, activity: NewActivity) -> Self {
+        Record::OfGroup(group.clone(), vec![activity])
     }
 }
 
@@ -49,10 +57,13 @@ impl WriteTx {
     /// # Errors
     /// When the database refuses; then nothing was written.
     pub async fn commit(mut self, record: Record) -> Result<(), StoreError> {
-        if let Record::Activities(lines) = record {
-            for line in lines {
-                self.insert_activity(&line).await?;
-            }
+        let (group, lines) = match record {
+            Record::Activities(lines) => (None, lines),
+            Record::OfGroup(group, lines) => (Some(group), lines),
+            Record::Nothing(_) => (None, vec![]),
+        };
+        for line in lines {
+            self.insert_activity(&line, group.as_ref()).await?;
         }
         self.tx.commit().await?;
         Ok(())

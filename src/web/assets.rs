@@ -31,15 +31,27 @@ impl Asset {
 static CSS: LazyLock<Asset> = LazyLock::new(|| {
     let parts = [
         include_str!("../../static/app.css"),
+        include_str!("../../static/css/access.css"),
+        include_str!("../../static/css/account.css"),
+        include_str!("../../static/css/compute.css"),
+        include_str!("../../static/css/cost.css"),
         include_str!("../../static/css/create.css"),
+        include_str!("../../static/css/data.css"),
+        include_str!("../../static/css/networks.css"),
         include_str!("../../static/css/operations.css"),
         include_str!("../../static/css/server.css"),
+        include_str!("../../static/css/parameters.css"),
+        include_str!("../../static/css/storage.css"),
     ];
     Asset::new("app", "css", "text/css; charset=utf-8", &parts)
 });
 /// The script: helpers first, as functions of the one module.
 static JS: LazyLock<Asset> = LazyLock::new(|| {
-    let parts = [include_str!("../../static/js/morph.js"), include_str!("../../static/app.js")];
+    let parts = [
+        include_str!("../../static/js/morph.js"),
+        include_str!("../../static/app.js"),
+        include_str!("../../static/js/unsaved.js"),
+    ];
     Asset::new("app", "js", "text/javascript; charset=utf-8", &parts)
 });
 static ICON: LazyLock<Asset> = LazyLock::new(|| {

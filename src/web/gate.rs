@@ -2,6 +2,7 @@
 //! unsafe request sent from a page of ours (Origin and form token).
 
 use crate::domain::account::Role;
+use crate::web::authorise;
 use crate::web::body;
 use crate::web::error::PageError;
 use crate::web::flash::{self, Flash};
@@ -41,7 +42,8 @@ async fn admit(request: &mut ServiceRequest) -> Result<(), PageError> {
         .app_data::<web::Data<AppState>>()
         .cloned()
         .ok_or_else(|| PageError::internal("the application has no state"))?;
-    let visit = Rc::new(visit(request, state).await?);
+    let pattern = request.match_pattern();
+    let visit = Rc::new(visit(request, pattern.as_deref().unwrap_or(""), state).await?);
     request.extensions_mut().insert(visit.clone());
     if body::is_announced_too_large(request.headers()) {
         return Err(PageError::TooLarge);
@@ -50,7 +52,6 @@ async fn admit(request: &mut ServiceRequest) -> Result<(), PageError> {
     if is_unsafe {
         check_origin(request.headers(), &visit.state)?;
     }
-    let pattern = request.match_pattern();
     check_pace(request, &visit, pattern.as_deref())?;
     let Some(route) = pattern.as_deref().and_then(|p| routes::find(request.method(), p)) else {
         // No such path or method: the router answers, no handler runs.
@@ -59,7 +60,21 @@ async fn admit(request: &mut ServiceRequest) -> Result<(), PageError> {
     if let Some(role) = least_role(route.access) {
         check_role(&visit, role).map_err(|error| after_post(error, is_unsafe))?;
     }
+    check_second_factor(&visit, route.pattern).await?;
     if is_unsafe { check_form(request, &visit).await } else { Ok(()) }
+}
+
+/// Where everybody needs a second factor, a person without one can set one up and leave, nothing else.
+async fn check_second_factor(visit: &Visit, pattern: &str) -> Result<(), PageError> {
+    let Some(person) = &visit.person else { return Ok(()) };
+    let may = ["/account/second-factor", "/confirm-password", "/sign-out", "/sign-in", "/static/"];
+    if person.user.has_second_factor
+        || may.iter().any(|start| pattern.starts_with(start))
+        || !visit.state.store.second_factor_required().await?
+    {
+        return Ok(());
+    }
+    Err(PageError::See(paths::second_factor()))
 }
 
 /// Signed-in people are counted by themselves, wherever they are; everybody else by address.
@@ -93,7 +108,11 @@ fn after_post(error: PageError, is_unsafe: bool) -> PageError {
     }
 }
 
-async fn visit(request: &ServiceRequest, state: web::Data<AppState>) -> Result<Visit, PageError> {
+async fn visit(
+    request: &ServiceRequest,
+    pattern: &str,
+    state: web::Data<AppState>,
+) -> Result<Visit, PageError> {
     let is_https = state.config.is_https();
     let cookie = |name: &str| {
         let cookie = request.cookie(&session::cookie_name(name, is_https));
@@ -109,7 +128,8 @@ async fn visit(request: &ServiceRequest, state: web::Data<AppState>) -> Result<V
         form_cookie: cookie(token::COOKIE).filter(|value| value.len() <= 100),
         state,
     };
-    let person = person(&request.get_session(), &arrival.state).await?;
+    let session = request.get_session();
+    let person = person(&session, &arrival.state, pattern, request.path()).await?;
     let notice = match person {
         Some(_) => arrival.state.store.engine_silence().await?,
         None => None,
@@ -117,12 +137,20 @@ async fn visit(request: &ServiceRequest, state: web::Data<AppState>) -> Result<V
     Ok(Visit::new(arrival, person, notice))
 }
 
-/// The person of the session: loaded anew for every request, so that a new role or a disabled
-/// account counts at once.
-async fn person(session: &Session, state: &AppState) -> Result<Option<Person>, PageError> {
+/// The person of the session: loaded anew for every request, so that a new role, here or in a
+/// group, and a disabled account count at once.
+async fn person(
+    session: &Session,
+    state: &AppState,
+    pattern: &str,
+    path: &str,
+) -> Result<Option<Person>, PageError> {
     let Some(facts) = session::facts(session) else { return Ok(None) };
     match state.store.user(&facts.user_id).await? {
-        Some(user) if !user.disabled => Ok(Some(Person { user, session: facts })),
+        Some(user) if !user.disabled => {
+            let standing = authorise::standing(&state.store, &user, pattern, path).await?;
+            Ok(Some(Person { user, session: facts, standing }))
+        }
         _ => {
             session.purge();
             Ok(None)

@@ -7,8 +7,10 @@
 //! a handler that needs a person takes [`visit::Signed`], which cannot be made without one.
 
 pub mod assets;
+pub mod authorise;
 pub mod body;
 pub mod code;
+pub mod csv;
 pub mod error;
 pub mod flash;
 pub mod form;

@@ -1,6 +1,6 @@
 //! Pages: the frame every template stands in, and the responses that carry them.
 
-use crate::domain::account::User;
+use crate::domain::account::{Role, User};
 use crate::web::assets;
 use crate::web::error::PageResult;
 use crate::web::flash::{self, Flash};
@@ -18,8 +18,11 @@ use askama::Template;
 pub enum Nav {
     None,
     Servers,
+    Groups,
     Operations,
+    Networks,
     Hosts,
+    Costs,
     Activity,
     Users,
     Account,
@@ -38,6 +41,8 @@ pub struct Layout {
     pub title: String,
     pub nav: Nav,
     pub user: Option<User>,
+    /// Whether controls that change or create servers are for this person here.
+    pub may_change: bool,
     /// Token of every form on the page; empty where there is none.
     pub csrf: String,
     pub flash: Option<Flash>,
@@ -52,10 +57,15 @@ impl Layout {
         let entry = |nav, path, label| NavEntry { path, label, is_current: self.nav == nav };
         let mut entries = vec![
             entry(Nav::Servers, paths::servers(), "Servers"),
+            entry(Nav::Groups, paths::groups(), "Resource groups"),
             entry(Nav::Operations, paths::operations(), "Operations"),
-            entry(Nav::Hosts, paths::hosts(), "Hosts"),
-            entry(Nav::Activity, paths::activity(), "Activity log"),
         ];
+        if self.sees_everything() {
+            entries.push(entry(Nav::Networks, paths::networks(), "Networks"));
+            entries.push(entry(Nav::Hosts, paths::hosts(), "Hosts"));
+            entries.push(entry(Nav::Costs, paths::costs(), "Cost"));
+        }
+        entries.push(entry(Nav::Activity, paths::activity(), "Activity log"));
         if self.may_manage_users() {
             entries.push(entry(Nav::Users, paths::users(), "Users"));
         }
@@ -67,7 +77,12 @@ impl Layout {
     }
 
     pub fn may_change_servers(&self) -> bool {
-        self.user.as_ref().is_some_and(|user| user.role.may_change_servers())
+        self.may_change
+    }
+
+    /// Whether the person's own role shows them the whole installation.
+    pub fn sees_everything(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.role >= Role::Reader)
     }
 
     pub fn may_manage_users(&self) -> bool {

@@ -1,6 +1,8 @@
 //! Every URL of the portal is built here, so that a renamed page is one change and no link dangles.
 
-use crate::domain::ids::{DraftId, InviteId, OperationId, RuleId, ServerId, SessionId, UserId};
+use crate::domain::ids::{
+    DraftId, GroupId, InviteId, LockId, NetworkId, OperationId, RuleId, ServerId, SessionId, UserId,
+};
 
 pub fn servers() -> String {
     "/servers".into()
@@ -54,6 +56,11 @@ pub fn server_rule_everyone(id: &ServerId) -> String {
     format!("/servers/{id}/networking/everyone")
 }
 
+/// Public or private, the virtual network, and TLS.
+pub fn server_networking_access(id: &ServerId) -> String {
+    format!("/servers/{id}/networking/access")
+}
+
 /// Whether the gateways have the rules: a part of the networking page.
 pub fn server_networking_effect(id: &ServerId) -> String {
     format!("/servers/{id}/networking/effect")
@@ -84,6 +91,14 @@ pub fn server_compute(id: &ServerId) -> String {
     format!("/servers/{id}/compute")
 }
 
+/// What a size would change, before it is asked for; empty for the form's own address.
+pub fn server_compute_review(id: &ServerId, to: &str) -> String {
+    match to {
+        "" => format!("/servers/{id}/compute/review"),
+        to => format!("/servers/{id}/compute/review?to={}", encoded(to)),
+    }
+}
+
 pub fn server_storage(id: &ServerId) -> String {
     format!("/servers/{id}/storage")
 }
@@ -92,8 +107,21 @@ pub fn server_databases(id: &ServerId) -> String {
     format!("/servers/{id}/databases")
 }
 
+/// The page that drops a database; its name may hold anything.
+pub fn server_database_drop(id: &ServerId, name: &str) -> String {
+    format!("/servers/{id}/databases/drop?name={}", encoded(name))
+}
+
 pub fn server_parameters(id: &ServerId) -> String {
     format!("/servers/{id}/parameters")
+}
+
+pub fn server_parameters_save(id: &ServerId) -> String {
+    format!("/servers/{id}/parameters/save")
+}
+
+pub fn server_extensions_part(id: &ServerId, part: &str) -> String {
+    format!("/servers/{id}/extensions/{part}")
 }
 
 pub fn server_extensions(id: &ServerId) -> String {
@@ -112,8 +140,59 @@ pub fn server_locks(id: &ServerId) -> String {
     format!("/servers/{id}/locks")
 }
 
+pub fn server_lock_remove(id: &ServerId, lock: &LockId) -> String {
+    format!("/servers/{id}/locks/{lock}/remove")
+}
+
+/// The page that moves a server to another group.
+pub fn server_group(id: &ServerId) -> String {
+    format!("/servers/{id}/group")
+}
+
+/// The servers that have a tag.
+pub fn servers_tagged(name: &str, value: &str) -> String {
+    let tag = if value.is_empty() { name.to_owned() } else { format!("{name}={value}") };
+    format!("/servers?tag={}", encoded(&tag))
+}
+
+pub fn groups() -> String {
+    "/groups".into()
+}
+
+pub fn group(id: &GroupId) -> String {
+    format!("/groups/{id}")
+}
+
+pub fn group_rename(id: &GroupId) -> String {
+    format!("/groups/{id}/rename")
+}
+
+pub fn group_delete(id: &GroupId) -> String {
+    format!("/groups/{id}/delete")
+}
+
+pub fn group_assignments(id: &GroupId) -> String {
+    format!("/groups/{id}/assignments")
+}
+
+pub fn group_assignment_remove(id: &GroupId, user: &UserId) -> String {
+    format!("/groups/{id}/assignments/{user}/remove")
+}
+
+pub fn group_locks(id: &GroupId) -> String {
+    format!("/groups/{id}/locks")
+}
+
+pub fn group_lock_remove(id: &GroupId, lock: &LockId) -> String {
+    format!("/groups/{id}/locks/{lock}/remove")
+}
+
 pub fn server_cost(id: &ServerId) -> String {
     format!("/servers/{id}/cost")
+}
+
+pub fn server_storage_autogrow(id: &ServerId) -> String {
+    format!("/servers/{id}/storage/autogrow")
 }
 
 pub fn server_repair(id: &ServerId) -> String {
@@ -160,6 +239,26 @@ pub fn hosts() -> String {
     "/hosts".into()
 }
 
+pub fn networks() -> String {
+    "/networks".into()
+}
+
+pub fn network(id: &NetworkId) -> String {
+    format!("/networks/{id}")
+}
+
+pub fn network_delete(id: &NetworkId) -> String {
+    format!("/networks/{id}/delete")
+}
+
+pub fn costs() -> String {
+    "/costs".into()
+}
+
+pub fn costs_csv() -> String {
+    "/costs.csv".into()
+}
+
 pub fn activity() -> String {
     "/activity".into()
 }
@@ -179,6 +278,11 @@ pub fn sign_in() -> String {
 /// The sign-in page, with the page to go on to afterwards.
 pub fn sign_in_then(return_to: &str) -> String {
     format!("/sign-in?return_to={}", encoded(return_to))
+}
+
+/// The page that asks for the code of the second factor, with the page to go on to afterwards.
+pub fn sign_in_code(return_to: &str) -> String {
+    format!("/sign-in/code?return_to={}", encoded(return_to))
 }
 
 pub fn sign_out() -> String {
@@ -206,6 +310,10 @@ pub fn account_password() -> String {
     "/account/password".into()
 }
 
+pub fn second_factor() -> String {
+    "/account/second-factor".into()
+}
+
 pub fn account_sessions_end() -> String {
     "/account/sessions/end-others".into()
 }
@@ -228,6 +336,10 @@ pub fn invite_revoke(id: &InviteId) -> String {
 
 pub fn user_role(id: &UserId) -> String {
     format!("/users/{id}/role")
+}
+
+pub fn user_second_factor_reset(id: &UserId) -> String {
+    format!("/users/{id}/second-factor/reset")
 }
 
 pub fn user_disable(id: &UserId) -> String {

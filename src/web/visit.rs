@@ -6,6 +6,8 @@
 
 use crate::domain::account::{Role, STEP_UP_LIFE, User};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
+use crate::store::scope::Viewer;
+use crate::web::authorise::Standing;
 use crate::web::error::PageError;
 use crate::web::flash::Flash;
 use crate::web::page::{Layout, Nav};
@@ -49,6 +51,8 @@ pub struct Visit {
 pub struct Person {
     pub user: User,
     pub session: SessionFacts,
+    /// What they may do with the thing of this request.
+    pub standing: Standing,
 }
 
 /// What the gate knows of a request before it knows the person.
@@ -86,10 +90,32 @@ impl Visit {
             title: title.into(),
             nav,
             user: self.person.as_ref().map(|person| person.user.clone()),
+            may_change: self.may_change(),
             csrf: self.person.as_ref().map_or(String::new(), |person| person.session.csrf.clone()),
             flash: self.flash.clone(),
             engine_notice: self.engine_notice.clone(),
             path: self.path.clone(),
+        }
+    }
+
+    /// Whether controls that change or create servers are for this person here.
+    pub fn may_change(&self) -> bool {
+        self.person.as_ref().is_some_and(|person| person.standing.may_change)
+    }
+
+    /// Whether this person is an owner of the thing of this request.
+    pub fn is_owner_here(&self) -> bool {
+        self.person.as_ref().is_some_and(|person| person.standing.role == Some(Role::Owner))
+    }
+
+    /// Through whose eyes lists are read: a visitor who is nobody sees nothing.
+    ///
+    /// # Errors
+    /// The way to the sign-in page.
+    pub fn viewer(&self) -> Result<Viewer, PageError> {
+        match &self.person {
+            Some(person) => Ok(Viewer::Person(person.user.id.clone())),
+            None => Err(PageError::See(paths::sign_in_then(&self.path))),
         }
     }
 
@@ -192,7 +218,7 @@ impl Least for Owner {
     const ROLE: Role = Role::Owner;
 }
 
-/// Extractor and proof: a signed-in person who has at least role `R`.
+/// Extractor and proof: a signed-in person who has at least role `R` on the thing of the request.
 pub struct Signed<R: Least> {
     visit: Rc<Visit>,
     pub user: User,
@@ -245,7 +271,7 @@ impl<R: Least> FromRequest for Signed<R> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(visit_of(request).and_then(|visit| {
-            let Person { user, session } = check_role(&visit, R::ROLE)?.clone();
+            let Person { user, session, .. } = check_role(&visit, R::ROLE)?.clone();
             Ok(Signed { visit, user, session, role: PhantomData })
         }))
     }
@@ -254,17 +280,18 @@ impl<R: Least> FromRequest for Signed<R> {
 /// The person of a visit, when there is one with at least this role.
 ///
 /// # Errors
-/// The way to the sign-in page, or the refusal.
+/// The way to the sign-in page, not found when the thing is not for them to know of, or the refusal.
 pub fn check_role(visit: &Visit, least: Role) -> Result<&Person, PageError> {
     let Some(person) = &visit.person else {
         return Err(PageError::See(paths::sign_in_then(&visit.path)));
     };
-    if person.user.role >= least {
+    let role = person.standing.role.ok_or(PageError::NotFound)?;
+    if role >= least {
         return Ok(person);
     }
     Err(PageError::Forbidden(format!(
         "This needs the role {}. Your role is {}.",
         least.key(),
-        person.user.role.key()
+        role.key()
     )))
 }

@@ -1,7 +1,21 @@
 //! The usual input of each kind, for sweeps: one arm for each.
 
+use super::World;
+use pgflex::domain::catalog::Tier;
+use pgflex::domain::configuration::Pooler;
+use pgflex::domain::ids::ServerId;
 use pgflex::domain::operation::OperationKind;
+use pgflex::operations::access::{sealed_place, secret};
+use pgflex::operations::reset_password::KEPT_FOR;
+use pgflex::store::Record;
 use serde_json::{Value, json};
+
+/// The virtual network that the world of the sweeps has.
+pub const NETWORK: &str = "01890a5d-ac96-774b-bcce-0000000000ae";
+pub const NEW_DATABASE: &str = "sales/2027 \"x\"";
+pub const OLD_DATABASE: &str = "old %41";
+pub const NEW_VERIFIER: &str = "SCRAM-SHA-256$4096:bmV3$c3RvcmVk:c2VydmVy";
+const RESET: &str = "01890a5d-ac96-774b-bcce-0000000000ff";
 
 pub fn input(kind: OperationKind) -> Value {
     match kind {
@@ -12,16 +26,52 @@ pub fn input(kind: OperationKind) -> Value {
         | OperationKind::Start
         | OperationKind::RenewCertificate
         | OperationKind::Repair => Value::Null,
-        OperationKind::Scale => json!({}),
-        OperationKind::GrowStorage => json!({}),
-        OperationKind::ProtectStorage => json!({}),
-        OperationKind::ChangeParameters => json!({}),
-        OperationKind::AllowExtensions => json!({}),
-        OperationKind::ChangeExtension => json!({}),
-        OperationKind::CreateDatabase => json!({}),
-        OperationKind::DropDatabase => json!({}),
-        OperationKind::ResetPassword => json!({}),
-        OperationKind::ChangeNetworking => json!({}),
-        OperationKind::ChangePooler => json!({}),
+        OperationKind::Scale => json!({ "to": "Standard_B2s", "about": "to B2s" }),
+        OperationKind::GrowStorage => json!({ "to_gib": 64 }),
+        OperationKind::ProtectStorage => json!({ "on": true }),
+        OperationKind::ChangeParameters => {
+            json!({ "set": { "work_mem": "8MB" }, "reset": [], "restart": true })
+        }
+        OperationKind::AllowExtensions => {
+            json!({ "allowed": ["hstore", "pgaudit"], "restart": true })
+        }
+        OperationKind::ChangeExtension => {
+            json!({ "database": "sales", "extension": "hstore", "action": "create" })
+        }
+        OperationKind::ChangeNetworking => json!({
+            "access": "Private", "network_id": NETWORK, "require_secure_transport": true
+        }),
+        OperationKind::CreateDatabase => json!({ "name": NEW_DATABASE, "collation": "de-DE" }),
+        OperationKind::DropDatabase => json!({ "name": OLD_DATABASE }),
+        OperationKind::ResetPassword => json!({ "reset": RESET }),
+        OperationKind::ChangePooler => {
+            let pooler = Pooler { enabled: true, ..Pooler::default() };
+            json!({ "pooler": pooler, "ports": [20000, 20999] })
+        }
+    }
+}
+
+/// Size of the server that a kind is tried on, where the smallest does not do.
+pub fn tier(kind: OperationKind) -> Tier {
+    match kind {
+        OperationKind::ChangePooler => Tier::GeneralPurpose,
+        _ => Tier::Burstable,
+    }
+}
+
+/// What must be there before a kind is submitted, beside its server.
+pub async fn prepare(world: &World, kind: OperationKind, server: &ServerId) {
+    match kind {
+        OperationKind::DropDatabase => world.postgres.plant_database(OLD_DATABASE),
+        OperationKind::ResetPassword => {
+            let (services, name) = (&world.services, secret::pending_verifier(RESET));
+            let place = sealed_place(server, &name);
+            let sealed = services.sealer.seal(&place, NEW_VERIFIER.as_bytes()).unwrap();
+            let now = services.clock.now();
+            let mut tx = services.store.begin_write(now).await.unwrap();
+            tx.put_server_secret_once(server, &name, sealed, now + KEPT_FOR).await.unwrap();
+            tx.commit(Record::Nothing("as the form does")).await.unwrap();
+        }
+        _ => {}
     }
 }

@@ -1,19 +1,20 @@
 //! A whole control plane in memory: real store, real runner, fake engine and PostgreSQL, a clock wound by hand.
 
 #[path = "changes.rs"]
-mod changes;
+pub mod changes;
 
 use pgflex::certificates::Authority;
 use pgflex::clock::{Clock, ManualClock, new_uuid};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::catalog::Tier;
 use pgflex::domain::host::{EngineFacts, Overcommit};
-use pgflex::domain::ids::{HostId, OperationId, ServerId};
+use pgflex::domain::ids::{HostId, NetworkId, OperationId, ServerId};
 use pgflex::domain::names::{AdminLogin, ServerName};
 use pgflex::domain::network::Access;
 use pgflex::domain::operation::{Needs, Operation, OperationKind, OperationStatus};
 use pgflex::domain::server::ServerSpec;
 use pgflex::domain::version::Major;
+use pgflex::domain::virtual_network::{NetworkState, VirtualNetwork};
 use pgflex::engine::Engine;
 use pgflex::engine::fake::FakeEngine;
 use pgflex::operations::context::{OperationSettings, Services};
@@ -22,6 +23,7 @@ use pgflex::operations::submit::{Change, Door, NewServer};
 use pgflex::poke::Poke;
 use pgflex::postgres::fake::FakePostgres;
 use pgflex::secrets::{Sealer, Secret};
+use pgflex::store::Record;
 use pgflex::store::testing::TestStore;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,6 +48,9 @@ impl World {
         let postgres = FakePostgres::new(move |address| {
             seen.member_at(&address.to_string()).map(|_| "17.6".into())
         });
+        let files = engine.clone();
+        let postgres =
+            postgres.with_files(move |address| files.configuration_at(&address.to_string()));
         let hosts = test
             .store
             .register_hosts(clock.now(), &[("local".into(), "unix:///fake".into(), vec![])])
@@ -67,6 +72,7 @@ impl World {
                 endpoint_host: "localhost".into(),
                 endpoint_domain: "pgflex.localhost".into(),
                 overcommit: Overcommit::default(),
+                storage: Default::default(),
                 is_test: true,
             },
         });
@@ -86,13 +92,15 @@ impl World {
         Runner::new(self.services.clone(), format!("test/{}", new_uuid()))
     }
 
-    pub async fn submit_create(&self, name: &str) -> OperationId {
+    pub async fn submit_create_in(&self, name: &str, tier: Tier) -> OperationId {
         let verifier = Secret::new(VERIFIER);
-        let spec = spec(name);
+        let sku = tier.skus().next().unwrap().name.into();
+        let spec = ServerSpec { sku, ..spec(name) };
         let new = NewServer {
             spec: &spec,
             admin_verifier: &verifier,
             rules: &[],
+            network: None,
             draft: None,
             ports: (20000, 20999),
             idempotency_key: None,
@@ -102,19 +110,42 @@ impl World {
 
     /// Submits an operation of a kind; what must exist before it is made first, without any fault.
     pub async fn submit(&self, kind: OperationKind) -> OperationId {
-        let create = self.submit_create("shop").await;
+        let create = self.submit_create_in("shop", changes::tier(kind)).await;
         if kind == OperationKind::Create {
             return create;
         }
         let server = self.succeed(&create).await;
+        if kind == OperationKind::ChangeNetworking {
+            self.plant_network().await;
+        }
         if kind.facts().needs == Needs::Stopped {
             self.succeed(&self.submit_on(OperationKind::Stop, &server).await).await;
+        }
+        if kind == OperationKind::ChangeExtension {
+            self.succeed(&self.submit_on(OperationKind::AllowExtensions, &server).await).await;
         }
         self.submit_on(kind, &server).await
     }
 
+    /// The virtual network of the usual inputs.
+    pub async fn plant_network(&self) -> NetworkId {
+        let network = VirtualNetwork {
+            id: NetworkId::parse(changes::NETWORK).unwrap(),
+            name: "backend".into(),
+            range: "10.20.0.0/24".parse().unwrap(),
+            state: NetworkState::Active,
+            note: String::new(),
+            created_at: self.clock.now(),
+        };
+        let mut tx = self.services.store.begin_write(self.clock.now()).await.unwrap();
+        tx.insert_network(&network).await.unwrap();
+        tx.commit(Record::Nothing("a story begins")).await.unwrap();
+        network.id
+    }
+
     /// Submits a kind with its usual input.
     pub async fn submit_on(&self, kind: OperationKind, server: &ServerId) -> OperationId {
+        changes::prepare(self, kind, server).await;
         let change = Change { kind, input: changes::input(kind) };
         self.door().submit_change(change, server, &Actor::system(), None).await.unwrap()
     }
@@ -193,5 +224,6 @@ pub fn big_host() -> EngineFacts {
         storage_total_bytes: Some(2 << 40),
         storage_free_bytes: Some(1 << 40),
         images: vec![],
+        ranges: vec![],
     }
 }

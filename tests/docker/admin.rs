@@ -87,6 +87,9 @@ async fn what_is_allowed(lab: &Lab, major: Major) {
     lab.may("postgres", &statements).await;
     lab.may("postgres", "CREATE DATABASE sales").await;
     lab.may("sales", "CREATE TABLE t (id int); CREATE EXTENSION hstore; CREATE SCHEMA s").await;
+    // Not trusted by its author, and on the list.
+    lab.may("sales", "CREATE EXTENSION amcheck; DROP EXTENSION amcheck; DROP EXTENSION hstore")
+        .await;
     lab.may("postgres", "DROP DATABASE sales").await;
 }
 
@@ -117,6 +120,9 @@ async fn what_is_not(lab: &Lab, major: Major) {
         "LOAD '$libdir/../../../../tmp/x'",
         "CREATE EXTENSION dblink",
         "CREATE EXTENSION file_fdw",
+        // Trusted by its author, and not on the list.
+        "CREATE EXTENSION citext",
+        "SET extwlist.extensions = 'citext'",
         "UPDATE pg_authid SET rolsuper = true WHERE rolname = CURRENT_USER",
         "SET session_preload_libraries = 'x'",
     ] {

@@ -186,6 +186,14 @@ impl Walk {
         it.press(&format!("Delete {LONG_NAME}")).await;
         it.see("is not the name of this server").await;
         self.looks("delete-errors").await;
+        it.go("/account/second-factor").await;
+        it.press("Begin").await;
+        it.see("Type the code that it shows").await;
+        self.looks("second-factor-key").await;
+        it.fill("code", "000000").await;
+        it.press("Switch on").await;
+        it.see("problem").await;
+        self.looks("second-factor-errors").await;
     }
 
     async fn visits(&self, page: &Page) {

@@ -2,7 +2,7 @@
 //! walk fails until somebody says what its parameters are.
 
 use crate::portal::Portal;
-use pgflex::domain::ids::{OperationId, ServerId};
+use pgflex::domain::ids::{GroupId, NetworkId, OperationId, ServerId};
 use pgflex::web::{Access, ROUTES};
 
 /// Routes that answer GET with something that is no page.
@@ -13,6 +13,7 @@ const NOT_PAGES: &[&str] = &[
     "/ca.pem",
     "/static/{file}",
     "/activity.csv",
+    "/costs.csv",
     "/operations/{id}/events",
     "/operations/{id}/fragment",
     "/servers/{id}/fragment",
@@ -44,6 +45,7 @@ pub struct World {
     /// Of an invitation that is open.
     pub invitation: String,
     pub draft: String,
+    pub network: NetworkId,
 }
 
 /// The pages that need no account.
@@ -66,6 +68,12 @@ pub fn owners(world: &World) -> Vec<Page> {
         page("create-checked", "/servers/create?check=1"),
         page("connect-by-name", format!("{server}/connect?endpoint=name")),
         page("connect-bad-database", format!("{server}/connect?database={}", "x".repeat(64))),
+        page("parameters-static", format!("{server}/parameters?tab=static")),
+        page("parameters-none", format!("{server}/parameters?q=nothing-has-this-name")),
+        page(
+            "database-drop",
+            format!("{server}/databases/drop?name={}", "sales/2027%20%3Cwest%3E"),
+        ),
         page("operation-running", format!("/operations/{}", world.running)),
         page("operation-failed", format!("/operations/{}", world.failed)),
         page("operation-parked", format!("/operations/{}", world.parked)),
@@ -96,8 +104,11 @@ fn name_of(pattern: &str) -> String {
 }
 
 fn filled(pattern: &str, world: &World) -> String {
+    let default = GroupId::default_group();
     let id = match pattern {
         _ if pattern.starts_with("/servers/") => world.server.as_str(),
+        _ if pattern.starts_with("/groups/") => default.as_str(),
+        _ if pattern.starts_with("/networks/") => world.network.as_str(),
         // The page to abandon one is only for one that is stuck.
         "/operations/{id}/abandon" => world.parked.as_str(),
         _ => world.succeeded.as_str(),
@@ -105,6 +116,8 @@ fn filled(pattern: &str, world: &World) -> String {
     let path = pattern.replace("{id}", id).replace("{token}", &world.invitation);
     let path = if path == "/servers/create/review" {
         format!("{path}?draft={}", world.draft)
+    } else if pattern.ends_with("/compute/review") {
+        format!("{path}?sku=Standard_B2s")
     } else {
         path
     };

@@ -9,9 +9,10 @@ use bollard::models::NetworkCreateRequest;
 use pgflex::clock::{new_id, new_uuid};
 use pgflex::domain::account::{Invite, Role};
 use pgflex::domain::activity::Actor;
-use pgflex::domain::ids::{InviteId, OperationId};
+use pgflex::domain::ids::{InviteId, NetworkId, OperationId};
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::network_name;
+use pgflex::domain::virtual_network::{NetworkState, VirtualNetwork};
 use pgflex::operations::kinds::steps;
 use pgflex::secrets::sha256_hex;
 use pgflex::store::Record;
@@ -20,12 +21,17 @@ use pgflex::store::progress::OperationChange;
 /// As long as a name may be, and without a place to break it.
 pub const LONG_NAME: &str = "wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww";
 
+/// A database with a name that is no word of a path.
+pub const DATABASE: &str = "sales/2027 <west>";
+
 /// Makes it all; the portal runs before and after. The draft is for the caller to add.
 pub async fn prepare(portal: &mut Portal) -> World {
     let create = portal.submit_create(LONG_NAME).await;
     let gone = portal.submit_create("gone-db").await;
     let succeeded = ends(portal, &create, OperationStatus::Succeeded).await;
     let gone = ends(portal, &gone, OperationStatus::Succeeded).await.server_id;
+    let database = crate::data::create(DATABASE, "de-DE");
+    crate::data::succeeded(portal, &succeeded.server_id, database).await;
     let actor = Actor::system();
     let delete = portal.door().submit(OperationKind::Delete, &gone, &actor, None).await.unwrap();
     ends(portal, &delete, OperationStatus::Succeeded).await;
@@ -47,6 +53,7 @@ pub async fn prepare(portal: &mut Portal) -> World {
         parked,
         invitation,
         draft: String::new(),
+        network: network(portal).await,
     }
 }
 
@@ -91,6 +98,21 @@ async fn park(portal: &Portal) -> OperationId {
     tx.change_operation(&id, &change).await.unwrap();
     tx.commit(Record::Nothing("a test begins")).await.unwrap();
     id
+}
+
+async fn network(portal: &Portal) -> NetworkId {
+    let network = VirtualNetwork {
+        id: new_id(NetworkId::parse),
+        name: "w".repeat(64),
+        range: "10.123.0.0/16".parse().unwrap(),
+        state: NetworkState::Active,
+        note: String::new(),
+        created_at: portal.app.clock.now(),
+    };
+    let mut tx = portal.app.store.begin_write(portal.app.clock.now()).await.unwrap();
+    tx.insert_network(&network).await.unwrap();
+    tx.commit(Record::Nothing("a test begins")).await.unwrap();
+    network.id
 }
 
 async fn invite(portal: &Portal) -> String {

@@ -58,6 +58,7 @@ async fn a_creation_survives_sigkill_at_every_moment() {
             format!("container {}", members[0].container()),
             format!("network {network}"),
             format!("volume {}", members[0].volume()),
+            format!("volume {}", members[0].disk_volume()),
         ];
         wanted.sort();
         assert_eq!(names(&portal).await, wanted, "{moment}: each once");

@@ -190,16 +190,13 @@ impl Portal {
     }
 
     pub async fn try_submit_create(&self, name: &str) -> Result<OperationId, SubmitError> {
-        let rules = [FirewallRule {
-            id: pgflex::clock::new_id(RuleId::parse),
-            name: "here".into(),
-            range: AddressRange::parse("127.0.0.1", "").unwrap(),
-        }];
+        let rules = [here()];
         let (spec, admin_verifier) = (spec(name), scram_verifier(&Secret::new(PASSWORD)));
         let new = NewServer {
             spec: &spec,
             admin_verifier: &admin_verifier,
             rules: &rules,
+            network: None,
             draft: None,
             ports: self.ports,
             idempotency_key: None,
@@ -313,6 +310,15 @@ fn arguments(
     all.push("--test".into());
     all.extend(extra.iter().map(|argument| (*argument).to_owned()));
     all
+}
+
+/// Clients on this machine.
+pub fn here() -> FirewallRule {
+    FirewallRule {
+        id: pgflex::clock::new_id(RuleId::parse),
+        name: "here".into(),
+        range: AddressRange::parse("127.0.0.1", "").unwrap(),
+    }
 }
 
 pub fn spec(name: &str) -> ServerSpec {

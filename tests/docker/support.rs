@@ -256,7 +256,10 @@ fn server(major: Major) -> Server {
         settled: SettledState::New,
         active: None,
         port: 25_000,
-        configuration: Configuration::default(),
+        configuration: Configuration {
+            extensions: ["hstore", "amcheck"].map(str::to_owned).into(),
+            ..Configuration::default()
+        },
         group_id: GroupId::default_group(),
         network_id: None,
         stopped_at: None,
@@ -275,6 +278,7 @@ fn member(server: &Server) -> Member {
         generation: 1,
         image: String::new(),
         postgres_version: String::new(),
+        disk: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use pgflex::certificates::{Authority, CertifiedPair};
 use pgflex::clock::{Clock, SystemClock, new_id, new_uuid};
+use pgflex::domain::configuration::Configuration;
 use pgflex::domain::ids::{RuleId, ServerId};
 use pgflex::domain::network::{AddressRange, FirewallRule};
 use pgflex::domain::route::RouteState;
@@ -170,6 +171,14 @@ impl Lab {
         self.apply(tx).await;
     }
 
+    pub async fn require_tls(&self, id: &ServerId, require_secure_transport: bool) {
+        let configuration = Configuration { require_secure_transport, ..Configuration::default() };
+        let mut tx = self.write().await;
+        tx.set_configuration(id, &configuration).await.unwrap();
+        tx.bump_route_generation().await.unwrap();
+        self.apply(tx).await;
+    }
+
     /// Makes a certificate for the server, which the gateway can open from now on.
     pub fn certify(&self, id: &ServerId, name: &str) -> CertifiedPair {
         let names = [format!("{name}.{DOMAIN}"), "localhost".into(), "127.0.0.1".into()];
@@ -196,6 +205,21 @@ pub async fn echo_server(letter: u8) -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(echo(stream, letter));
+        }
+    });
+    address
+}
+
+/// A server without TLS that sends back what it gets.
+pub async fn plain_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut from, mut to) = stream.split();
+                tokio::io::copy(&mut from, &mut to).await
+            });
         }
     });
     address

@@ -84,6 +84,32 @@ async fn plain_text_is_refused_with_a_clear_message() {
     assert_eq!(text, "no firewall rule of server \"demo\" admits the address 127.0.0.1");
 }
 
+/// The start-up message goes on as it is, and a connection without TLS ends when TLS is required again.
+#[tokio::test]
+async fn plain_text_passes_on_the_dedicated_port_of_a_server_that_does_not_require_tls() {
+    let lab = Lab::start().await;
+    let (id, port) = lab.server("demo", Some(plain_server().await)).await;
+    lab.require_tls(&id, false).await;
+    let mut stream = connect(port).await;
+    let (head, tail) = STARTUP.split_at(5);
+    stream.write_all(head).await.unwrap();
+    sleep(Duration::from_millis(20)).await;
+    stream.write_all(&[tail, b"more"].concat()).await.unwrap();
+    assert_eq!(read(&mut stream, 20).await, [&STARTUP[..], b"more"].concat());
+    assert_eq!(lab.stats.open(&id), 1);
+    // There is no name without TLS.
+    let mut shared = connect(lab.shared_port).await;
+    shared.write_all(&STARTUP).await.unwrap();
+    let told = error_of(&read_to_end(&mut shared).await);
+    assert_eq!(told, ("28000".into(), "connections must use TLS".into()));
+    // The rules come first here too.
+    lab.require_tls(&id, true).await;
+    assert_eq!(read_to_end(&mut stream).await, b"", "it was cut");
+    let mut stream = connect(port).await;
+    stream.write_all(&STARTUP).await.unwrap();
+    assert_eq!(error_of(&read_to_end(&mut stream).await).1, "connections must use TLS");
+}
+
 #[tokio::test]
 async fn what_is_not_the_protocol_is_refused() {
     let lab = Lab::start().await;

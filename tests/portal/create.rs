@@ -27,6 +27,7 @@ async fn with_host(app: &TestApp) {
         storage_total_bytes: Some(200 << 30),
         storage_free_bytes: Some(100 << 30),
         images: vec![Major::V17.image_tag()],
+        ranges: vec![],
     };
     app.state.store.observe_host(&hosts[0].id, now, &facts, &[]).await.unwrap();
 }

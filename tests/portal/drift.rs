@@ -93,7 +93,7 @@ async fn a_missing_volume_is_for_a_person_and_a_repair_says_so() {
         let mut shop = Shop::open(&app).await;
         let member = shop.member().await;
         shop.plant.engine.remove_by_hand("container", &member.container());
-        shop.plant.engine.remove_by_hand("volume", &member.volume());
+        shop.plant.engine.remove_by_hand("volume", &member.data_volume());
         shop.look(&app).await;
         shop.look(&app).await;
         assert_says(

@@ -7,17 +7,29 @@
     reason = "a story that cannot go on fails here"
 )]
 
+mod access;
+mod access_world;
 mod account;
 mod activity;
+mod costs;
 mod create;
+mod data_pages;
 mod drift;
+mod extensions;
 mod helpers;
 mod hosts;
 mod largest;
+mod locks;
 mod networking;
+mod networks;
 mod operations;
+mod parameters;
+mod power;
 mod safety;
+mod second_factor;
 mod server_pages;
 mod server_seed;
 mod sign_in;
+mod storage;
+mod tags;
 mod together;

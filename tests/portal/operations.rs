@@ -108,7 +108,7 @@ async fn a_failure_says_everything_and_is_tried_again_once() {
         let mut olga = app.set_up_owner().await;
         let plant = Plant::of(&app).await;
         plant.engine.inject(
-            "ensure_volume",
+            "ensure_disk",
             99,
             Fault::Fail(EngineError::NoSpace("<b>full</b>".into())),
         );
@@ -249,7 +249,7 @@ async fn a_stuck_undo_is_named() {
             Fault::Fail(EngineError::Refused("in use".into())),
         );
         let id = plant.submit_create("shop").await;
-        plant.engine.inject("ensure_volume", 99, Fault::Fail(EngineError::NoSpace("full".into())));
+        plant.engine.inject("ensure_disk", 99, Fault::Fail(EngineError::NoSpace("full".into())));
         assert_eq!(plant.run(&id).await.status, OperationStatus::NeedsAttention);
         assert_says(
             &page(&mut olga, &id).await,

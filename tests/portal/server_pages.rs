@@ -8,7 +8,21 @@ use pgflex::domain::network::Access;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::SettledState;
 
-const PAGES: [&str; 6] = ["", "/connect", "/networking", "/restart", "/repair", "/delete"];
+const PAGES: [&str; 13] = [
+    "",
+    "/connect",
+    "/networking",
+    "/networking/access",
+    "/parameters",
+    "/extensions",
+    "/storage",
+    "/compute",
+    "/databases",
+    "/pooling",
+    "/restart",
+    "/repair",
+    "/delete",
+];
 
 #[actix_web::test]
 async fn the_overview_says_whether_it_can_be_used() {
@@ -337,7 +351,7 @@ async fn a_private_server_is_reached_from_its_network_only() {
         assert!(page.contains("hostaddr=172.18.0.2 port=5432"), "{page}");
         assert!(!page.contains("localhost:20001") && !page.contains("jdbc:"), "{page}");
         let page = olga.get(&shop.path("/networking")).await.body;
-        assert!(page.contains("Firewall rules do not apply") && !page.contains("Add a rule"));
+        assert!(page.contains("Firewall rules have no effect") && !page.contains("Add a rule"));
     })
     .await;
 }

@@ -65,6 +65,7 @@ pub async fn seed(
         generation: 1,
         image: "pgflex/postgres:17-r1".into(),
         postgres_version: String::new(),
+        disk: None,
     };
     let id = member.server_id.clone();
     let mut tx = store.begin_write(now).await.unwrap();

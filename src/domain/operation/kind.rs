@@ -174,7 +174,7 @@ impl OperationKind {
                 state: ServerState::Updating,
                 needs: Needs::Ready,
                 deadline_minutes: 10,
-                availability: "The database stays available, unless a restart was asked for with the change.",
+                availability: "The database stays available. With a restart it is unavailable from “Stop PostgreSQL” until “Wait until it accepts connections” is done; open connections end.",
             },
             OperationKind::AllowExtensions => KindFacts {
                 key: "allow_extensions",
@@ -183,7 +183,7 @@ impl OperationKind {
                 state: ServerState::Updating,
                 needs: Needs::Ready,
                 deadline_minutes: 10,
-                availability: "The database stays available, unless a restart was asked for with the change.",
+                availability: "The database stays available. With a restart it is unavailable from “Stop PostgreSQL” until “Wait until it accepts connections” is done; open connections end.",
             },
             OperationKind::ChangeExtension => KindFacts {
                 key: "change_extension",
@@ -219,7 +219,7 @@ impl OperationKind {
                 state: ServerState::Updating,
                 needs: Needs::Ready,
                 deadline_minutes: 5,
-                availability: "The database stays available; new connections need the new password.",
+                availability: "The database stays available; the administrator's sessions end, and new ones need the new password.",
             },
             OperationKind::ChangeNetworking => KindFacts {
                 key: "change_networking",
@@ -237,7 +237,7 @@ impl OperationKind {
                 state: ServerState::Updating,
                 needs: Needs::Ready,
                 deadline_minutes: 10,
-                availability: "PostgreSQL stays available; connections through PgBouncer end when it restarts.",
+                availability: "PostgreSQL stays available. Connections through PgBouncer go on, and end when it is switched off.",
             },
             OperationKind::RenewCertificate => KindFacts {
                 key: "renew_certificate",

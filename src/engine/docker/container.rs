@@ -25,13 +25,19 @@ const SCRATCH: [(&str, &str); 2] = [
 
 impl DockerEngine {
     pub(super) async fn make_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        self.must_have_volume(&spec.volume).await?;
         let client = self.client().await?;
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
         let made = client.create_container(Some(options), body(spec));
         match within(CHANGE, &spec.name, made).await {
-            Err(EngineError::Refused(why)) => self.adopt_container(spec, why).await,
-            other => other.map(|_| ()),
+            Err(EngineError::Refused(why)) => self.adopt_container(spec, why).await?,
+            other => other.map(|_| ())?,
         }
+        // Engines before API 1.44 take one network with a new container.
+        for join in &spec.joins {
+            self.join(&spec.name, join).await?;
+        }
+        Ok(())
     }
 
     /// The name may be taken: by our own earlier try, which is adopted, or by somebody else.
@@ -159,14 +165,16 @@ fn facts(name: &str, found: ContainerInspectResponse) -> ContainerFacts {
     let config = found.config.unwrap_or_default();
     let status = state.status.map(|status| status.to_string()).unwrap_or_default();
     let is_running = status == "running";
-    let networks =
+    let mut networks =
         found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let mut network_names: Vec<String> = networks.keys().cloned().collect();
     network_names.sort();
+    // It may be in more networks; only the one that it was made with is there for us.
+    let own = host.network_mode.unwrap_or_default();
     let address = networks
-        .into_iter()
-        .filter_map(|(_, endpoint)| endpoint.ip_address)
-        .find(|address| !address.is_empty());
+        .remove(&own)
+        .and_then(|endpoint| endpoint.ip_address)
+        .filter(|address| !address.is_empty());
     let volume = found.mounts.into_iter().flatten();
     let volume = volume.filter(|mount| mount.destination.as_deref() == Some(VOLUME_PATH));
     let restart = host.restart_policy.and_then(|policy| policy.name);

@@ -3,11 +3,13 @@
 use super::errors::within;
 use super::{Address, DockerEngine, LOOK, labels_of};
 use crate::domain::host::EngineFacts;
+use crate::domain::virtual_network::TakenRange;
 use crate::engine::{EngineError, OwnedObject, label};
 use bollard::Docker;
+use bollard::models::{IpamConfig, Network};
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
-    ListVolumesOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptions,
+    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
 };
 use std::collections::HashMap;
 
@@ -17,10 +19,11 @@ const IMAGES: &str = "pgflex/postgres";
 impl DockerEngine {
     pub(super) async fn read_facts(&self) -> Result<EngineFacts, EngineError> {
         let client = self.client().await?;
-        let (version, info, images) = tokio::try_join!(
+        let (version, info, images, ranges) = tokio::try_join!(
             within(LOOK, "the engine's version", client.version()),
             within(LOOK, "the engine", client.info()),
             our_images(client),
+            self.ranges(client),
         )?;
         let storage = self.storage(info.docker_root_dir.as_deref()).await;
         Ok(EngineFacts {
@@ -33,7 +36,21 @@ impl DockerEngine {
             storage_total_bytes: storage.map(|(total, _)| total),
             storage_free_bytes: storage.map(|(_, free)| free),
             images,
+            ranges,
         })
+    }
+
+    async fn ranges(&self, client: &Docker) -> Result<Vec<TakenRange>, EngineError> {
+        let all = client.list_networks(None::<ListNetworksOptions>);
+        let found = within(LOOK, "the networks", all).await?;
+        let is_virtual = |network: &Network| {
+            let labels = labels_of(network.labels.clone());
+            self.is_ours(&labels) && labels.contains_key(label::NETWORK)
+        };
+        let mut ranges: Vec<TakenRange> =
+            found.iter().filter(|network| !is_virtual(network)).flat_map(ranges_of).collect();
+        ranges.sort_by(|a, b| (&a.owner, a.range).cmp(&(&b.owner, b.range)));
+        Ok(ranges)
     }
 
     /// Size and free space of the file system that holds the volumes. The engine does not tell; a local one
@@ -60,6 +77,18 @@ impl DockerEngine {
         all.sort();
         Ok(all)
     }
+}
+
+/// IPv4 alone: what is of another kind does not parse.
+fn ranges_of(network: &Network) -> Vec<TakenRange> {
+    let owner = network.name.clone().unwrap_or_default();
+    let configs = network.ipam.as_ref().and_then(|ipam| ipam.config.clone()).unwrap_or_default();
+    let range = |config: IpamConfig| config.subnet?.parse().ok();
+    configs
+        .into_iter()
+        .filter_map(range)
+        .map(|range| TakenRange { owner: owner.clone(), range })
+        .collect()
 }
 
 type Filters<'a> = HashMap<&'a str, Vec<&'a str>>;
@@ -115,7 +144,7 @@ async fn our_networks(
 ) -> Result<Vec<OwnedObject>, EngineError> {
     let options = ListNetworksOptionsBuilder::new().filters(filters).build();
     let found = within(LOOK, "the networks", client.list_networks(Some(options))).await?;
-    let to_object = |network: bollard::models::Network| OwnedObject {
+    let to_object = |network: Network| OwnedObject {
         kind: "network",
         name: network.name.unwrap_or_default(),
         labels: labels_of(network.labels),

@@ -4,20 +4,26 @@
 //! Plain TCP to anything else is refused: whoever reads or speaks there owns the host. TLS is not written yet.
 
 mod container;
+mod disk;
+mod disk_scripts;
 pub(super) mod errors;
 mod facts;
 mod files;
 mod limits;
 mod network;
+mod places;
 pub(super) mod process;
+mod usage;
 mod volume;
 
 use super::image::ImageMaker;
 use super::{
-    ContainerFacts, ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, Labels, Limits,
-    NetworkSpec, OwnedObject, VolumeSpec, label,
+    ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, FileSpec,
+    ImageProgress, Labels, Limits, NetworkFacts, NetworkJoin, NetworkSpec, OwnedObject, Reserve,
+    VolumeSpec, label,
 };
 use crate::domain::host::EngineFacts;
+use crate::domain::storage::VolumeUsage;
 use crate::domain::version::Major;
 use async_trait::async_trait;
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -118,7 +124,7 @@ impl DockerEngine {
 /// Whether an object that was found is the one that was wanted: same installation, server and member.
 fn is_same(found: &Labels, wanted: &Labels) -> bool {
     let key = |labels: &Labels, key: &str| labels.get(key).cloned();
-    [label::INSTALL, label::SERVER, label::MEMBER]
+    [label::INSTALL, label::SERVER, label::MEMBER, label::NETWORK]
         .into_iter()
         .all(|name| key(found, name) == key(wanted, name))
 }
@@ -149,6 +155,22 @@ impl Engine for DockerEngine {
         self.drop_network(name).await
     }
 
+    async fn network(&self, name: &str) -> Result<Option<NetworkFacts>, EngineError> {
+        self.look_at_network(name).await
+    }
+
+    async fn connect_network(
+        &self,
+        container: &str,
+        join: &NetworkJoin,
+    ) -> Result<(), EngineError> {
+        self.join(container, join).await
+    }
+
+    async fn disconnect_network(&self, container: &str, network: &str) -> Result<(), EngineError> {
+        self.leave(container, network).await
+    }
+
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<(), EngineError> {
         self.make_volume(spec).await
     }
@@ -159,6 +181,30 @@ impl Engine for DockerEngine {
 
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         self.drop_volume(name).await
+    }
+
+    async fn ensure_disk(&self, spec: &DiskSpec) -> Result<DiskAnswer, EngineError> {
+        self.make_disk(spec).await
+    }
+
+    async fn grow_disk(&self, spec: &DiskSpec) -> Result<(), EngineError> {
+        self.enlarge_disk(spec).await
+    }
+
+    async fn tend_disk(
+        &self,
+        spec: &DiskSpec,
+        reserve: Reserve,
+    ) -> Result<VolumeUsage, EngineError> {
+        self.look_at_disk(spec, reserve).await
+    }
+
+    async fn volume_usage(
+        &self,
+        container: &str,
+        is_sized: bool,
+    ) -> Result<VolumeUsage, EngineError> {
+        self.measure(container, is_sized).await
     }
 
     async fn ensure_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {

@@ -5,6 +5,7 @@
 
 use super::errors::within;
 use super::{CHANGE, DockerEngine, LOOK, is_same, labels_of, to_map};
+use crate::domain::virtual_network::gateway;
 use crate::engine::{EngineError, NetworkSpec};
 use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptionsBuilder;
@@ -24,9 +25,14 @@ impl DockerEngine {
         if self.adopt_network(spec).await? {
             return Ok(());
         }
-        match self.create_network(spec, None).await {
-            Err(EngineError::Refused(why)) if is_pool_exhausted(&why) => {
+        let subnet = spec.range.map(|range| range.to_string());
+        match self.create_network(spec, subnet).await {
+            Err(EngineError::Refused(why)) if is_pool_exhausted(&why) && spec.range.is_none() => {
                 self.create_in_spare_pool(spec).await?;
+            }
+            // The range may be that of our own network, made by another operation in this moment.
+            Err(refused @ EngineError::Refused(_)) => {
+                return if self.adopt_network(spec).await? { Ok(()) } else { Err(refused) };
             }
             other => other?,
         }
@@ -53,10 +59,17 @@ impl DockerEngine {
         spec: &NetworkSpec,
         subnet: Option<String>,
     ) -> Result<(), EngineError> {
+        let first = spec.range.map(|range| gateway(&range).to_string());
         let ipam = subnet.map(|subnet| Ipam {
-            config: Some(vec![IpamConfig { subnet: Some(subnet), ..Default::default() }]),
+            config: Some(vec![IpamConfig {
+                subnet: Some(subnet),
+                gateway: first,
+                ..Default::default()
+            }]),
             ..Default::default()
         });
+        // The bridge gets no address, so the host has no way into the network.
+        let inhibit = ("com.docker.network.bridge.inhibit_ipv4".to_owned(), "true".to_owned());
         let request = NetworkCreateRequest {
             name: spec.name.clone(),
             driver: Some("bridge".into()),
@@ -64,6 +77,7 @@ impl DockerEngine {
             internal: Some(true),
             labels: Some(to_map(&spec.labels)),
             ipam,
+            options: spec.range.map(|_| HashMap::from([inhibit])),
             ..Default::default()
         };
         let client = self.client().await?;
@@ -102,7 +116,7 @@ impl DockerEngine {
     }
 
     /// The engine's filter finds parts of names as well.
-    async fn networks_named(&self, name: &str) -> Result<Vec<Network>, EngineError> {
+    pub(super) async fn networks_named(&self, name: &str) -> Result<Vec<Network>, EngineError> {
         let filters = HashMap::from([("name", vec![name])]);
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
         let client = self.client().await?;

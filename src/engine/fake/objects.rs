@@ -1,34 +1,43 @@
 //! The fake's containers, volumes and networks.
 
+use super::disks::Disks;
 use crate::engine::blueprint::VOLUME_IN_USE;
 use crate::engine::{
-    ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, Limits, OwnedObject, label,
+    ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, Limits, NetworkJoin, OwnedObject,
+    label,
 };
 use chrono::DateTime;
+use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, HashMap};
 
 /// Starts are a second apart, from 2027 on: later starts have later times, and that is all they tell.
 const FIRST_START: i64 = 1_798_761_600;
 
-type Outcome<T = ()> = Result<T, EngineError>;
+pub(super) type Outcome<T = ()> = Result<T, EngineError>;
 
 #[derive(Default)]
 pub(super) struct Objects {
     /// By kind and name.
-    labels: BTreeMap<(&'static str, String), Labels>,
-    containers: HashMap<String, Container>,
+    pub(super) labels: BTreeMap<(&'static str, String), Labels>,
+    pub(super) containers: HashMap<String, Container>,
+    /// Address ranges of networks.
+    pub(super) ranges: BTreeMap<String, Ipv4Net>,
+    pub(super) networks_made: u32,
     volumes: HashMap<String, Volume>,
     /// Containers made so far; gives ids and addresses.
     made: u32,
     /// Starts so far; gives start times.
     starts: i64,
     pub(super) init_exit: i64,
+    pub(super) disks: Disks,
 }
 
 pub(super) struct Container {
-    spec: ContainerSpec,
+    pub(super) spec: ContainerSpec,
+    /// Networks beside the first.
+    pub(super) joins: Vec<NetworkJoin>,
     number: u32,
-    state: &'static str,
+    pub(super) state: &'static str,
     pub(super) exit_code: Option<i64>,
     /// Of the last start, by count.
     start: Option<i64>,
@@ -43,14 +52,18 @@ struct Volume {
     files: HashMap<String, Vec<u8>>,
 }
 
-fn key(kind: &'static str, name: &str) -> (&'static str, String) {
+pub(super) fn key(kind: &'static str, name: &str) -> (&'static str, String) {
     (kind, name.to_owned())
 }
 
 impl Objects {
+    pub(super) fn has(&self, kind: &'static str, name: &str) -> bool {
+        self.labels.contains_key(&key(kind, name))
+    }
+
     pub(super) fn ensure(&mut self, kind: &'static str, name: &str, labels: &Labels) -> Outcome {
         let same = |found: &Labels| {
-            [label::INSTALL, label::SERVER, label::MEMBER]
+            [label::INSTALL, label::SERVER, label::MEMBER, label::NETWORK]
                 .iter()
                 .all(|key| found.get(*key) == labels.get(*key))
         };
@@ -78,6 +91,7 @@ impl Objects {
             self.made += 1;
             let container = Container {
                 spec: spec.clone(),
+                joins: vec![],
                 number: self.made,
                 state: "created",
                 exit_code: None,
@@ -86,6 +100,9 @@ impl Objects {
                 output: Vec::new(),
             };
             self.containers.insert(spec.name.clone(), container);
+        }
+        for join in &spec.joins {
+            self.join(&spec.name, join)?;
         }
         Ok(())
     }
@@ -124,18 +141,9 @@ impl Objects {
         if self.containers.values().any(|container| container.spec.volume == name) {
             return Err(EngineError::Refused(format!("volume {name} is in use")));
         }
-        self.remove("volume", name, install_id)
-    }
-
-    /// Only a running container is an endpoint.
-    pub(super) fn remove_network(&mut self, name: &str, install_id: &str) -> Outcome {
-        let in_it = |container: &Container| {
-            container.spec.network.as_ref().is_some_and(|(network, _)| network == name)
-        };
-        if self.containers.values().any(|found| found.state == "running" && in_it(found)) {
-            return Err(EngineError::Refused(format!("network {name} has active endpoints")));
-        }
-        self.remove("network", name, install_id)
+        self.remove("volume", name, install_id)?;
+        self.disks.forget(name);
+        Ok(())
     }
 
     pub(super) fn put_files(&mut self, container: &str, files: &[FileSpec]) -> Outcome {
@@ -153,6 +161,7 @@ impl Objects {
             return Ok(());
         }
         let (volume, command) = (container.spec.volume.clone(), container.spec.command.join(" "));
+        self.disks.check_mount(&volume)?;
         let is_taken = self
             .containers
             .values()
@@ -164,6 +173,8 @@ impl Objects {
         } else if command.contains("initdb") {
             data.is_initialised |= init_exit == 0;
             Some(init_exit)
+        } else if command.starts_with("pgbouncer ") {
+            (!data.files.contains_key("config/pgbouncer.ini")).then_some(1)
         } else if data.is_initialised && data.files.contains_key("config/postgresql.conf") {
             None
         } else {
@@ -223,6 +234,20 @@ impl Objects {
 
     pub(super) fn cpu_nanos(&self, name: &str) -> Option<u64> {
         self.containers.get(name).filter(|c| c.state == "running").map(|c| c.nanos)
+    }
+
+    pub(super) fn reboot(&mut self) {
+        let names: Vec<String> = self.containers.keys().cloned().collect();
+        names.iter().for_each(|name| self.end(name, 137));
+        self.disks.attached.clear();
+    }
+
+    pub(super) fn volume_of(&self, container: &str) -> Outcome<String> {
+        Ok(self.get(container)?.spec.volume.clone())
+    }
+
+    pub(super) fn is_running(&self, container: &str) -> Outcome<bool> {
+        Ok(self.get(container)?.state == "running")
     }
 
     /// The container, running or not.
@@ -291,6 +316,12 @@ impl Objects {
     pub(super) fn member_at(&self, address: &str) -> Option<String> {
         let found = self.containers.values().find(|c| c.address().as_deref() == Some(address))?;
         Some(found.spec.image.clone())
+    }
+
+    pub(super) fn configuration_at(&self, address: &str) -> Option<String> {
+        let found = self.containers.values().find(|c| c.address().as_deref() == Some(address))?;
+        let file = self.file(&found.spec.volume, "config/postgresql.conf")?;
+        String::from_utf8(file).ok()
     }
 }
 

@@ -165,7 +165,10 @@ pub(in crate::operations) async fn settle_server(
 ) -> Result<ActivityOutcome, StoreError> {
     let succeeded = status == OperationStatus::Succeeded;
     match kinds::settlement(operation.kind, succeeded) {
-        Settlement::Server(settled) => tx.set_settled(&operation.server_id, settled).await?,
+        Settlement::Server(settled) => {
+            tx.set_settled(&operation.server_id, settled).await?;
+            tx.follow_meters(&operation.server_id, settled).await?;
+        }
         Settlement::Gone => tx.delete_server(&operation.server_id).await?,
         Settlement::Unchanged => {}
     }

@@ -10,18 +10,23 @@ use crate::secrets::Secret;
 use tokio_postgres::{Client, Error};
 
 /// Nothing of this transaction is written down by the server; `true` ends the settings with it.
-/// Statistics may not be loaded: a setting with a point in its name can be set all the same.
-const QUIET: &str = "SELECT \
+/// Statistics and audit may not be loaded: a setting with a point in its name can be set all the same.
+pub(super) const QUIET: &str = "SELECT \
     set_config('log_statement', 'none', true), \
     set_config('log_min_duration_statement', '-1', true), \
     set_config('log_min_duration_sample', '-1', true), \
     set_config('log_transaction_sample_rate', '0', true), \
+    set_config('log_duration', 'off', true), \
     set_config('log_parameter_max_length', '0', true), \
+    set_config('log_parameter_max_length_on_error', '0', true), \
     set_config('log_min_error_statement', 'panic', true), \
     set_config('log_min_messages', 'panic', true), \
-    set_config('pg_stat_statements.track', 'none', true)";
+    set_config('pg_stat_statements.track', 'none', true), \
+    set_config('auto_explain.log_min_duration', '-1', true), \
+    set_config('pgaudit.log', 'none', true), \
+    set_config('pgaudit.role', '', true)";
 
-const HAND_OVER: &str = "SELECT \
+pub(super) const HAND_OVER: &str = "SELECT \
     set_config('pgflex.admin_login', $1::text, true), \
     set_config('pgflex.admin_verifier', $2::text, true)";
 

@@ -23,29 +23,43 @@ pub(super) struct Connector {
     name: ServerName<'static>,
 }
 
+type Builder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+fn broken(what: &str) -> PostgresError {
+    PostgresError::Refused(format!("{what} of this server cannot be read"))
+}
+
 impl Connector {
     /// What the target says is read here; a certificate that does not parse is ours and will not get better.
     pub(super) fn new(target: &Target) -> Result<Self, PostgresError> {
-        let broken =
-            |what: &str| PostgresError::Refused(format!("{what} of this server cannot be read"));
+        let chain = CertificateDer::pem_slice_iter(target.client_certificate.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| broken("the portal's certificate"))?;
+        let key = PrivateKeyDer::from_pem_slice(target.client_key.reveal().as_bytes())
+            .map_err(|_| broken("the portal's key"))?;
+        Self::with(target, |builder| builder.with_client_auth_cert(chain, key))
+    }
+
+    /// Shows no certificate: PgBouncer asks for none, and refuses those it does not know.
+    pub(super) fn anonymous(target: &Target) -> Result<Self, PostgresError> {
+        Self::with(target, |builder| Ok(builder.with_no_client_auth()))
+    }
+
+    fn with(
+        target: &Target,
+        finish: impl FnOnce(Builder) -> Result<ClientConfig, rustls::Error>,
+    ) -> Result<Self, PostgresError> {
         let name = ServerName::try_from(target.server_name.clone())
             .map_err(|_| broken("the endpoint name"))?;
         let root = CertificateDer::from_pem_slice(target.root_certificate.as_bytes())
             .map_err(|_| broken("the root certificate"))?;
         let mut roots = RootCertStore::empty();
         roots.add(root).map_err(|_| broken("the root certificate"))?;
-        let chain = CertificateDer::pem_slice_iter(target.client_certificate.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| broken("the portal's certificate"))?;
-        let key = PrivateKeyDer::from_pem_slice(target.client_key.reveal().as_bytes())
-            .map_err(|_| broken("the portal's key"))?;
         // Named here, so that it does not matter what the process has installed.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .and_then(|builder| {
-                builder.with_root_certificates(roots).with_client_auth_cert(chain, key)
-            })
+            .and_then(|builder| finish(builder.with_root_certificates(roots)))
             .map_err(|_| broken("the portal's certificate"))?;
         Ok(Self { config: Arc::new(config), name })
     }

@@ -17,6 +17,16 @@ pub(super) enum Value {
     Text(String),
 }
 
+impl Value {
+    /// Without the quotes of the file.
+    pub(super) fn plain(&self) -> String {
+        match self {
+            Value::Text(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -71,7 +71,7 @@ async fn the_epoch_grows_with_every_change_and_only_then() {
         }
         let route = route_of(store, &id).await.unwrap();
         assert_eq!((route.target, route.epoch, route.state), (target, 2, RouteState::Open));
-        assert_eq!(route.endpoint, format!("s-{}.example.test", id.short()));
+        assert_eq!(route.endpoint, Some(format!("s-{}.example.test", id.short())));
         assert_eq!(route.connections_max, 50);
         let mut tx = begin(store).await;
         tx.close_route(&id).await.unwrap();
@@ -171,5 +171,47 @@ async fn gateways_report_leave_and_are_forgotten() {
         assert_eq!((own.seen_at, own.generation, &*own.notes), (now, 2, "port 5432 is taken"));
         store.forget_gateway(now, &id).await.unwrap();
         assert!(store.gateways().await.unwrap().iter().all(|gateway| gateway.id != id));
+    }
+}
+
+#[tokio::test]
+async fn the_way_through_the_pooler_follows_the_servers_own() {
+    for store in &stores().await.all {
+        let id = server(store, "Public").await;
+        let mut tx = begin(store).await;
+        tx.set_route(&id, Some("10.0.0.1:5432".parse().unwrap()), RouteState::Open).await.unwrap();
+        tx.save_firewall_rule(&id, &rule("here", "10.0.0.9", "")).await.unwrap();
+        let port = tx.take_port((40_000, 59_999)).await.unwrap().unwrap();
+        tx.set_pooler_port(&id, port).await.unwrap();
+        tx.set_pooler_port(&id, port + 1).await.unwrap();
+        let target = "10.0.0.2:6432".parse().unwrap();
+        tx.set_pooler_route(&id, target, 300).await.unwrap();
+        done(tx).await;
+        let pooled = async || {
+            let snapshot = store.route_snapshot("x").await.unwrap();
+            let mut own = snapshot.routes.into_iter().filter(|route| route.server_id == id);
+            own.find(|route| route.service == Service::Pooler)
+        };
+        let first = pooled().await.unwrap();
+        assert_eq!((first.port, first.connections_max), (port, 300), "the first port is kept");
+        assert_eq!((first.target, first.endpoint.as_deref()), (Some(target), None));
+        assert_eq!((first.state, first.ranges.len()), (RouteState::Open, 1));
+        assert_eq!(store.pooler_target(&id).await.unwrap(), Some(target));
+        let mut tx = begin(store).await;
+        let next = tx.take_port((port, port)).await.unwrap();
+        assert_eq!(next, None, "a port of a pooler is taken");
+        tx.set_pooler_route(&id, target, 400).await.unwrap();
+        done(tx).await;
+        let wider = pooled().await.unwrap();
+        assert_eq!((wider.epoch, wider.connections_max), (first.epoch, 400), "nobody is cut");
+        let mut tx = begin(store).await;
+        tx.close_route(&id).await.unwrap();
+        done(tx).await;
+        let closed = pooled().await.unwrap();
+        assert!(closed.state == RouteState::Closed && closed.epoch > first.epoch);
+        let mut tx = begin(store).await;
+        tx.delete_pooler_route(&id).await.unwrap();
+        done(tx).await;
+        assert!(pooled().await.is_none());
     }
 }

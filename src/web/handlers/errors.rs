@@ -34,6 +34,7 @@ pub fn draw(
 
 fn empty_layout(title: &str) -> Layout {
     Layout {
+        may_change: false,
         title: title.to_owned(),
         nav: Nav::None,
         user: None,

@@ -2,9 +2,13 @@
 
 pub mod account;
 pub mod activity;
+pub mod costs;
 pub mod errors;
+pub mod groups;
 pub mod health;
 pub mod hosts;
+pub mod locks;
+pub mod networks;
 pub mod operation_events;
 pub mod operations;
 pub mod servers;

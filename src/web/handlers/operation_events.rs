@@ -6,6 +6,8 @@
 //! and with that its session is checked again.
 
 use crate::domain::ids::{OperationId, UserId};
+use crate::store::assignments::Thing;
+use crate::store::scope::Viewer;
 use crate::web::error::{PageError, PageResult};
 use crate::web::handlers::operations::facts::{self, Usual};
 use crate::web::handlers::operations::show::{OperationPage, frame};
@@ -42,7 +44,7 @@ const COME_AGAIN: &str = "retry: 2000\n\n";
 
 /// `GET /operations/{id}/events`
 pub async fn get(who: Signed<Reader>, id: web::Path<String>) -> PageResult {
-    let operation = facts::find(&who.state.store, &id).await?;
+    let operation = facts::find(&who.state.store, &id, &who.viewer()?).await?;
     let slot = Slot::take(&who.user.id).ok_or_else(|| PageError::TooMany {
         text: "Too many pages of yours follow operations at the same time.".into(),
         retry_seconds: 3,
@@ -150,9 +152,15 @@ impl Feed {
         }
     }
 
-    async fn draw(&self) -> Result<(String, bool), PageError> {
+    /// The part as its person may see it now: a role that was taken ends the stream, a lower one closes
+    /// the controls.
+    async fn draw(&mut self) -> Result<(String, bool), PageError> {
         let store = &self.state.store;
-        let operation = facts::find(store, self.id.as_str()).await?;
+        let person = &self.session.user_id;
+        let role = store.role_on(person, Thing::Operation(&self.id)).await?;
+        self.frame.may_change = role.ok_or(PageError::NotFound)?.may_change_servers();
+        let viewer = Viewer::Person(person.clone());
+        let operation = facts::find(store, self.id.as_str(), &viewer).await?;
         let is_settled = operation.status.is_settled();
         let facts = facts::load(store, operation, self.usual.clone()).await?;
         let page = OperationPage::new(self.frame.clone(), &facts, self.state.now());

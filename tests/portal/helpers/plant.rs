@@ -57,6 +57,7 @@ impl Plant {
                 endpoint_host: "localhost".into(),
                 endpoint_domain: "pgflex.localhost".into(),
                 overcommit: Overcommit::default(),
+                storage: Default::default(),
                 is_test: true,
             },
         });
@@ -75,6 +76,7 @@ impl Plant {
             spec: &spec,
             admin_verifier: &verifier,
             rules: &[],
+            network: None,
             draft: None,
             ports: (20000, 20999),
             idempotency_key: None,
@@ -154,5 +156,6 @@ pub fn facts() -> EngineFacts {
         storage_total_bytes: Some(2 << 40),
         storage_free_bytes: Some(1 << 40),
         images: vec!["pgflex/postgres:17".into()],
+        ranges: vec![],
     }
 }

@@ -3,6 +3,7 @@
 //! `OperationKind::ALL`, and the counts below fail when a step escapes.
 
 mod expect;
+mod power;
 mod repair;
 mod stories;
 mod words;
@@ -175,8 +176,13 @@ const METHODS: &[&str] = &[
     "ensure_image",
     "ensure_network",
     "remove_network",
+    "connect_network",
+    "disconnect_network",
     "ensure_volume",
     "remove_volume",
+    "ensure_disk",
+    "grow_disk",
+    "tend_disk",
     "has_volume",
     "update_limits",
     "ensure_container",
@@ -185,9 +191,13 @@ const METHODS: &[&str] = &[
     "start_container",
     "stop_container",
     "signal_container",
+    "update_limits",
+    "cpu_nanos",
+    "owned",
     "wait_exit",
     "tail",
     "container",
+    "network",
 ];
 
 #[tokio::test]

@@ -133,7 +133,7 @@ async fn a_missing_volume_is_never_made_anew() {
     let world = world().await;
     let (server, member) = in_service(&world).await;
     world.engine.remove_by_hand("container", &member.container());
-    world.engine.remove_by_hand("volume", &member.volume());
+    world.engine.remove_by_hand("volume", &member.data_volume());
     let before = world.engine.remaining();
     for _ in 0..3 {
         let seen = look(&world, &server).await.unwrap();
@@ -153,8 +153,8 @@ async fn a_strangers_volume_under_the_name_is_left_alone() {
     let world = world().await;
     let (server, member) = in_service(&world).await;
     world.engine.remove_by_hand("container", &member.container());
-    world.engine.remove_by_hand("volume", &member.volume());
-    world.engine.plant_foreign("volume", &member.volume());
+    world.engine.remove_by_hand("volume", &member.data_volume());
+    world.engine.plant_foreign("volume", &member.data_volume());
     let operation = repair(&world, &server).await;
     assert_eq!(operation.failed_step.as_deref(), Some("look"));
     assert!(operation.error.unwrap().contains("does not belong to this pgflex"));

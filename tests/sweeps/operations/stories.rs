@@ -7,7 +7,9 @@ use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::ServerState;
 use pgflex::engine::EngineError;
 use pgflex::engine::fake::Fault;
+use pgflex::operations::kinds::steps;
 use pgflex::operations::runner::{Hook, Interference, Point};
+use pgflex::operations::submit::Change;
 use pgflex::store::testing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +21,8 @@ async fn an_engine_that_stays_away_parks_the_operation_until_a_person_retries() 
     let id = world.submit(OperationKind::Create).await;
     let silent = || Fault::Fail(EngineError::Silent("connection refused".into()));
     for method in METHODS {
-        if !["ensure_image", "ensure_network", "ensure_volume"].contains(method) {
+        let is_calm = ["ensure_image", "ensure_network", "ensure_disk"].contains(method);
+        if !is_calm && *method != "ensure_volume" {
             world.engine.inject(method, 1_000, silent());
         }
     }
@@ -240,4 +243,57 @@ async fn an_address_seen_before_a_restart_is_not_written_after_it() {
     assert_eq!(target(&world).await, newer);
     pgflex::monitor::observe::tick(&services).await.unwrap();
     assert_ne!(target(&world).await, newer, "the next look follows the container");
+}
+
+/// PgBouncer on, then a change of it that fails at every step, off or with other settings: it is as it was.
+#[tokio::test]
+async fn a_change_of_a_pooler_that_runs_is_taken_back_at_every_step() {
+    let kind = OperationKind::ChangePooler;
+    let point = steps(kind).iter().position(|step| step.point_of_no_return).unwrap();
+    for enabled in [true, false] {
+        for step in &steps(kind)[..=point] {
+            let world = world().await;
+            let on = world.submit(kind).await;
+            let server = world.run_to_rest(&world.runner(), &on).await.server_id;
+            let before = world.services.store.server(&server).await.unwrap().unwrap();
+            let input = serde_json::json!({
+                "pooler": { "enabled": enabled, "default_pool_size": 7 }, "ports": [20000, 20999],
+            });
+            let change = Change { kind, input };
+            let actor = pgflex::domain::activity::Actor::system();
+            let id = world.door().submit_change(change, &server, &actor, None).await.unwrap();
+            let fail = once(step.name, Point::Acted, false, Interference::Fail);
+            let operation = world.run_through(fail, &id).await;
+            let why = format!("enabled {enabled}, failed at {}", step.name);
+            assert_eq!(operation.status, OperationStatus::Failed, "{why}");
+            let after = world.services.store.server(&server).await.unwrap().unwrap();
+            assert_eq!(after.configuration, before.configuration, "{why}");
+            assert_eq!(after.pooler_port, before.pooler_port, "{why}");
+            let member = &world.services.store.members(&server).await.unwrap()[0];
+            let ini = world.engine.file(&member.pooler(), "config/pgbouncer.ini").unwrap();
+            assert!(String::from_utf8(ini).unwrap().contains("default_pool_size = 50"), "{why}");
+            let routes = world.services.store.route_snapshot("x").await.unwrap().routes;
+            assert_eq!(routes.len(), 2, "{why}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pooler_that_is_switched_off_is_gone_and_one_that_is_on_goes_with_its_server() {
+    let world = world().await;
+    let (kind, actor) = (OperationKind::ChangePooler, pgflex::domain::activity::Actor::system());
+    let on = world.submit(kind).await;
+    let server = world.run_to_rest(&world.runner(), &on).await.server_id;
+    let input = serde_json::json!({ "pooler": { "enabled": false }, "ports": [20000, 20999] });
+    let off = Change { kind, input };
+    let id = world.door().submit_change(off, &server, &actor, None).await.unwrap();
+    let operation = world.run_to_rest(&world.runner(), &id).await;
+    assert_eq!(operation.status, OperationStatus::Succeeded, "{:?}", operation.error);
+    let routes = world.services.store.route_snapshot("x").await.unwrap().routes;
+    assert_eq!((routes.len(), world.engine.remaining().len()), (1, 3));
+    world.run_to_rest(&world.runner(), &world.submit_on(kind, &server).await).await;
+    assert_eq!(world.engine.remaining().len(), 5);
+    let id = world.submit_on(OperationKind::Delete, &server).await;
+    let operation = world.run_to_rest(&world.runner(), &id).await;
+    assert_succeeded(&world, &operation, "deleted with its pooler").await;
 }

@@ -1,4 +1,4 @@
-//! The password again, before a delicate action.
+//! The password again, and a code where there is a second factor, before a delicate action.
 
 use crate::domain::activity::ActivityOutcome;
 use crate::domain::refusal::Refusal;
@@ -6,7 +6,7 @@ use crate::store::Record;
 use crate::web::error::{PageError, PageResult};
 use crate::web::form::{FormState, Posted};
 use crate::web::handlers::account::sign_in::Onward;
-use crate::web::handlers::account::throttle;
+use crate::web::handlers::account::{factor_code, throttle};
 use crate::web::page::{self, Layout, Nav};
 use crate::web::paths;
 use crate::web::session;
@@ -22,6 +22,12 @@ struct ConfirmPage {
     f: FormState,
 }
 
+impl ConfirmPage {
+    fn asks_code(&self) -> bool {
+        self.layout.user.as_ref().is_some_and(|user| user.has_second_factor)
+    }
+}
+
 /// `GET /confirm-password`
 pub async fn get(visit: Signed<Reader>, onward: web::Query<Onward>) -> PageResult {
     let f = FormState::new().with("return_to", paths::local_or_home(&onward.return_to));
@@ -30,8 +36,13 @@ pub async fn get(visit: Signed<Reader>, onward: web::Query<Onward>) -> PageResul
 
 /// `POST /confirm-password`
 pub async fn post(visit: Signed<Reader>, session: Session, posted: Posted) -> PageResult {
-    if let Err(refusal) = check_password(&visit, &posted, "password").await? {
+    let mut checked = check_password(&visit, &posted, "password").await?;
+    if checked.is_ok() && visit.user.has_second_factor {
+        checked = factor_code::check(&visit, &visit.user, &posted).await?;
+    }
+    if let Err(refusal) = checked {
         let mut f = FormState::keep(&posted);
+        f.set(factor_code::FIELD, "");
         f.refuse(refusal);
         let layout = visit.layout("Confirm your password", Nav::None);
         return page::invalid(&ConfirmPage { layout, f });

@@ -116,9 +116,12 @@ async fn join(visit: &Visit, invite: &Invite, user: &NewUser) -> Result<bool, Pa
             error.into()
         });
     }
+    let brought = tx.assign_invited(&invite.id, &user.id, &invite.created_by).await?;
     let mut line = visit.anonymous_activity("user.join", &user.login);
     line.actor.user_id = Some(user.id.clone());
-    line.detail = format!("{}, invited by {}", user.role.key(), invite.created_by);
+    let brought = brought.map(|(group, role)| format!(", {} in {group}", role.key()));
+    let brought = brought.unwrap_or_default();
+    line.detail = format!("{}{brought}, invited by {}", user.role.key(), invite.created_by);
     tx.commit(Record::activity(line)).await?;
     Ok(true)
 }

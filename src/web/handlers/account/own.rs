@@ -8,6 +8,7 @@ use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
 use crate::web::form::{FormState, Posted};
 use crate::web::handlers::account::confirm::check_password;
+use crate::web::label::{Chip, Icon, Tone};
 use crate::web::page::{self, Layout, Nav};
 use crate::web::paths;
 use crate::web::session;
@@ -25,6 +26,8 @@ struct AccountPage {
     login: String,
     role: Role,
     password_changed: Stamp,
+    has_factor: bool,
+    factor: Chip,
     sessions: Vec<SessionView>,
 }
 
@@ -112,8 +115,19 @@ async fn account_page(visit: &Signed<Reader>, f: FormState) -> Result<AccountPag
         login: visit.user.login.clone(),
         role: visit.user.role,
         password_changed: visit.user.password_changed_at.into(),
+        has_factor: visit.user.has_second_factor,
+        factor: factor_chip(visit.user.has_second_factor),
         sessions: sessions.iter().map(|info| session_view(visit, info)).collect(),
     })
+}
+
+/// Whether a code is asked beside the password.
+pub fn factor_chip(is_on: bool) -> Chip {
+    if is_on {
+        Chip::new("On", Icon::Check, Tone::Ok)
+    } else {
+        Chip::new("Off", Icon::Minus, Tone::Idle)
+    }
 }
 
 fn session_view(visit: &Signed<Reader>, info: &SessionInfo) -> SessionView {

@@ -8,7 +8,7 @@ use crate::store::Record;
 use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
 use crate::web::form::{FormState, Posted};
-use crate::web::handlers::account::throttle;
+use crate::web::handlers::account::{half_open, throttle};
 use crate::web::headers;
 use crate::web::page::{self, Layout};
 use crate::web::paths;
@@ -66,6 +66,9 @@ pub async fn post(
         Some((user, phc)) if is_right && !user.disabled => {
             rehash(&visit, &user, &phc, posted.secret("password")).await?;
             throttle::forgive(&visit, &key).await?;
+            if user.has_second_factor {
+                return half_open::begin(&visit, &user, posted.text("return_to"));
+            }
             welcome(&visit, &session, &user, posted.text("return_to")).await
         }
         known => {

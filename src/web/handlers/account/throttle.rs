@@ -27,6 +27,14 @@ pub fn account_key(login: &str) -> String {
     format!("account/{}", sha256_hex(login))
 }
 
+/// Beginning of the keys of codes.
+const CODE: &str = "code/";
+
+/// Key of the counter of a person's second factor.
+pub fn code_key(user: &UserId) -> String {
+    format!("{CODE}{user}")
+}
+
 /// Key of the counter of a known browser, when the cookie was sealed for this user.
 pub fn device_key(sealer: &Sealer, cookie: &str, user: &UserId) -> Option<String> {
     let sealed = URL_SAFE_NO_PAD.decode(cookie).ok()?;
@@ -58,15 +66,16 @@ pub async fn admit(visit: &Visit, key: &str) -> Result<Result<(), Refusal>, Page
     let guess = if is_too_many { Guess::Admitted } else { tx.admit_guess(key).await? };
     tx.commit(Record::Nothing("the outcome of the try has its own line")).await?;
     if is_too_many {
-        let text = "Too many passwords were tried in the last minute.".to_owned();
+        let text = "Too many passwords or codes were tried in the last minute.".to_owned();
         return Err(PageError::TooMany { text, retry_seconds: 60 });
     }
     Ok(match guess {
         Guess::Admitted => Ok(()),
         Guess::Wait(until) => {
             let wait = Duration::seconds((until - visit.now).num_seconds() + 1);
+            let what = if key.starts_with(CODE) { "codes" } else { "passwords" };
             Err(Refusal::whole(format!(
-                "Too many wrong passwords. Try again in {}.",
+                "Too many wrong {what}. Try again in {}.",
                 duration_text(wait.max(Duration::seconds(10)))
             )))
         }

@@ -2,13 +2,17 @@
 
 use crate::clock::new_id;
 use crate::domain::account::{INVITE_LIFE, Invite, Role, User};
-use crate::domain::ids::{InviteId, UserId};
+use crate::domain::group::Assignment;
+use crate::domain::ids::{GroupId, InviteId, UserId};
 use crate::domain::refusal::Refusal;
 use crate::secrets::{random_token, sha256_hex};
 use crate::store::Record;
+use crate::store::groups::CountedGroup;
+use crate::store::scope::Viewer;
 use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
 use crate::web::form::{Choice, FormState, Posted};
+use crate::web::handlers::account::own::factor_chip;
 use crate::web::label::{Chip, Icon, Tone};
 use crate::web::page::{self, Layout, Nav};
 use crate::web::paths;
@@ -23,15 +27,25 @@ struct UsersPage {
     layout: Layout,
     f: FormState,
     roles: Vec<Choice>,
+    /// Groups and roles that an invitation can bring along.
+    groups: Vec<Choice>,
+    group_roles: Vec<Choice>,
     users: Vec<UserView>,
     invites: Vec<InviteView>,
+    /// Whether everybody needs a second factor.
+    is_factor_required: bool,
 }
 
 struct UserView {
     login: String,
     is_self: bool,
     role: Role,
+    /// Roles in groups.
+    assigned: Vec<AssignedView>,
     disabled: bool,
+    factor: Chip,
+    /// Takes the second factor away; empty when there is none, or it is the owner's own.
+    factor_path: String,
     chip: Chip,
     created: Stamp,
     select_id: String,
@@ -43,9 +57,17 @@ struct UserView {
     closed: &'static str,
 }
 
+/// A role in a group.
+struct AssignedView {
+    text: String,
+    path: String,
+}
+
 struct InviteView {
     note: String,
     role: &'static str,
+    /// The role in a group that it brings along; empty for none.
+    brings: String,
     created_by: String,
     expires: Stamp,
     revoke_path: String,
@@ -56,7 +78,8 @@ const NOTE_MAX: usize = 200;
 
 /// `GET /users`
 pub async fn get(visit: Signed<Owner>) -> PageResult {
-    let f = FormState::new().with("role", Role::Contributor.key());
+    let f =
+        FormState::new().with("role", Role::Contributor.key()).with("group_role", "Contributor");
     page::ok(&users_page(&visit, f).await?)
 }
 
@@ -67,7 +90,8 @@ pub async fn invite(visit: Signed<Owner>, posted: Posted) -> PageResult {
     let role = f.check(
         Role::parse(posted.text("role")).ok_or(Refusal::at("role", "Choose one of the roles.")),
     );
-    let (Some(note), Some(role)) = (note, role) else {
+    let brings = f.check(parse_brings(posted.text("group"), posted.text("group_role")));
+    let (Some(note), Some(role), Some(brings)) = (note, role, brings) else {
         return page::invalid(&users_page(&visit, f).await?);
     };
     let token = random_token();
@@ -84,6 +108,15 @@ pub async fn invite(visit: Signed<Owner>, posted: Posted) -> PageResult {
     tx.insert_invite(&invite, &sha256_hex(&token)).await?;
     let mut line = visit.activity("user.invite", &invite.note);
     line.detail = role.key().into();
+    if let Some((id, role)) = brings {
+        let Some(group) = tx.group(&id).await? else {
+            drop(tx);
+            f.refuse(Refusal::at("group", "The resource group is gone. Choose another."));
+            return page::invalid(&users_page(&visit, f).await?);
+        };
+        tx.put_invite_assignment(&invite.id, &id, role).await?;
+        line.detail = format!("{}, {} in {}", line.detail, role.key(), group.name);
+    }
     tx.commit(Record::activity(line)).await?;
     let link = format!("{}{}", visit.state.config.public_url(), paths::invite(&token));
     let text = format!(
@@ -175,6 +208,18 @@ async fn change(
     page::see_with(visit, &paths::users(), &Flash::done(format!("{done}{links}")))
 }
 
+/// The group and role that an invitation brings along; no group is none.
+fn parse_brings(group: &str, role: &str) -> Result<Option<(GroupId, Role)>, Refusal> {
+    if group.is_empty() {
+        return Ok(None);
+    }
+    let group = GroupId::parse(group)
+        .ok_or_else(|| Refusal::at("group", "Choose one of the resource groups."))?;
+    let role = Role::parse_in_group(role)
+        .ok_or_else(|| Refusal::at("group_role", "Choose one of the roles in a group."))?;
+    Ok(Some((group, role)))
+}
+
 fn parse_note(typed: &str) -> Result<String, Refusal> {
     if typed.is_empty() {
         return Err(Refusal::at("note", "Say who the invitation is for."));
@@ -188,7 +233,10 @@ fn parse_note(typed: &str) -> Result<String, Refusal> {
 async fn users_page(visit: &Signed<Owner>, f: FormState) -> Result<UsersPage, PageError> {
     let users = visit.state.store.users().await?;
     let owners = users.iter().filter(|user| user.role == Role::Owner && !user.disabled).count();
-    let invites = visit.state.store.open_invites(visit.now).await?;
+    let store = &visit.state.store;
+    let invites = store.open_invites(visit.now).await?;
+    let assignments = store.assignments().await?;
+    let brought = store.invite_assignments().await?;
     Ok(UsersPage {
         layout: visit.layout("Users", Nav::Users),
         f,
@@ -196,12 +244,25 @@ async fn users_page(visit: &Signed<Owner>, f: FormState) -> Result<UsersPage, Pa
             .iter()
             .map(|role| Choice::new(role.key(), role.key()).detail(role.purpose()))
             .collect(),
-        users: users.iter().map(|user| user_view(visit, user, owners)).collect(),
-        invites: invites.iter().map(invite_view).collect(),
+        groups: group_choices(&store.groups(&Viewer::Portal).await?),
+        group_roles: Role::IN_GROUP.map(|role| Choice::new(role.key(), role.key())).to_vec(),
+        users: users.iter().map(|user| user_view(visit, user, owners, &assignments)).collect(),
+        invites: invites.iter().map(|invite| invite_view(invite, &brought)).collect(),
+        is_factor_required: store.second_factor_required().await?,
     })
 }
 
-fn user_view(visit: &Signed<Owner>, user: &User, owners: usize) -> UserView {
+fn group_choices(groups: &[CountedGroup]) -> Vec<Choice> {
+    let one = |counted: &CountedGroup| Choice::new(counted.group.id.as_str(), &counted.group.name);
+    std::iter::once(Choice::new("", "None")).chain(groups.iter().map(one)).collect()
+}
+
+fn user_view(
+    visit: &Signed<Owner>,
+    user: &User,
+    owners: usize,
+    assignments: &[Assignment],
+) -> UserView {
     let is_last = user.role == Role::Owner && !user.disabled && owners == 1;
     let chip = if user.disabled {
         Chip::new("Disabled", Icon::Minus, Tone::Idle)
@@ -214,7 +275,21 @@ fn user_view(visit: &Signed<Owner>, user: &User, owners: usize) -> UserView {
         login: user.login.clone(),
         is_self: user.id == visit.user.id,
         role: user.role,
+        assigned: assignments
+            .iter()
+            .filter(|one| one.user_id == user.id)
+            .map(|one| AssignedView {
+                text: format!("{} in {}", one.role.key(), one.group_name),
+                path: paths::group(&one.group_id),
+            })
+            .collect(),
         disabled: user.disabled,
+        factor: factor_chip(user.has_second_factor),
+        factor_path: if user.has_second_factor && user.id != visit.user.id {
+            paths::user_second_factor_reset(&user.id)
+        } else {
+            String::new()
+        },
         chip,
         created: user.created_at.into(),
         select_id: format!("role-{}", user.id.short()),
@@ -225,10 +300,13 @@ fn user_view(visit: &Signed<Owner>, user: &User, owners: usize) -> UserView {
     }
 }
 
-fn invite_view(invite: &Invite) -> InviteView {
+fn invite_view(invite: &Invite, brought: &[(String, String, Role)]) -> InviteView {
+    let brings = brought.iter().find(|(id, ..)| id == invite.id.as_str());
     InviteView {
         note: invite.note.clone(),
         role: invite.role.key(),
+        brings: brings
+            .map_or(String::new(), |(_, group, role)| format!("{} in {group}", role.key())),
         created_by: invite.created_by.clone(),
         expires: invite.expires_at.into(),
         revoke_path: paths::invite_revoke(&invite.id),

@@ -7,6 +7,7 @@ use crate::domain::ids::{ActivityId, ServerId};
 use crate::domain::operation::OperationStatus;
 use crate::store::Store;
 use crate::store::activity::ActivityFilter;
+use crate::store::scope::Viewer;
 use crate::web::error::PageError;
 use crate::web::form::{Choice, FormState, Posted};
 use crate::web::label::Chip;
@@ -53,7 +54,7 @@ pub struct Row {
 }
 
 /// Reads the filters of a query; what makes no sense does not filter.
-pub fn filter(typed: &Posted, server: Option<ServerId>) -> ActivityFilter {
+pub fn filter(typed: &Posted, server: Option<ServerId>, viewer: Viewer) -> ActivityFilter {
     let text = |name| typed.text(name).chars().take(TEXT_MAX).collect::<String>();
     ActivityFilter {
         server_id: server.or_else(|| ServerId::parse(typed.text("server"))),
@@ -62,6 +63,7 @@ pub fn filter(typed: &Posted, server: Option<ServerId>) -> ActivityFilter {
         subject: text("subject"),
         outcome: ActivityOutcome::parse(typed.text("outcome")),
         before: ActivityId::parse(typed.text("before")),
+        viewer,
     }
 }
 
@@ -178,14 +180,17 @@ mod tests {
 
     #[test]
     fn filters_come_from_the_query_and_go_back_into_it() {
-        let found =
-            filter(&typed("who=Ada&action=user.&subject=a%25b&outcome=Failed&before=x"), None);
+        let found = filter(
+            &typed("who=Ada&action=user.&subject=a%25b&outcome=Failed&before=x"),
+            None,
+            Viewer::Portal,
+        );
         assert_eq!((found.actor.as_str(), found.before.is_none()), ("ada", true));
         assert_eq!(
             url("/activity", &found, true, "z"),
             "/activity?who=ada&action=user.&subject=a%25b&outcome=Failed&before=z"
         );
-        let nonsense = filter(&typed("action=%25&outcome=x&server=1"), None);
+        let nonsense = filter(&typed("action=%25&outcome=x&server=1"), None, Viewer::Portal);
         assert_eq!(url("/activity", &nonsense, true, ""), "/activity");
     }
 }

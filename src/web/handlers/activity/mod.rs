@@ -33,7 +33,7 @@ struct ServerPage {
 /// `GET /activity`
 pub async fn get(who: Signed<Reader>, request: HttpRequest) -> PageResult {
     let typed = query::of(&request);
-    let filter = list::filter(&typed, None);
+    let filter = list::filter(&typed, None, who.viewer()?);
     let list = list::read(&who.state.store, paths::activity(), &typed, &filter, true).await?;
     page::ok(&LogPage { layout: who.layout("Activity log", Nav::Activity), list })
 }
@@ -50,7 +50,7 @@ pub async fn server(
     };
     let typed = query::of(&request);
     let path = paths::server_activity(&id);
-    let filter = list::filter(&typed, Some(id));
+    let filter = list::filter(&typed, Some(id), who.viewer()?);
     let list = list::read(&who.state.store, path, &typed, &filter, false).await?;
     page::ok(&ServerPage { layout: frame.layout(&who, "Activity"), frame, list })
 }

@@ -104,6 +104,7 @@ mod tests {
             storage_total_bytes: None,
             storage_free_bytes: None,
             images: vec![],
+            ranges: vec![],
         }
     }
 

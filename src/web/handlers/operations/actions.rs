@@ -41,7 +41,7 @@ impl AbandonPage {
 
 /// `POST /operations/{id}/retry`
 pub async fn retry(who: Signed<Contributor>, id: web::Path<String>, posted: Posted) -> PageResult {
-    let operation = facts::find(&who.state.store, &id).await?;
+    let operation = facts::find(&who.state.store, &id, &who.viewer()?).await?;
     let key = submission_key(&who, &posted)?;
     match door(&who.state).retry(&operation, &who.actor(), Some(&key)).await {
         Ok(next) => page::see(&paths::operation(&next)),
@@ -51,7 +51,7 @@ pub async fn retry(who: Signed<Contributor>, id: web::Path<String>, posted: Post
 
 /// `POST /operations/{id}/cancel`
 pub async fn cancel(who: Signed<Contributor>, id: web::Path<String>) -> PageResult {
-    let operation = facts::find(&who.state.store, &id).await?;
+    let operation = facts::find(&who.state.store, &id, &who.viewer()?).await?;
     if kinds::is_past_return(operation.kind, operation.cursor) {
         let refusal = "It is past the point of no return and can no longer be cancelled. It goes on to its end.";
         return refused(&who, &operation, Refusal::whole(refusal).into());
@@ -67,7 +67,7 @@ pub async fn cancel(who: Signed<Contributor>, id: web::Path<String>) -> PageResu
 
 /// `GET /operations/{id}/abandon`
 pub async fn ask_abandon(who: Signed<Contributor>, id: web::Path<String>) -> PageResult {
-    let operation = facts::find(&who.state.store, &id).await?;
+    let operation = facts::find(&who.state.store, &id, &who.viewer()?).await?;
     if operation.status != OperationStatus::NeedsAttention {
         let text =
             "There is nothing to abandon: only an operation that needs attention can be given up.";
@@ -85,7 +85,7 @@ pub async fn ask_abandon(who: Signed<Contributor>, id: web::Path<String>) -> Pag
 
 /// `POST /operations/{id}/abandon`
 pub async fn abandon(who: Signed<Contributor>, id: web::Path<String>) -> PageResult {
-    let operation = facts::find(&who.state.store, &id).await?;
+    let operation = facts::find(&who.state.store, &id, &who.viewer()?).await?;
     match door(&who.state).abandon(&operation, &who.actor()).await {
         Ok(()) => {
             let text = "The operation was abandoned. What it left behind is for you to look after.";
@@ -126,6 +126,9 @@ async fn what_may_be_left(
         let host = host.map_or_else(|| "unknown".to_owned(), |host| host.name.clone());
         left.push(("Container", member.container(), host.clone()));
         left.push(("Data volume", member.volume(), host.clone()));
+        if member.loop_minor().is_some() {
+            left.push(("Disk image volume", member.disk_volume(), host.clone()));
+        }
         left.push(("Network", network_name(&operation.server_id), host));
     }
     Ok(left)

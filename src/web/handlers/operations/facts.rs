@@ -4,6 +4,7 @@ use crate::domain::ids::OperationId;
 use crate::domain::operation::{LogLine, Operation, StepRecord};
 use crate::domain::server::Server;
 use crate::store::Store;
+use crate::store::scope::Viewer;
 use crate::web::error::PageError;
 use std::collections::HashMap;
 
@@ -29,10 +30,10 @@ pub struct Facts {
 /// The operation of an id out of a URL.
 ///
 /// # Errors
-/// [`PageError::NotFound`] for anything that is no operation.
-pub async fn find(store: &Store, id: &str) -> Result<Operation, PageError> {
+/// [`PageError::NotFound`] for anything that is no operation, or none for the viewer.
+pub async fn find(store: &Store, id: &str, viewer: &Viewer) -> Result<Operation, PageError> {
     let id = OperationId::parse(id).ok_or(PageError::NotFound)?;
-    store.operation(&id).await?.ok_or(PageError::NotFound)
+    store.operation_seen_by(&id, viewer).await?.ok_or(PageError::NotFound)
 }
 
 /// How long the steps of the operation's kind usually take.

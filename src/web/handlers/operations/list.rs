@@ -52,7 +52,7 @@ struct Row {
 /// `GET /operations`
 pub async fn get(who: Signed<Reader>, request: HttpRequest) -> PageResult {
     let typed = query::of(&request);
-    let filter = filter(&typed);
+    let filter = OperationFilter { viewer: who.viewer()?, ..filter(&typed) };
     let store = &who.state.store;
     let operations = store.operations(&filter).await?;
     let servers = store.server_ids().await?;
@@ -75,6 +75,7 @@ fn filter(typed: &Posted) -> OperationFilter {
         status: OperationStatus::parse(typed.text("status")),
         kind: OperationKind::parse(typed.text("kind")),
         before: OperationId::parse(typed.text("before")),
+        ..OperationFilter::default()
     }
 }
 

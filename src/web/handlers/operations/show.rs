@@ -57,6 +57,7 @@ pub fn frame(who: &Signed<Reader>) -> Layout {
         title: String::new(),
         nav: Nav::Operations,
         user: Some(who.user.clone()),
+        may_change: who.may_change(),
         csrf: who.session.csrf.clone(),
         flash: None,
         engine_notice: None,
@@ -66,7 +67,7 @@ pub fn frame(who: &Signed<Reader>) -> Layout {
 
 async fn read(who: &Signed<Reader>, id: &str) -> Result<Facts, crate::web::error::PageError> {
     let store = &who.state.store;
-    let operation = facts::find(store, id).await?;
+    let operation = facts::find(store, id, &who.viewer()?).await?;
     let usual = facts::usual(store, &operation).await?;
     facts::load(store, operation, usual).await
 }

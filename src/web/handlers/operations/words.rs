@@ -56,29 +56,29 @@ pub const fn of(kind: OperationKind) -> Words {
             given_up: "It was given up. The monitor looks again within a minute and puts it right.",
         },
         OperationKind::ChangeParameters => Words {
-            succeeded: "The parameters are saved.",
-            taken_back: "No parameter was changed: all have the values they had before.",
+            succeeded: "The parameters are saved. What is static and was not restarted for waits for the next restart.",
+            taken_back: "All parameters have the values they had before, and PostgreSQL runs with them. No data is lost.",
             given_up: "It was given up. Some parameters may have their new values. The data is untouched. Save them again to put it right.",
         },
         OperationKind::AllowExtensions => Words {
             succeeded: "The list of allowed extensions is saved.",
-            taken_back: "The list of allowed extensions is as it was before.",
+            taken_back: "The list of allowed extensions is as it was before, and PostgreSQL runs with it. No data is lost.",
             given_up: "It was given up. The list may be changed and not in force yet. Save it again to put it right.",
         },
         OperationKind::ChangeExtension => Words {
             succeeded: "The extension was changed in its database.",
-            taken_back: "Nothing was changed in the database.",
+            taken_back: "The database has the extensions it had before. Only where a drop was cancelled at its last moment, tables of the extension itself are empty.",
             given_up: "It was given up. Look at the page Extensions for what is installed.",
         },
         OperationKind::CreateDatabase => Words {
-            succeeded: "The database is there.",
-            taken_back: "The database was not created.",
+            succeeded: "The database is there and takes connections.",
+            taken_back: "The database was not created, or was removed again. Should somebody have connected to it in between, it stays, and the log says so.",
             given_up: "It was given up. Look at the page Databases for what is there.",
         },
         OperationKind::DropDatabase => Words {
             succeeded: "The database and its data are gone.",
-            taken_back: "The database was not dropped. Its data is untouched.",
-            given_up: "It was given up. Look at the page Databases for what is there.",
+            taken_back: "The database was not dropped. Its data is untouched; sessions in it may have been ended.",
+            given_up: "It was given up. The database may be closed to connections: its page lists it then as closed. Drop it again, or let clients in by SQL: ALTER DATABASE … ALLOW_CONNECTIONS true.",
         },
         OperationKind::ResetPassword => Words {
             succeeded: "The administrator has the new password, and sessions opened with the old one were ended.",

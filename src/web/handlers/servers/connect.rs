@@ -33,6 +33,8 @@ struct ConnectPage {
 enum Way {
     Port,
     Name,
+    /// The second port, through PgBouncer.
+    Pooled,
 }
 
 struct WayChoice {
@@ -52,10 +54,15 @@ struct ByName {
 
 /// A private server is reached from a container in its network.
 struct PrivateView {
+    /// Name of the Docker network.
     network: String,
+    /// The virtual network: its name and page; `None` is the server's own network only.
+    of: Option<(String, String)>,
+    /// The name that resolves in it and is in the certificate.
+    name: String,
     host: Option<String>,
-    address: Option<String>,
     psql: Option<String>,
+    join: String,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +84,12 @@ impl ConnectPage {
 
     fn is_by_name(&self) -> bool {
         self.way == Way::Name
+    }
+
+    /// How the pool hands out its connections, when the strings lead to it.
+    fn pool_mode(&self) -> Option<&'static str> {
+        let pooler = &self.frame.server.configuration.pooler;
+        (self.way == Way::Pooled).then(|| pooler.pool_mode.key())
     }
 
     fn major(&self) -> u32 {
@@ -104,6 +117,7 @@ pub async fn get(
     }
     let way = match (&*query.endpoint, &frame.endpoint.by_name) {
         ("name", Some(_)) => Way::Name,
+        ("pooled", _) if frame.pooled_endpoint().is_some() => Way::Pooled,
         _ => Way::Port,
     };
     let page = ConnectPage {
@@ -144,12 +158,22 @@ fn ways(frame: &Frame, chosen: Way, database: &str) -> Vec<WayChoice> {
         path: path("name"),
         is_chosen: chosen == Way::Name,
     }));
+    ways.extend(frame.pooled_endpoint().map(|endpoint| WayChoice {
+        label: format!("Pooled on port {}", endpoint.port),
+        detail: "Through PgBouncer: for many short-lived connections.",
+        path: path("pooled"),
+        is_chosen: chosen == Way::Pooled,
+    }));
     ways
 }
 
 fn target(frame: &Frame, visit: &Visit, way: Way, database: &str) -> Target {
     let (host, port, hostaddr) = match (way, &frame.endpoint.by_name) {
         (Way::Name, Some((name, port))) => (name.clone(), *port, gateway_address(visit)),
+        (Way::Pooled, _) => {
+            let port = frame.pooled_endpoint().map_or(frame.endpoint.port, |it| it.port);
+            (frame.endpoint.host.clone(), port, None)
+        }
         _ => (frame.endpoint.host.clone(), frame.endpoint.port, None),
     };
     Target {
@@ -202,42 +226,59 @@ async fn private_view(
     }
     let (store, server) = (&visit.state.store, &frame.server);
     let member = store.members(&server.id).await?.into_iter().next();
-    let looks = store.member_observations(&server.id).await?;
-    let address = looks.into_iter().next().and_then(|look| look.facts.address);
+    let of = match &server.network_id {
+        Some(id) => store.network(id).await?,
+        None => None,
+    };
+    let network = of.as_ref().map_or_else(|| network_name(&server.id), |of| of.docker_name());
     let host = match &member {
         Some(member) => store.hosts().await?.into_iter().find(|host| host.id == member.host_id),
         None => None,
     };
     let domain = &visit.state.config.args.endpoint_domain;
+    let name = format!("{}.{domain}", server.spec.name).to_ascii_lowercase();
+    // In its own network the container has its short name alone: the address helps the full one.
+    let address = match of {
+        Some(_) => None,
+        None => address_seen(visit, server).await?,
+    };
+    let reach = (address.is_some() || of.is_some()).then_some(address);
     Ok(Some(PrivateView {
-        network: network_name(&server.id),
         host: host.map(|host| host.name),
-        psql: member
-            .zip(address.as_deref())
-            .and_then(|(member, address)| inside(server, &member, domain, address, database)),
-        address,
+        psql: member.zip(reach).map(|(member, hostaddr)| {
+            inside(server, &member, (&name, hostaddr), &network, database)
+        }),
+        join: format!("docker network connect {network} my-application"),
+        of: of.map(|of| (of.name, paths::network(&of.id))),
+        network,
+        name,
     }))
 }
 
-/// psql in a container of the server's own image and network. The name is the one in the certificate,
-/// the address is the container's.
+async fn address_seen(visit: &Visit, server: &Server) -> Result<Option<IpAddr>, PageError> {
+    let looks = visit.state.store.member_observations(&server.id).await?;
+    let address = looks.into_iter().next().and_then(|look| look.facts.address);
+    Ok(address.and_then(|address| address.parse().ok()))
+}
+
+/// psql in a container of the server's own image in its network. The name is the one in the certificate.
 fn inside(
     server: &Server,
     member: &Member,
-    domain: &str,
-    address: &str,
+    (name, hostaddr): (&str, Option<IpAddr>),
+    network: &str,
     database: &str,
-) -> Option<String> {
+) -> String {
     let target = Target {
-        host: format!("{}.{domain}", server.spec.name).to_ascii_lowercase(),
-        hostaddr: Some(address.parse().ok()?),
+        host: name.to_owned(),
+        hostaddr,
         port: 5432,
         database: database.to_owned(),
         user: server.spec.admin_login.as_str().to_owned(),
     };
     let tag = server.spec.major.image_tag();
     let image = if member.image.is_empty() { &tag } else { &member.image };
-    Some(psql_in_network(&target, &network_name(&server.id), image))
+    psql_in_network(&target, network, image)
 }
 
 #[cfg(test)]

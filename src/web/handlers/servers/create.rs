@@ -36,6 +36,8 @@ struct CreateParts {
 #[serde(default)]
 pub struct CreateQuery {
     preset: String,
+    /// Id of the resource group that a new form begins with.
+    group: String,
     draft: String,
     tab: String,
     /// Anything: show what is wrong on every tab.
@@ -72,6 +74,7 @@ fn new_form(query: &CreateQuery) -> Kept {
     if let Some(preset) = Preset::parse(&query.preset) {
         form.fill_in(preset);
     }
+    form.group.clone_from(&query.group);
     Kept { id: draft::new_draft(), form, sealed: None, operation: None }
 }
 

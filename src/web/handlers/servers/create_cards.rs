@@ -24,19 +24,26 @@ pub struct Cards {
     /// With the chosen one, even when it is closed: what is chosen must be seen.
     pub open: Vec<Card>,
     pub closed: Vec<Card>,
+    /// Who cannot take them, as in "no host can take now".
+    closed_by: &'static str,
 }
 
+/// Closed because no host of the chosen place has room.
+const BY_ALL: &str = "no host can take now";
+/// Closed for a server that has its host.
+pub const BY_ITS_HOST: &str = "its host cannot take now";
+
 impl Cards {
-    fn of(cards: impl Iterator<Item = Card>) -> Self {
+    fn of(cards: impl Iterator<Item = Card>, closed_by: &'static str) -> Self {
         let (closed, open) = cards.partition(|card| card.choice.is_closed() && !card.is_chosen);
-        Self { open, closed }
+        Self { open, closed, closed_by }
     }
 
     /// "5 sizes that no host can take now".
     pub fn closed_text(&self) -> String {
         match self.closed.len() {
-            1 => "1 size that no host can take now".into(),
-            count => format!("{count} sizes that no host can take now"),
+            1 => format!("1 size that {}", self.closed_by),
+            count => format!("{count} sizes that {}", self.closed_by),
         }
     }
 }
@@ -169,20 +176,36 @@ pub fn tiers() -> Vec<Choice> {
 /// Every size, by tier. Those that no host of the chosen place can take are closed.
 pub fn sizes(world: &World, form: &CreateForm) -> Vec<SizeGroup> {
     let region = world.region(form);
-    let card = |sku: &'static Sku| {
-        let prices = &world.config.prices;
-        let mut choice = Choice::new(sku.name, sku.short_name())
-            .fact(vcores(sku.vcores))
-            .fact(format!("{} GiB memory", sku.memory_gib))
-            .fact(format!("up to {} IOPS", thousands(sku.iops_max)))
-            .fact(format!("{} connections", thousands(sku.max_connections)))
-            .price(per_month(&prices.text(prices.compute_month(sku))));
+    let prices = &world.config.prices;
+    size_groups(&form.sku, BY_ALL, |sku| {
+        let choice = size_choice(sku).price(per_month(&prices.text(prices.compute_month(sku))));
         let reason = region.and_then(|region| world.reason_against_sku(region, &form.zone, sku));
-        choice.closed = reason.unwrap_or_default();
+        choice.closed(reason.unwrap_or_default())
+    })
+}
+
+/// Every size by tier; what stands on a card and what closes it is for the caller to say.
+pub fn size_groups(
+    chosen: &str,
+    closed_by: &'static str,
+    choice: impl Fn(&'static Sku) -> Choice,
+) -> Vec<SizeGroup> {
+    let card = |sku: &'static Sku| {
         let preset = |preset: &Preset| preset.values().0 == sku.name;
-        Card { choice, is_chosen: form.sku == sku.name, presets: preset_keys(preset) }
+        let presets = preset_keys(preset);
+        Card { choice: choice(sku), is_chosen: chosen == sku.name, presets }
     };
-    Tier::ALL.map(|tier| SizeGroup { tier, cards: Cards::of(tier.skus().map(card)) }).into()
+    let cards = |tier: Tier| Cards::of(tier.skus().map(card), closed_by);
+    Tier::ALL.map(|tier| SizeGroup { tier, cards: cards(tier) }).into()
+}
+
+/// The figures of a size, without price.
+pub fn size_choice(sku: &Sku) -> Choice {
+    Choice::new(sku.name, sku.short_name())
+        .fact(vcores(sku.vcores))
+        .fact(format!("{} GiB memory", sku.memory_gib))
+        .fact(format!("up to {} IOPS", thousands(sku.iops_max)))
+        .fact(format!("{} connections", thousands(sku.max_connections)))
 }
 
 /// Every storage size, with what it gives together with the chosen compute.
@@ -210,7 +233,7 @@ pub fn storage(world: &World, form: &CreateForm) -> Cards {
         let is_chosen = form.storage == choice.value;
         Card { choice, is_chosen, presets: preset_keys(preset) }
     };
-    Cards::of(STORAGE_SIZES.iter().map(card))
+    Cards::of(STORAGE_SIZES.iter().map(card), BY_ALL)
 }
 
 fn preset_keys(fills: impl Fn(&Preset) -> bool) -> String {
@@ -243,13 +266,13 @@ pub fn access() -> Vec<Choice> {
         Access::Public => Choice::new(access.key(), "Public access")
             .detail("Clients connect through the gateway, from the addresses that firewall rules allow."),
         Access::Private => Choice::new(access.key(), "Private access")
-            .detail("No way in through the gateway. In this version only containers in the server's own Docker network reach it, so most servers want public access."),
+            .detail("No way in through the gateway. Containers in its virtual network reach it by name, and nobody else does."),
     }
     };
     Access::ALL.into_iter().map(card).collect()
 }
 
-fn vcores(count: u32) -> String {
+pub fn vcores(count: u32) -> String {
     if count == 1 { "1 vCore".into() } else { format!("{count} vCores") }
 }
 

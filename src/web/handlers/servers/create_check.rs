@@ -3,8 +3,11 @@
 use super::create_form::{CreateForm, HA_DISABLED, RuleRow, Tab};
 use super::create_password::PasswordState;
 use super::create_world::World;
+use super::networking_access::chosen_network;
 use crate::clock::new_id;
 use crate::domain::catalog::{STORAGE_SIZES, Sku, StorageSize, Tier};
+use crate::domain::group::Group;
+use crate::domain::ids::NetworkId;
 use crate::domain::ids::RuleId;
 use crate::domain::names::{AdminLogin, ServerName, Tag};
 use crate::domain::network::{Access, AddressRange, FirewallRule, RULES_MAX, parse_rule_name};
@@ -40,7 +43,10 @@ impl Problem {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     pub spec: ServerSpec,
+    pub group: Group,
     pub rules: Vec<FirewallRule>,
+    /// The virtual network of a private server.
+    pub network: Option<NetworkId>,
 }
 
 /// Checks everything. A form with any problem stands for nothing.
@@ -51,6 +57,10 @@ pub fn check(
 ) -> Result<Wanted, Vec<Problem>> {
     let mut faults = Faults(vec![]);
     let name = check_name(&mut faults, form, world);
+    let group = world.group(form).cloned();
+    if group.is_none() {
+        faults.at(Tab::Basics, "group", "Choose one of the resource groups in the list.");
+    }
     let place = check_place(&mut faults, form, world);
     let major = check_major(&mut faults, form);
     let sizes = check_sizes(&mut faults, form);
@@ -69,12 +79,19 @@ pub fn check(
         faults.0.push(Problem::of(Tab::Basics, &refusal));
     }
     let (access, rules) = check_network(&mut faults, form);
+    let chosen = chosen_network(&form.network, &world.networks);
+    // What is chosen below a public server has no effect, so it is no fault either.
+    let network = match access {
+        Some(Access::Private) => faults.take(Tab::Networking, chosen).flatten(),
+        Some(Access::Public) | None => None,
+    };
     let tags = check_tags(&mut faults, form);
-    let parts = (name, zone, major, admin_login, access);
+    let parts = (name, group, zone, major, admin_login, access);
     let (
         true,
         (
             Some(name),
+            Some(group),
             Some((region, (sku, storage), zone)),
             Some(major),
             Some(admin_login),
@@ -88,7 +105,7 @@ pub fn check(
     let storage_gib = storage.gib;
     let spec =
         ServerSpec { name, region, zone, major, sku, storage_gib, admin_login, access, tags };
-    Ok(Wanted { spec, rules })
+    Ok(Wanted { spec, group, rules, network })
 }
 
 struct Faults(Vec<Problem>);

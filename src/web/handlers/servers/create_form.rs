@@ -173,6 +173,8 @@ impl TagRow {
 #[serde(default)]
 pub struct CreateForm {
     pub name: String,
+    /// Id of the resource group; empty means the first that the person may create in.
+    pub group: String,
     pub region: String,
     /// Empty means no preference.
     pub zone: String,
@@ -184,6 +186,8 @@ pub struct CreateForm {
     pub ha: String,
     pub admin_login: String,
     pub access: String,
+    /// Id of the virtual network of private access; empty is the server's own network only.
+    pub network: String,
     pub rules: Vec<RuleRow>,
     pub tags: Vec<TagRow>,
     /// Login that the kept password was checked against: the one must not contain the other.
@@ -197,6 +201,7 @@ impl Default for CreateForm {
     fn default() -> Self {
         let mut form = Self {
             name: String::new(),
+            group: String::new(),
             region: String::new(),
             zone: String::new(),
             version: Major::DEFAULT.number().to_string(),
@@ -206,6 +211,7 @@ impl Default for CreateForm {
             ha: HA_DISABLED.into(),
             admin_login: String::new(),
             access: Access::Public.key().into(),
+            network: String::new(),
             rules: vec![],
             tags: vec![],
             password_login: String::new(),
@@ -233,6 +239,7 @@ impl CreateForm {
         };
         Self {
             name: text("name", kept.name),
+            group: text("group", kept.group),
             region: text("region", kept.region),
             zone: text("zone", kept.zone),
             version: text("version", kept.version),
@@ -242,6 +249,7 @@ impl CreateForm {
             ha: text("ha", kept.ha),
             admin_login: text("admin_login", kept.admin_login),
             access: text("access", kept.access),
+            network: text("network", kept.network),
             rules: read_rules(posted).unwrap_or(kept.rules),
             tags: read_tags(posted).unwrap_or(kept.tags),
             password_login: kept.password_login,
@@ -288,6 +296,7 @@ impl CreateForm {
     pub fn state(&self) -> FormState {
         FormState::new()
             .with("name", &self.name)
+            .with("group", &self.group)
             .with("region", &self.region)
             .with("zone", &self.zone)
             .with("version", &self.version)
@@ -297,6 +306,7 @@ impl CreateForm {
             .with("ha", &self.ha)
             .with("admin_login", &self.admin_login)
             .with("access", &self.access)
+            .with("network", &self.network)
     }
 }
 

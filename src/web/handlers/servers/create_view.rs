@@ -4,6 +4,7 @@ use super::create_cards::{self as cards, Cards, PresetCard, RegionGroup, SizeGro
 use super::create_check::Problem;
 use super::create_form::{CreateForm, RuleRow, Tab, TagRow, my_address};
 use super::create_world::World;
+use super::networking_access::network_choices;
 use crate::domain::catalog::{Sku, StorageSize, Tier};
 use crate::domain::ids::DraftId;
 use crate::domain::names::{ServerName, Tag};
@@ -23,6 +24,7 @@ pub struct View {
     /// What follows the name in the endpoint.
     pub suffix: String,
     pub presets: Vec<PresetCard>,
+    pub groups: Vec<Choice>,
     pub regions: Vec<RegionGroup>,
     pub zones: Vec<Choice>,
     pub zone_hint: String,
@@ -32,6 +34,7 @@ pub struct View {
     pub storage: Cards,
     pub high_availability: Vec<Choice>,
     pub access: Vec<Choice>,
+    pub networks: Vec<Choice>,
     /// The client's address as it was seen, and whether a rule can hold it.
     pub address: String,
     pub estimate: EstimateView,
@@ -47,6 +50,10 @@ pub struct Facts<'a> {
     pub world: &'a World,
 }
 
+fn groups(world: &World) -> Vec<Choice> {
+    world.groups.iter().map(|group| Choice::new(group.id.as_str(), &group.name)).collect()
+}
+
 impl View {
     pub fn new(facts: Facts<'_>) -> Self {
         let Facts { draft, tab, form, problems, is_password_kept, world } = facts;
@@ -60,6 +67,7 @@ impl View {
         Self {
             suffix: format!(".{}", world.config.args.endpoint_domain),
             presets: cards::preset_cards(&world.config.prices),
+            groups: groups(world),
             regions: cards::regions(world),
             zones: cards::zones(world, region),
             zone_hint: cards::zone_hint(world, region),
@@ -69,6 +77,7 @@ impl View {
             storage: cards::storage(world, &form),
             high_availability: cards::high_availability(),
             access: cards::access(),
+            networks: network_choices(&world.networks),
             address: my_address(&world.address).map_or(world.address.clone(), |ip| ip.to_string()),
             estimate: EstimateView::new(&form, world),
             draft,

@@ -3,10 +3,12 @@
 use super::create_form::CreateForm;
 use crate::config::Config;
 use crate::domain::catalog::{STORAGE_SIZES, Sku, StorageSize};
+use crate::domain::group::Group;
 use crate::domain::names::ServerName;
 use crate::domain::placement::{HostLoad, choose_host};
 use crate::domain::region::Region;
 use crate::domain::version::Major;
+use crate::domain::virtual_network::VirtualNetwork;
 use crate::web::error::PageError;
 use crate::web::visit::Visit;
 use std::collections::HashSet;
@@ -16,6 +18,10 @@ use std::sync::Arc;
 pub struct World {
     pub config: Arc<Config>,
     pub loads: Vec<HostLoad>,
+    /// The resource groups in which the person may create, the default one first.
+    pub groups: Vec<Group>,
+    /// Virtual networks that a private server may join.
+    pub networks: Vec<VirtualNetwork>,
     /// Whether there is a server of the name in the form.
     pub is_name_taken: bool,
     /// Address of the person who asks.
@@ -43,9 +49,15 @@ impl World {
             Ok(name) => store.server_name_taken(&name).await?,
             Err(_) => false,
         };
+        let groups = match &visit.person {
+            Some(person) => store.groups_to_change(&person.user.id).await?,
+            None => vec![],
+        };
         Ok(Self {
+            groups,
             config: visit.state.config.clone(),
             loads: store.host_loads().await?,
+            networks: store.networks().await?,
             is_name_taken,
             address: visit.address.clone(),
         })
@@ -154,6 +166,14 @@ impl World {
         }
     }
 
+    /// The chosen group; the first that may be chosen where nothing is.
+    pub fn group(&self, form: &CreateForm) -> Option<&Group> {
+        match form.group.as_str() {
+            "" => self.groups.first(),
+            id => self.groups.iter().find(|group| group.id.as_str() == id),
+        }
+    }
+
     pub fn region(&self, form: &CreateForm) -> Option<&Region> {
         self.config.region(&form.region)
     }
@@ -164,7 +184,7 @@ pub mod tests {
     use super::*;
     use crate::config::{FileConfig, ServeArgs};
     use crate::domain::host::{EngineFacts, Host, Place};
-    use crate::domain::ids::HostId;
+    use crate::domain::ids::{GroupId, HostId};
     use crate::domain::placement::Promise;
 
     /// Settings as they are when nobody sets any.
@@ -188,6 +208,7 @@ pub mod tests {
             storage_total_bytes: Some(200 << 30),
             storage_free_bytes: Some(100 << 30),
             images: vec![Major::V17.image_tag()],
+            ranges: vec![],
         };
         HostLoad {
             host: Host {
@@ -204,7 +225,14 @@ pub mod tests {
     pub fn world(loads: Vec<HostLoad>) -> World {
         World {
             config: Arc::new(config()),
+            groups: vec![Group {
+                id: GroupId::default_group(),
+                name: "default".into(),
+                created_by: "pgflex".into(),
+                created_at: Default::default(),
+            }],
             loads,
+            networks: vec![],
             is_name_taken: false,
             address: "203.0.113.7".into(),
         }

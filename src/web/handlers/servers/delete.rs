@@ -116,7 +116,12 @@ fn goes(server: &Server, members: &[Member], rules: usize, endpoint: &str) -> Ve
                 member.volume(),
                 server.spec.storage().label()
             );
-            [thing("Data volume", data), thing("Container", member.container())]
+            let disk = member.loop_minor().map(|minor| {
+                let image = format!("{}, behind loop device {minor}", member.disk_volume());
+                thing("Disk image volume", image)
+            });
+            let first = [thing("Data volume", data), thing("Container", member.container())];
+            first.into_iter().chain(disk)
         })
         .collect();
     if !members.is_empty() {

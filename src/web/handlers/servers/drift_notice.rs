@@ -114,6 +114,7 @@ mod tests {
             memory_bytes: 2 << 30,
             network: "n".into(),
             volume: "v".into(),
+            data_volume: "v".into(),
             image_tag: "t".into(),
         };
         let seen = drift::Seen { container, has_volume: Some(true), images: None };

@@ -2,9 +2,12 @@
 
 use super::create_cards::{PresetCard, preset_cards, thousands};
 use crate::config::Config;
+use crate::domain::ids::GroupId;
 use crate::domain::names::Tag;
 use crate::domain::operation::OperationKind;
 use crate::domain::server::{Server, ServerState, SettledState};
+use crate::store::groups::CountedGroup;
+use crate::store::scope::Viewer;
 use crate::store::servers::{SERVER_PAGE, ServerFilter};
 use crate::web::error::PageResult;
 use crate::web::form::{Choice, FormState};
@@ -24,11 +27,14 @@ struct ListPage {
     f: FormState,
     states: Vec<Choice>,
     regions: Vec<Choice>,
+    groups: Vec<Choice>,
     rows: Vec<Row>,
     /// "37 of 1,000 servers"; empty where there is none at all.
     result: String,
     is_filtered: bool,
     is_empty: bool,
+    /// Nothing to see because no group assigns this person a role.
+    has_no_role: bool,
     presets: Vec<PresetCard>,
     /// Way to the next page; empty on the last.
     next: String,
@@ -44,12 +50,13 @@ pub struct ListQuery {
     state: String,
     region: String,
     tag: String,
+    group: String,
     after: String,
 }
 
 impl ListQuery {
     /// What is asked of the store: words of ours only, no control characters, bounded lengths.
-    fn filter(&self, config: &Config) -> ServerFilter {
+    fn filter(&self, config: &Config, viewer: Viewer) -> ServerFilter {
         let state = ServerState::parse(&self.state).map_or("", ServerState::label);
         let region = config.region(&self.region).map_or("", |region| region.key.as_str());
         let tag_max = Tag::NAME_LENGTH_MAX + 1 + Tag::VALUE_LENGTH_MAX;
@@ -58,6 +65,8 @@ impl ListQuery {
             state: state.into(),
             region: region.into(),
             tag: plain(&self.tag, tag_max),
+            group: GroupId::parse(&self.group).map_or(String::new(), |id| id.as_str().into()),
+            viewer,
             after: plain(&self.after, 100),
         }
     }
@@ -70,21 +79,28 @@ fn plain(typed: &str, length_max: usize) -> String {
 /// `GET /servers`
 pub async fn get(visit: Signed<Reader>, query: Query<ListQuery>) -> PageResult {
     let (store, config) = (&visit.state.store, &visit.state.config);
-    let filter = query.filter(config);
+    let viewer = visit.viewer()?;
+    let filter = query.filter(config, viewer.clone());
+    let groups = store.groups(&viewer).await?;
     let servers = store.servers(&filter).await?;
-    let everything = ServerFilter::default();
+    let everything = ServerFilter { viewer, ..ServerFilter::default() };
     let total = store.count_servers(&everything).await?;
     let is_filtered = is_filtered(&filter);
     let found = if is_filtered { store.count_servers(&filter).await? } else { total };
     let has_more = servers.len() as i64 > SERVER_PAGE;
-    let rows: Vec<Row> =
-        servers.iter().take(SERVER_PAGE as usize).map(|server| Row::new(server, config)).collect();
+    let rows: Vec<Row> = servers
+        .iter()
+        .take(SERVER_PAGE as usize)
+        .map(|server| Row::new(server, config, &groups))
+        .collect();
     let last = rows.last().filter(|_| has_more).map(|row| row.name.as_str());
     let page = ListPage {
         layout: visit.layout("Servers", Nav::Servers),
         f: state(&filter),
         states: state_choices(),
         regions: region_choices(config),
+        has_no_role: groups.is_empty(),
+        groups: group_choices(&groups),
         result: result_text(found, total),
         is_filtered,
         is_empty: total == 0,
@@ -97,7 +113,9 @@ pub async fn get(visit: Signed<Reader>, query: Query<ListQuery>) -> PageResult {
 }
 
 fn is_filtered(filter: &ServerFilter) -> bool {
-    [&filter.name, &filter.state, &filter.region, &filter.tag].iter().any(|text| !text.is_empty())
+    [&filter.name, &filter.state, &filter.region, &filter.tag, &filter.group]
+        .iter()
+        .any(|text| !text.is_empty())
 }
 
 fn state(filter: &ServerFilter) -> FormState {
@@ -106,6 +124,7 @@ fn state(filter: &ServerFilter) -> FormState {
         .with("state", &filter.state)
         .with("region", &filter.region)
         .with("tag", &filter.tag)
+        .with("group", &filter.group)
 }
 
 /// The states that a server can be in, as far as this version goes.
@@ -127,6 +146,12 @@ fn region_choices(config: &Config) -> Vec<Choice> {
     std::iter::once(any).chain(regions).collect()
 }
 
+fn group_choices(groups: &[CountedGroup]) -> Vec<Choice> {
+    let any = Choice::new("", "Any group");
+    let one = |counted: &CountedGroup| Choice::new(counted.group.id.as_str(), &counted.group.name);
+    std::iter::once(any).chain(groups.iter().map(one)).collect()
+}
+
 fn result_text(found: i64, total: i64) -> String {
     let noun = if total == 1 { "server" } else { "servers" };
     match (found, total) {
@@ -143,6 +168,7 @@ fn page_link(filter: &ServerFilter, after: &str) -> String {
         ("state", &filter.state),
         ("region", &filter.region),
         ("tag", &filter.tag),
+        ("group", &filter.group),
         ("after", after),
     ];
     let pairs: Vec<String> = fields
@@ -168,13 +194,28 @@ struct Row {
     region: String,
     zone: String,
     endpoint: String,
+    group: String,
+    group_path: String,
+    tags: Vec<TagLink>,
+    /// Tags that the row has no room for.
+    more_tags: usize,
     created: Stamp,
 }
 
+/// A tag that leads to the servers that have it.
+struct TagLink {
+    text: String,
+    path: String,
+}
+
+/// Tags in a row; the rest is on the server's own page.
+const TAGS_MAX: usize = 3;
+
 impl Row {
-    fn new(server: &Server, config: &Config) -> Self {
+    fn new(server: &Server, config: &Config, groups: &[CountedGroup]) -> Self {
         let spec = &server.spec;
         let region = config.region(&spec.region);
+        let group = groups.iter().find(|counted| counted.group.id == server.group_id);
         Self {
             path: paths::server(&server.id),
             name: spec.name.as_str().to_owned(),
@@ -185,8 +226,20 @@ impl Row {
             region: region.map_or(spec.region.clone(), |region| region.label.clone()),
             zone: spec.zone.clone(),
             endpoint: format!("{}:{}", config.args.endpoint_host, server.port),
+            group: group.map_or(String::new(), |counted| counted.group.name.clone()),
+            group_path: paths::group(&server.group_id),
+            tags: spec.tags.iter().take(TAGS_MAX).map(tag_link).collect(),
+            more_tags: spec.tags.len().saturating_sub(TAGS_MAX),
             created: server.created_at.into(),
         }
+    }
+}
+
+fn tag_link(tag: &Tag) -> TagLink {
+    let separator = if tag.value.is_empty() { "" } else { ": " };
+    TagLink {
+        text: format!("{}{separator}{}", tag.name, tag.value),
+        path: paths::servers_tagged(&tag.name, &tag.value),
     }
 }
 
@@ -202,13 +255,15 @@ mod tests {
             state: "Ready' OR 1=1".into(),
             region: "mars".into(),
             tag: "x".repeat(1000),
+            group: "x".into(),
             after: String::new(),
         };
-        let filter = query.filter(&config());
+        let filter = query.filter(&config(), Viewer::Portal);
         assert_eq!(
             (filter.name.as_str(), filter.state.as_str(), filter.region.as_str()),
             ("shop", "", "")
         );
+        assert_eq!(filter.group, "", "no id of ours");
         assert_eq!(filter.tag.len(), 321);
     }
 

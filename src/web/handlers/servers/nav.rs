@@ -2,26 +2,29 @@
 //! something is under way or the creation failed.
 
 use super::drift_notice::{self, DriftNotice};
+use super::paused::Paused;
+use super::pending;
 use crate::clock::new_uuid;
 use crate::config::Config;
+use crate::domain::group::Group;
 use crate::domain::ids::ServerId;
+use crate::domain::lock::{self, Act, Lock};
 use crate::domain::operation::{Operation, OperationKind, OperationStatus, StepRecord, StepStatus};
 use crate::domain::refusal::Refusal;
 use crate::domain::server::{Server, ServerState, SettledState};
 use crate::operations::submit::{Change, Door, SubmitError};
 use crate::store::operations::OperationFilter;
-use crate::web::error::{PageError, PageResult};
+use crate::web::error::PageError;
 use crate::web::form::Posted;
 use crate::web::label::Chip;
 use crate::web::page::{self, Layout, Nav};
 use crate::web::paths;
 use crate::web::state::AppState;
-use crate::web::time::Stamp;
 use crate::web::visit::{Least, Signed, Visit};
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
-use askama::Template;
 use uuid::Uuid;
+
+pub use super::nav_gone::gone;
 
 /// Which page of a server is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +52,18 @@ pub struct Frame {
     pub tab: Tab,
     pub endpoint: Endpoint,
     pub notice: Option<Notice>,
+    /// The resource group that the server is in.
+    pub group: Option<Group>,
+    /// Every lock that holds for the server: its own first, then those of its group.
+    pub locks: Vec<Lock>,
+    /// What is to be known of a stopped server.
+    pub paused: Option<Paused>,
+    /// Settings that wait for a restart.
+    pub pending: Option<pending::Pending>,
     /// What is otherwise on its host than on record.
     pub drift: Option<DriftNotice>,
     may_change: bool,
+    is_owner: bool,
 }
 
 /// Where clients connect.
@@ -106,22 +118,26 @@ pub struct Notice {
     pub delete: Option<String>,
 }
 
-/// Finds the server of a URL and puts the frame together. `None` when there is no such server: go on
-/// with [`gone`].
+/// Finds the server of a URL, as far as the visitor may see it, and puts the frame together. `None` when
+/// there is no such server: go on with [`gone`].
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn frame(visit: &Visit, id: &str, tab: Tab) -> Result<Option<Frame>, PageError> {
     let Some(id) = ServerId::parse(id) else { return Ok(None) };
-    let Some(server) = visit.state.store.server(&id).await? else { return Ok(None) };
-    let may_change =
-        visit.person.as_ref().is_some_and(|person| person.user.role.may_change_servers());
+    let (store, viewer, may_change) = (&visit.state.store, visit.viewer()?, visit.may_change());
+    let Some(server) = store.server_seen_by(&id, &viewer).await? else { return Ok(None) };
     Ok(Some(Frame {
+        group: store.group(&server.group_id, &viewer).await?,
+        locks: store.locks_on_server(&id).await?,
+        is_owner: visit.is_owner_here(),
         endpoint: Endpoint::of(&server, &visit.state.config),
         notice: notice(&visit.state, &server, may_change).await?,
+        pending: pending::of(&visit.state, &server, tab).await?,
         drift: drift_notice::of(visit, &server, may_change).await?,
         tab,
         may_change,
+        paused: Paused::of(&server, visit.now),
         server,
     }))
 }
@@ -246,8 +262,37 @@ impl Frame {
         self.server.state().into()
     }
 
+    /// The second port, while it leads to PgBouncer.
+    pub fn pooled_endpoint(&self) -> Option<Endpoint> {
+        let port = self.server.pooler_port.filter(|_| self.server.configuration.pooler.enabled)?;
+        Some(Endpoint { port, by_name: None, ..self.endpoint.clone() })
+    }
+
     pub fn may_change(&self) -> bool {
         self.may_change
+    }
+
+    /// Whether this person may set locks on the server.
+    pub fn is_owner(&self) -> bool {
+        self.is_owner
+    }
+
+    /// Why nothing can be changed by anybody; `None` when no lock forbids it.
+    pub fn why_read_only(&self) -> Option<String> {
+        lock::check(&self.locks, Act::Change).err().map(|refusal| refusal.text)
+    }
+
+    pub fn locks_path(&self) -> String {
+        paths::server_locks(&self.server.id)
+    }
+
+    /// The page that moves the server to another group.
+    pub fn move_path(&self) -> String {
+        paths::server_group(&self.server.id)
+    }
+
+    pub fn group_path(&self) -> String {
+        paths::group(&self.server.group_id)
     }
 
     pub fn is_private(&self) -> bool {
@@ -313,7 +358,8 @@ impl Frame {
 
     /// Why the action is closed now; `None` when it is open.
     pub fn why_closed(&self, kind: OperationKind) -> Option<String> {
-        kind.check_legal(self.server.settled, self.server.active).err().map(|refusal| refusal.text)
+        let legal = kind.check_legal(self.server.settled, self.server.active);
+        legal.and_then(|()| lock::check(&self.locks, kind.into())).err().map(|refusal| refusal.text)
     }
 
     /// What can be done with the whole server, open or closed with the reason.
@@ -435,44 +481,6 @@ pub async fn submit<R: Least>(
         Err(SubmitError::Refused(refusal)) => Ok(Err(refusal)),
         Err(SubmitError::Store(error)) => Err(error.into()),
     }
-}
-
-/// The page of a server that was deleted.
-#[derive(Template)]
-#[template(path = "servers/frame_gone.html")]
-struct GonePage {
-    layout: Layout,
-    name: String,
-    operation: Operation,
-    operation_path: String,
-}
-
-impl GonePage {
-    fn chip(&self) -> Chip {
-        self.operation.status.into()
-    }
-
-    fn ended(&self) -> Option<Stamp> {
-        self.operation.ended_at.map(Stamp)
-    }
-}
-
-/// The answer where no server is: 404, with the last operation when there once was one.
-///
-/// # Errors
-/// Not found when there never was such a server.
-pub async fn gone(visit: &Visit, id: &str) -> PageResult {
-    let id = ServerId::parse(id).ok_or(PageError::NotFound)?;
-    let filter = OperationFilter { server_id: Some(id), ..Default::default() };
-    let last = visit.state.store.operations(&filter).await?.into_iter().next();
-    let operation = last.ok_or(PageError::NotFound)?;
-    let gone = GonePage {
-        layout: visit.layout("There is no such server any more", Nav::Servers),
-        name: operation.server_name.clone(),
-        operation_path: paths::operation(&operation.id),
-        operation,
-    };
-    page::with_status(StatusCode::NOT_FOUND, &gone)
 }
 
 #[cfg(test)]

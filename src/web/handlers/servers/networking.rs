@@ -1,11 +1,14 @@
 //! Firewall rules of one server: the table, adding, editing, deleting, and whether it is in effect.
 
 use super::nav::{self, Frame, Tab};
+use super::networking_review::Setting;
 use super::networking_rules::{self as rules, Change, range_text};
 use super::networking_view::{self as view, Effect, Me, RuleRow, saved_text};
 use crate::clock::new_id;
 use crate::domain::ids::{RuleId, ServerId};
 use crate::domain::network::{AddressRange, FirewallRule, RULES_MAX, parse_rule_name};
+use crate::domain::networking::Networking;
+use crate::domain::operation::OperationKind;
 use crate::domain::refusal::Refusal;
 use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
@@ -25,6 +28,9 @@ struct NetworkingPage {
     rules: Vec<RuleRow>,
     me: Me,
     effect: Effect,
+    /// How the server is reached now.
+    setting: Setting,
+    network_path: Option<String>,
     /// The form below the table: for a new rule, or for the one that is edited.
     f: FormState,
     editing: Option<FirewallRule>,
@@ -83,6 +89,14 @@ impl NetworkingPage {
         rule.map_or_else(String::new, |rule| {
             paths::server_rule_delete(&self.frame.server.id, &rule)
         })
+    }
+
+    fn access_path(&self) -> String {
+        paths::server_networking_access(&self.frame.server.id)
+    }
+
+    fn why_closed(&self) -> Option<String> {
+        self.frame.why_closed(OperationKind::ChangeNetworking)
     }
 
     fn mine_path(&self) -> String {
@@ -260,7 +274,10 @@ async fn networking_page(
 ) -> Result<NetworkingPage, PageError> {
     let kept = visit.state.store.firewall_rules(&frame.server.id).await?;
     let me = Me::new(&visit.address, &kept);
+    let networks = visit.state.store.networks().await?;
     Ok(NetworkingPage {
+        setting: Setting::of(&Networking::of(&frame.server), &networks),
+        network_path: frame.server.network_id.as_ref().map(paths::network),
         layout: frame.layout(visit, "Networking"),
         rules: view::rows(&kept, &me),
         effect: effect_now(visit).await?,

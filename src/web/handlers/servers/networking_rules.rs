@@ -3,9 +3,12 @@
 
 use crate::domain::activity::NewActivity;
 use crate::domain::ids::{RuleId, ServerId};
+use crate::domain::lock::Act;
 use crate::domain::network::{Access, AddressRange, FirewallRule, RULES_MAX};
 use crate::domain::refusal::Refusal;
 use crate::domain::server::Server;
+use crate::operations::guard::refuse_if_locked;
+use crate::operations::submit::SubmitError;
 use crate::store::routes::RuleSaved;
 use crate::store::{Record, WriteTx};
 use crate::web::error::PageError;
@@ -93,11 +96,18 @@ async fn open(
     id: &ServerId,
 ) -> Result<Result<(WriteTx, Server), Change>, PageError> {
     let mut tx = visit.state.store.begin_write(visit.now).await?;
-    Ok(match tx.lock_server(id).await? {
-        None => Err(Change::Gone),
-        Some(server) if server.spec.access == Access::Private => Err(Change::Refused(private())),
-        Some(server) => Ok((tx, server)),
-    })
+    let server = match tx.lock_server(id).await? {
+        None => return Ok(Err(Change::Gone)),
+        Some(server) if server.spec.access == Access::Private => {
+            return Ok(Err(Change::Refused(private())));
+        }
+        Some(server) => server,
+    };
+    match refuse_if_locked(&mut tx, id, Act::Change).await {
+        Ok(()) => Ok(Ok((tx, server))),
+        Err(SubmitError::Refused(refusal)) => Ok(Err(Change::Refused(refusal))),
+        Err(SubmitError::Store(error)) => Err(error.into()),
+    }
 }
 
 async fn finish(

@@ -6,6 +6,7 @@ use super::overview_view::{
 };
 use crate::config::Config;
 use crate::domain::server::{Member, MemberObservation, Server};
+use crate::domain::storage::{OBSERVATION, StorageLook};
 use crate::operations::access::secret;
 use crate::store::operations::OperationFilter;
 use crate::web::error::{PageError, PageResult};
@@ -118,7 +119,15 @@ async fn live(visit: &Visit, server: &Server) -> Result<LiveView, PageError> {
         member: member.as_ref(),
         region: region_label(&visit.state.config, server),
         host: host_name(visit, member.as_ref()).await?,
+        network: match &server.network_id {
+            Some(id) => store.network(id).await?.map(|network| network.name),
+            None => None,
+        },
         prices: &visit.state.config.prices,
+        storage: store
+            .server_observation::<StorageLook>(&server.id, OBSERVATION)
+            .await?
+            .map(|look| look.facts),
     };
     Ok(LiveView {
         fragment: paths::server_fragment(&server.id, &seen_key(server)),
@@ -129,7 +138,7 @@ async fn live(visit: &Visit, server: &Server) -> Result<LiveView, PageError> {
         certificate: expires.map(|at| (Stamp(at), left_text(at, now))),
         repair: paths::server_repair(&server.id),
         has_member: member.is_some(),
-        container: view::container(member.as_ref(), look.as_ref(), now),
+        container: view::container(member.as_ref(), look.as_ref(), server.state(), now),
         operations: operations.iter().take(RECENT_MAX).map(|one| view::recent(one, now)).collect(),
     })
 }

@@ -1,9 +1,13 @@
 //! What the overview says of a server: pure functions from what is stored and what was seen.
 
+use super::storage_view::size_text;
 use crate::domain::catalog::RESERVED_CONNECTIONS;
 use crate::domain::cost::PriceList;
 use crate::domain::operation::Operation;
-use crate::domain::server::{Member, MemberFacts, MemberObservation, Server, ServerState};
+use crate::domain::server::{
+    Member, MemberFacts, MemberObservation, Server, ServerState, SettledState,
+};
+use crate::domain::storage::StorageLook;
 use crate::web::label::{Chip, Icon, Tone};
 use crate::web::paths;
 use crate::web::time::{Stamp, ago_text, duration_text};
@@ -21,7 +25,17 @@ pub struct Seen {
     pub stale: bool,
 }
 
+/// The same for what is measured once a minute.
+const STALE_MINUTES_AFTER: Duration = Duration::seconds(180);
+
 impl Seen {
+    /// A value of the minute.
+    pub fn measured(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        let stale = now - at > STALE_MINUTES_AFTER;
+        let text = format!("measured {}", ago_text(at, now));
+        Self { at: Stamp(at), text: if stale { format!("{text}, stale") } else { text }, stale }
+    }
+
     pub fn new(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
         let stale = now - at > STALE_AFTER;
         let text = format!("seen {}", ago_text(at, now));
@@ -100,13 +114,16 @@ fn not_there(state: ServerState) -> Option<(Chip, &'static str)> {
             Chip::new("No", Icon::Cross, Tone::Danger),
             "The server was not created, so there is nothing to connect to.",
         )),
+        ServerState::Stopped => Some((
+            Chip::new("Stopped", Icon::Pause, Tone::Idle),
+            "The server is stopped: start it to connect. Nothing is lost.",
+        )),
         ServerState::Dropping => {
             Some((Chip::new("No longer", Icon::Minus, Tone::Idle), "The server is being deleted."))
         }
         ServerState::Ready
         | ServerState::Starting
         | ServerState::Stopping
-        | ServerState::Stopped
         | ServerState::Restarting
         | ServerState::Updating
         | ServerState::Disabled
@@ -148,7 +165,11 @@ pub struct Known<'a> {
     pub member: Option<&'a Member>,
     pub region: String,
     pub host: Option<String>,
+    /// Name of its virtual network.
+    pub network: Option<String>,
     pub prices: &'a PriceList,
+    /// The last look at how full its storage is.
+    pub storage: Option<StorageLook>,
 }
 
 /// The essentials, in the order of reading.
@@ -165,7 +186,11 @@ pub fn essentials(known: &Known<'_>) -> Vec<Fact> {
         noted(
             "Storage",
             storage.label(),
-            format!("up to {} IOPS", grouped(sku.effective_iops(storage))),
+            format!(
+                "{} · up to {} IOPS",
+                used(known.storage.as_ref()),
+                grouped(sku.effective_iops(storage))
+            ),
         ),
         noted(
             "Connections",
@@ -173,10 +198,20 @@ pub fn essentials(known: &Known<'_>) -> Vec<Fact> {
             format!("{RESERVED_CONNECTIONS} of them are kept for the service"),
         ),
         noted("Region and zone", format!("{}, zone {}", known.region, spec.zone), host(known)),
-        access(known.server),
+        access(known),
         noted("High availability", "Not enabled", "Commits are on 1 host."),
         estimate(known),
     ]
+}
+
+fn used(look: Option<&StorageLook>) -> String {
+    match look {
+        Some(look) => {
+            let usage = &look.usage;
+            format!("{} used, {} % full", size_text(usage.used), usage.percent())
+        }
+        None => "used space not measured yet".into(),
+    }
 }
 
 fn version(known: &Known<'_>) -> Fact {
@@ -198,11 +233,14 @@ fn host(known: &Known<'_>) -> String {
     }
 }
 
-fn access(server: &Server) -> Fact {
+fn access(known: &Known<'_>) -> Fact {
     use crate::domain::network::Access;
-    match server.spec.access {
-        Access::Public => noted("Access", "Public", "through the gateway, by firewall rules"),
-        Access::Private => noted("Access", "Private", "from its own network only"),
+    match (known.server.spec.access, &known.network) {
+        (Access::Public, _) => noted("Access", "Public", "through the gateway, by firewall rules"),
+        (Access::Private, Some(network)) => {
+            noted("Access", "Private", format!("in the virtual network {network}"))
+        }
+        (Access::Private, None) => noted("Access", "Private", "from its own Docker network only"),
     }
 }
 
@@ -210,6 +248,13 @@ fn estimate(known: &Known<'_>) -> Fact {
     let (prices, spec) = (known.prices, &known.server.spec);
     let estimate = prices.estimate(spec.sku(), spec.storage());
     let basis = if prices.is_example { "by the example price list" } else { "by your price list" };
+    if known.server.settled == SettledState::Stopped {
+        return noted(
+            "Monthly estimate while stopped",
+            prices.text(estimate.storage),
+            format!("storage alone; with compute {}, {basis}", prices.text(estimate.total())),
+        );
+    }
     noted(
         "Monthly estimate",
         prices.text(estimate.total()),
@@ -233,6 +278,7 @@ pub struct ContainerView {
 pub fn container(
     member: Option<&Member>,
     seen: Option<&MemberObservation>,
+    state: ServerState,
     now: DateTime<Utc>,
 ) -> Option<ContainerView> {
     let (member, look) = (member?, seen?);
@@ -253,7 +299,7 @@ pub fn container(
     rows.push(fact("Volume", member.volume()));
     let ago = |at: DateTime<Utc>| format!("up {}", duration_text(whole_seconds(now - at)));
     Some(ContainerView {
-        chip: container_chip(&facts.container_state),
+        chip: container_chip(&facts.container_state, state),
         seen: Seen::new(look.observed_at, now),
         started: facts
             .started_at
@@ -300,8 +346,10 @@ fn cpu_text(cpus: f64) -> String {
     format!("{} vCores", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-fn container_chip(state: &str) -> Chip {
+fn container_chip(state: &str, server: ServerState) -> Chip {
     match state {
+        // What a person stopped is no fault.
+        "exited" if server == ServerState::Stopped => Chip::new("Stopped", Icon::Pause, Tone::Idle),
         "running" => Chip::new("Running", Icon::Check, Tone::Ok),
         "created" => Chip::new("Created, not started", Icon::Ring, Tone::Idle),
         "restarting" => Chip::new("Restarting", Icon::Spinner, Tone::Busy),

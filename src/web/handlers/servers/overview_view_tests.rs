@@ -98,6 +98,7 @@ fn an_image_is_its_version_and_a_few_digits() {
         generation: 1,
         image: format!("sha256:6c0332c8992c{}", "0".repeat(52)),
         postgres_version: "17.12".into(),
+        disk: None,
     };
     let shown = image(&member);
     assert_eq!((&*shown.value, &shown.title), ("17.12 · 6c0332c8992c", &member.image));

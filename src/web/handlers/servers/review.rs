@@ -35,6 +35,7 @@ struct ReviewPage {
     /// Nobody can connect: public access without a rule.
     has_no_way_in: bool,
     is_private: bool,
+    has_network: bool,
     is_open_to_everyone: bool,
     /// Why the creation was refused just now.
     refusal: Option<String>,
@@ -94,6 +95,7 @@ async fn show(
         plan: Plan::new(OperationKind::Create, &seconds),
         has_no_way_in: is_public && wanted.rules.is_empty(),
         is_private: !is_public,
+        has_network: wanted.network.is_some(),
         is_open_to_everyone: wanted.rules.iter().any(|rule| rule.range.is_everyone()),
         refusal,
     };
@@ -138,11 +140,12 @@ async fn submit(
         spec: &wanted.spec,
         admin_verifier: &verifier,
         rules: &wanted.rules,
+        network: wanted.network.as_ref(),
         draft: Some(&kept.id),
         ports: state.config.args.gateway_ports,
         idempotency_key: Some(&key),
     };
-    door.create(&state.sealer, &new, &visit.actor()).await
+    door.create_in(&wanted.group.id, &state.sealer, &new, &visit.actor()).await
 }
 
 /// A refusal at the last moment: the other of two identical posts has won, the name was taken

@@ -50,7 +50,7 @@ pub fn groups(draft: &DraftId, form: &CreateForm, wanted: &Wanted, world: &World
             vec![row("Mode", "Disabled: commits are on one host")],
         ),
         group("Administrator", Tab::Basics, "admin_login", administrator_rows(wanted)),
-        group("Networking", Tab::Networking, "access", network_rows(wanted)),
+        group("Networking", Tab::Networking, "access", network_rows(wanted, world)),
         group("Tags", Tab::Tags, "tags", tag_rows(wanted)),
     ]
 }
@@ -70,6 +70,7 @@ fn server_rows(form: &CreateForm, wanted: &Wanted, world: &World) -> Vec<Row> {
     let label = region.map_or(spec.region.clone(), |region| region.label.clone());
     vec![
         row("Name", spec.name.as_str()),
+        row("Resource group", wanted.group.name.as_str()),
         row("Endpoint", format!("{}.{}", spec.name, args.endpoint_domain)),
         row("Region", label),
         row("Zone", zone),
@@ -112,10 +113,17 @@ fn administrator_rows(wanted: &Wanted) -> Vec<Row> {
     ]
 }
 
-fn network_rows(wanted: &Wanted) -> Vec<Row> {
-    let access = match wanted.spec.access {
-        Access::Public => "Public access, through the gateway",
-        Access::Private => "Private access, from the server's own Docker network only",
+fn network_rows(wanted: &Wanted, world: &World) -> Vec<Row> {
+    let network = wanted.network.as_ref();
+    let network = network.and_then(|id| world.networks.iter().find(|one| one.id == *id));
+    let access = match (wanted.spec.access, network) {
+        (Access::Public, _) => "Public access, through the gateway".to_owned(),
+        (Access::Private, Some(network)) => {
+            format!("Private access, in the virtual network {} ({})", network.name, network.range)
+        }
+        (Access::Private, None) => {
+            "Private access, from the server's own Docker network only".to_owned()
+        }
     };
     let rules = wanted.rules.iter().map(|rule| {
         let (start, end) = (rule.range.start, rule.range.end);
