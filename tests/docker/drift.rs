@@ -182,7 +182,7 @@ async fn a_volume_that_is_gone_is_said_and_nothing_is_made() {
     let owned = portal.engine().owned().await.unwrap();
     assert!(owned.iter().all(|object| object.kind == "network"), "{owned:?}");
     // Neither with our labels nor, by an engine that makes what a container wants, without.
-    let strays = volumes(&lost.id.short());
+    let strays = volumes(lost.id.short());
     assert_eq!(strays, "");
     portal.finish().await;
 }
