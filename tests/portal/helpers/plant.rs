@@ -13,7 +13,6 @@ use pgflex::engine::fake::FakeEngine;
 use pgflex::operations::context::Services;
 use pgflex::operations::runner::{Hook, Runner};
 use pgflex::operations::submit::{Door, NewServer};
-use pgflex::postgres::fake::FakePostgres;
 use pgflex::secrets::Secret;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -37,7 +37,7 @@ type Deed = fn(&World, &Member);
 
 const DEEDS: [(What, Deed); 6] = [
     (What::Container, |world, member| {
-        world.engine.remove_by_hand("container", &member.container())
+        world.engine.remove_by_hand("container", &member.container());
     }),
     (What::State, |world, member| world.engine.crash(&member.container(), 137)),
     (What::Memory, |world, member| {
