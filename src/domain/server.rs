@@ -189,14 +189,18 @@ impl Member {
         self.disk.as_ref().and_then(Disk::minor)
     }
 
+    /// Name of the volume that holds the data: the image of a sized disk, or the plain volume. What is lost
+    /// with it is lost; the other one of a sized disk only mounts it.
+    pub fn data_volume(&self) -> String {
+        match &self.disk {
+            Some(disk) if disk.minor().is_some() => self.disk_volume(),
+            _ => self.volume(),
+        }
+    }
+
     /// Name of the volume that holds the image file of a sized disk, and of the helper container that attaches it.
     pub fn disk_volume(&self) -> String {
         format!("pgflex-{}-disk", self.id.short())
-    }
-
-    /// Name of the volume without which the data are lost: that of the image file where there is one.
-    pub fn data_volume(&self) -> String {
-        if self.loop_minor().is_some() { self.disk_volume() } else { self.volume() }
     }
 
     /// Names of the helper containers that a runner which died may have left on the disk's volumes.

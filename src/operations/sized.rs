@@ -98,7 +98,7 @@ async fn make_anew(
 }
 
 async fn volume_must_be_there(engine: &Arc<dyn Engine>, member: &Member) -> Result<(), StepError> {
-    let volume = member.volume();
+    let volume = member.data_volume();
     let owned = engine.owned().await?;
     if owned.iter().any(|object| object.kind == "volume" && object.name == volume) {
         return Ok(());

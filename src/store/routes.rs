@@ -135,7 +135,7 @@ impl Store {
         .await?;
         // State and rules are the server's; a change of either route cuts what goes through the pooler.
         let pooled: Vec<RouteRow> = sqlx::query_as(
-            "SELECT r.server_id, s.name, s.pooler_port AS port, s.sku, s.access, p.target, r.epoch + p.epoch AS epoch, r.state, p.connections_max
+            "SELECT r.server_id, s.name, s.pooler_port AS port, s.sku, s.access, s.configuration, p.target, r.epoch + p.epoch AS epoch, r.state, p.connections_max
              FROM pooler_routes p JOIN routes r ON r.server_id = p.server_id JOIN servers s ON s.id = r.server_id
              WHERE s.pooler_port IS NOT NULL ORDER BY s.pooler_port",
         )

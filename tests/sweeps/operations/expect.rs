@@ -228,10 +228,14 @@ pub async fn assert_stopped(world: &World, operation: &Operation, why: &str) {
     let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
     assert_eq!(server.state(), ServerState::Stopped, "{why}");
     let members = world.services.store.members(&server.id).await.unwrap();
-    let volume = format!("volume {}", members[0].volume());
-    assert!(world.engine.remaining().contains(&volume), "{why}");
-    let left = world.engine.remaining().len();
-    assert_eq!(left, 3, "{why}: {:?}", world.engine.remaining());
+    let mut wanted = vec![
+        format!("container {}", members[0].container()),
+        format!("network {}", pgflex::domain::server::network_name(&server.id)),
+        format!("volume {}", members[0].volume()),
+        format!("volume {}", members[0].disk_volume()),
+    ];
+    wanted.sort();
+    assert_eq!(world.engine.remaining(), wanted, "{why}");
     power::assert_not_running(world, &members[0], why).await;
     power::assert_meters(world, &["storage"], why).await;
     let routes = world.services.store.route_snapshot("pgflex.localhost").await.unwrap().routes;

@@ -154,6 +154,7 @@ async fn a_start_makes_a_removed_container_anew_and_never_a_volume() {
     let member = world.services.store.members_all().await.unwrap().remove(0).0;
     world.engine.remove_container(&member.container()).await.unwrap();
     world.engine.remove_volume(&member.volume()).await.unwrap();
+    world.engine.remove_volume(&member.disk_volume()).await.unwrap();
     let ended = world.run_to_rest(&world.runner(), &start).await;
     assert_eq!(ended.status, OperationStatus::Failed);
     assert!(ended.error.unwrap().contains("is not on the host"));
