@@ -22,7 +22,6 @@ fn right() -> SeenContainer {
         memory_bytes: 8 << 30,
         networks: vec!["another".into(), "pgflex-1-net".into()],
         volume: "pgflex-1-data".into(),
-        data_volume: "pgflex-1-data".into(),
         restarts_by_itself: true,
     }
 }
