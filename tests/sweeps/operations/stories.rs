@@ -290,9 +290,9 @@ async fn a_pooler_that_is_switched_off_is_gone_and_one_that_is_on_goes_with_its_
     let operation = world.run_to_rest(&world.runner(), &id).await;
     assert_eq!(operation.status, OperationStatus::Succeeded, "{:?}", operation.error);
     let routes = world.services.store.route_snapshot("x").await.unwrap().routes;
-    assert_eq!((routes.len(), world.engine.remaining().len()), (1, 3));
+    assert_eq!((routes.len(), world.engine.remaining().len()), (1, 4));
     world.run_to_rest(&world.runner(), &world.submit_on(kind, &server).await).await;
-    assert_eq!(world.engine.remaining().len(), 5);
+    assert_eq!(world.engine.remaining().len(), 6);
     let id = world.submit_on(OperationKind::Delete, &server).await;
     let operation = world.run_to_rest(&world.runner(), &id).await;
     assert_succeeded(&world, &operation, "deleted with its pooler").await;
