@@ -12,8 +12,9 @@ pub struct Wanted {
     pub vcores: f64,
     pub memory_bytes: u64,
     pub network: String,
+    /// What the container mounts.
     pub volume: String,
-    /// The one that holds the data.
+    /// What the data are on: the same, or the volume with the image file of a sized disk.
     pub data_volume: String,
     /// Tag of the image that a new container would be made from.
     pub image_tag: String,
@@ -24,7 +25,8 @@ pub struct Wanted {
 pub struct Seen {
     /// `None` when there is no container.
     pub container: Option<SeenContainer>,
-    /// `None` when nobody looked: a volume that a container uses is there.
+    /// Whether the volume with the data is there. `None` when nobody looked: what a container mounts is there, but
+    /// the volume with an image file is mounted by none and can be removed under a running server.
     pub has_volume: Option<bool>,
     /// Tags on the host; `None` when nobody looked.
     pub images: Option<Vec<String>>,
@@ -138,6 +140,7 @@ pub fn drifts(wanted: &Wanted, seen: &Seen) -> Vec<Drift> {
         None => absent(wanted, seen.has_volume),
         Some(container) => different(wanted, container),
     };
+    found.extend(lost_volume(wanted, seen));
     found.extend(image(wanted, seen.images.as_deref()));
     found.sort_by_key(|drift| std::cmp::Reverse(drift.severity));
     found
@@ -163,14 +166,26 @@ fn by_person(drift: Drift, advice: impl Into<String>) -> Drift {
     Drift { remedy: Remedy::ByPerson, advice: advice.into(), ..drift }
 }
 
+/// Without its volume a container would be of no use: what is missing then is the volume.
 fn absent(wanted: &Wanted, has_volume: Option<bool>) -> Vec<Drift> {
     let missing = drift(What::Container, Severity::Down, wanted.container.clone(), "missing");
-    if has_volume != Some(false) {
-        return vec![missing];
-    }
-    let volume = drift(What::Volume, Severity::Down, wanted.data_volume.clone(), "missing");
-    vec![by_person(volume, VOLUME_MISSING)]
+    if has_volume == Some(false) { vec![] } else { vec![missing] }
 }
+
+fn lost_volume(wanted: &Wanted, seen: &Seen) -> Option<Drift> {
+    let is_lost = seen.has_volume == Some(false);
+    let runs = seen.container.as_ref().is_some_and(|container| container.state == "running");
+    let (severity, advice) = if runs {
+        (Severity::Wrong, VOLUME_LOST_WHILE_RUNNING)
+    } else {
+        (Severity::Down, VOLUME_MISSING)
+    };
+    let volume = drift(What::Volume, severity, wanted.data_volume.clone(), "missing");
+    is_lost.then(|| by_person(volume, advice))
+}
+
+/// What to do while the kernel still holds a file that was removed.
+pub const VOLUME_LOST_WHILE_RUNNING: &str = "PostgreSQL goes on with it for as long as nothing stops it. Dump every database now, before anything is stopped or restarted: after that the data are gone.";
 
 /// What to do where the data are gone. Nothing makes an empty volume in their place.
 pub const VOLUME_MISSING: &str = "Nothing was made in its place. Bring the volume back under its name on the host (from a copy of the host’s disk), then repair. If the data are lost, delete the server.";

@@ -8,7 +8,7 @@ fn wanted() -> Wanted {
         memory_bytes: 8 << 30,
         network: "pgflex-1-net".into(),
         volume: "pgflex-1-data".into(),
-        data_volume: "pgflex-1-data".into(),
+        data_volume: "pgflex-1-disk".into(),
         image_tag: "pgflex/postgres:17-r2".into(),
     }
 }
@@ -65,6 +65,16 @@ fn a_missing_volume_is_a_persons_and_no_new_container_is_wanted() {
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].what, found[0].remedy), (What::Volume, Remedy::ByPerson));
     assert!(!found[0].needs_new_container());
+}
+
+/// No container mounts the volume with an image file, so nothing keeps it from being removed.
+#[test]
+fn a_volume_that_is_removed_under_a_running_server_is_told_at_once() {
+    let seen = Seen { container: Some(right()), has_volume: Some(false), images: None };
+    let found = drifts(&wanted(), &seen);
+    assert_eq!((found[0].what, found[0].severity), (What::Volume, Severity::Wrong));
+    assert!(found[0].advice.contains("Dump every database now"));
+    assert_eq!(next(&found, true, 0), Next::Person);
 }
 
 #[test]

@@ -273,7 +273,8 @@ pub trait Engine: Send + Sync {
         is_sized: bool,
     ) -> Result<VolumeUsage, EngineError>;
 
-    /// Makes the container without starting it.
+    /// Makes the container without starting it, with its places in all its networks. Its volume must be there: none is
+    /// made in passing.
     async fn ensure_container(&self, spec: &ContainerSpec) -> Result<(), EngineError>;
     /// Stops (kill after a grace of seconds) and removes the container, never its volume.
     async fn remove_container(&self, name: &str) -> Result<(), EngineError>;

@@ -63,14 +63,15 @@ async fn compare(
     let Some(server) = services.store.server(&look.member.server_id).await? else {
         return Ok(None);
     };
-    // While a container uses it, a volume cannot be removed.
-    let has_volume = match (&look.container, services.engines.get(&look.member.host_id)) {
-        (Some(_), _) => None,
-        (None, Some(engine)) => match engine.has_volume(&look.member.data_volume()).await {
+    // What a container mounts cannot be removed; the volume with an image file can.
+    let is_safe = look.container.is_some() && look.member.loop_minor().is_none();
+    let has_volume = match services.engines.get(&look.member.host_id) {
+        _ if is_safe => None,
+        Some(engine) => match engine.has_volume(&look.member.data_volume()).await {
             Ok(there) => Some(there),
             Err(_) => return Ok(None),
         },
-        (None, None) => return Ok(None),
+        None => return Ok(None),
     };
     let seen = Seen {
         container: look.container.as_ref().map(member::seen),

@@ -3,6 +3,7 @@
 use super::context::StepContext;
 use super::member;
 use super::step::StepError;
+use crate::domain::drift::{VOLUME_LOST_WHILE_RUNNING, VOLUME_MISSING};
 use crate::domain::ids::MemberId;
 use crate::domain::server::Member;
 use crate::domain::storage::{Disk, StoragePolicy, choose_minor};
@@ -66,6 +67,10 @@ async fn give_up(ctx: &StepContext, member: &Member, why: &str) -> Result<(), St
 pub async fn ensure(ctx: &StepContext) -> Result<(), StepError> {
     let member = ctx.member()?;
     let Some(spec) = member::disk(ctx, member) else { return Ok(()) };
+    // A disk that is missing would be made, and an empty one in the place of a lost one is no help to anybody.
+    if !ctx.engine(member)?.has_volume(&member.data_volume()).await? {
+        return Err(lost(member, false));
+    }
     match ctx.engine(member)?.ensure_disk(&spec).await.map_err(taken)? {
         DiskAnswer::Ready => Ok(()),
         DiskAnswer::Impossible(why) => Err(StepError::permanent(
@@ -73,6 +78,14 @@ pub async fn ensure(ctx: &StepContext) -> Result<(), StepError> {
             "Load the loop module on the host (modprobe loop) or mend what the reason names, then retry.",
         )),
     }
+}
+
+/// The volume with the data is not on its host; `runs` while the kernel still holds what was on it.
+pub fn lost(member: &Member, runs: bool) -> StepError {
+    StepError::permanent(
+        format!("The data volume {} is not on its host.", member.data_volume()),
+        if runs { VOLUME_LOST_WHILE_RUNNING } else { VOLUME_MISSING },
+    )
 }
 
 fn no_disk(why: &str) -> StepError {

@@ -9,7 +9,7 @@
 use super::context::StepContext;
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{configure, create, disk, member, networks, sized};
-use crate::domain::drift::{Drift, Seen, VOLUME_MISSING, What, drifts};
+use crate::domain::drift::{Drift, Seen, What, drifts};
 use crate::domain::server::{Member, network_name};
 use crate::engine::{ContainerFacts, ImageProgress};
 use futures_util::future::BoxFuture;
@@ -70,13 +70,11 @@ fn look(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
         let engine = ctx.engine(member)?;
-        if !engine.has_volume(&member.data_volume()).await? {
-            return Err(StepError::permanent(
-                format!("The data volume {} is not on its host.", member.data_volume()),
-                VOLUME_MISSING,
-            ));
-        }
         let container = engine.container(&member.container()).await?;
+        let runs = container.as_ref().is_some_and(|facts| facts.state == "running");
+        if !engine.has_volume(&member.data_volume()).await? {
+            return Err(disk::lost(member, runs));
+        }
         let seen = Seen {
             container: container.as_ref().map(member::seen),
             has_volume: Some(true),

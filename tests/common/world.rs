@@ -2,22 +2,20 @@
 
 #[path = "changes.rs"]
 pub mod changes;
+#[path = "kit.rs"]
+mod kit;
 
 use pgflex::certificates::Authority;
 use pgflex::clock::{Clock, ManualClock, new_uuid};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::catalog::Tier;
-use pgflex::domain::host::{EngineFacts, Overcommit};
 use pgflex::domain::ids::{HostId, NetworkId, OperationId, ServerId};
-use pgflex::domain::names::{AdminLogin, ServerName};
-use pgflex::domain::network::Access;
 use pgflex::domain::operation::{Needs, Operation, OperationKind, OperationStatus};
 use pgflex::domain::server::ServerSpec;
-use pgflex::domain::version::Major;
 use pgflex::domain::virtual_network::{NetworkState, VirtualNetwork};
 use pgflex::engine::Engine;
 use pgflex::engine::fake::FakeEngine;
-use pgflex::operations::context::{OperationSettings, Services};
+use pgflex::operations::context::Services;
 use pgflex::operations::runner::{Hook, RunError, Runner};
 use pgflex::operations::submit::{Change, Door, NewServer};
 use pgflex::poke::Poke;
@@ -43,21 +41,14 @@ impl World {
     pub async fn new(test: TestStore) -> Self {
         let clock = ManualClock::at(chrono::DateTime::from_timestamp(1_795_000_000, 0).unwrap());
         let install_id = new_uuid();
-        let engine = FakeEngine::new(install_id.clone());
-        let seen = engine.clone();
-        let postgres = FakePostgres::new(move |address| {
-            seen.member_at(&address.to_string()).map(|_| "17.6".into())
-        });
-        let files = engine.clone();
-        let postgres =
-            postgres.with_files(move |address| files.configuration_at(&address.to_string()));
+        let (engine, postgres) = kit::fakes(&install_id);
         let hosts = test
             .store
             .register_hosts(clock.now(), &[("local".into(), "unix:///fake".into(), vec![])])
             .await
             .unwrap();
         let host: HostId = hosts[0].id.clone();
-        test.store.observe_host(&host, clock.now(), &big_host(), &[]).await.unwrap();
+        test.store.observe_host(&host, clock.now(), &kit::big_host(), &[]).await.unwrap();
         let (authority, _) = Authority::generate(&install_id, clock.now()).unwrap();
         let services = Arc::new(Services {
             store: test.store.clone(),
@@ -67,14 +58,7 @@ impl World {
             sealer: Sealer::from_key([7; 32]),
             authority,
             poke: Poke::default(),
-            settings: OperationSettings {
-                install_id,
-                endpoint_host: "localhost".into(),
-                endpoint_domain: "pgflex.localhost".into(),
-                overcommit: Overcommit::default(),
-                storage: Default::default(),
-                is_test: true,
-            },
+            settings: kit::settings(&install_id),
         });
         Self { _test: test, engine, postgres, clock, services }
     }
@@ -95,7 +79,7 @@ impl World {
     pub async fn submit_create_in(&self, name: &str, tier: Tier) -> OperationId {
         let verifier = Secret::new(VERIFIER);
         let sku = tier.skus().next().unwrap().name.into();
-        let spec = ServerSpec { sku, ..spec(name) };
+        let spec = ServerSpec { sku, ..kit::spec(name) };
         let new = NewServer {
             spec: &spec,
             admin_verifier: &verifier,
@@ -196,34 +180,5 @@ impl World {
             }
         }
         panic!("killed again and again");
-    }
-}
-
-pub fn spec(name: &str) -> ServerSpec {
-    ServerSpec {
-        name: ServerName::parse(name).unwrap(),
-        region: "westeurope".into(),
-        zone: "1".into(),
-        major: Major::V17,
-        sku: Tier::Burstable.skus().next().unwrap().name.into(),
-        storage_gib: 32,
-        admin_login: AdminLogin::parse("shopadmin").unwrap(),
-        access: Access::Public,
-        tags: vec![],
-    }
-}
-
-pub fn big_host() -> EngineFacts {
-    EngineFacts {
-        engine_id: "fake".into(),
-        engine_version: "20.10.24".into(),
-        operating_system: "Debian GNU/Linux 12".into(),
-        kernel: "6.1".into(),
-        cpus: 16,
-        memory_bytes: 64 << 30,
-        storage_total_bytes: Some(2 << 40),
-        storage_free_bytes: Some(1 << 40),
-        images: vec![],
-        ranges: vec![],
     }
 }

@@ -25,6 +25,7 @@ const SCRATCH: [(&str, &str); 2] = [
 
 impl DockerEngine {
     pub(super) async fn make_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        self.must_have_volume(&spec.volume).await?;
         let client = self.client().await?;
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
         let made = client.create_container(Some(options), body(spec));

@@ -160,6 +160,9 @@ impl DockerEngine {
     async fn run_helper(&self, helper: &Helper<'_>) -> Result<(i64, Vec<String>), EngineError> {
         // One that was left by a runner that died is of no use: whether it ended is unknown.
         self.drop_container(&helper.name).await?;
+        for (volume, _) in &helper.volumes {
+            self.must_have_volume(volume).await?;
+        }
         let options = CreateContainerOptionsBuilder::new().name(&helper.name).build();
         let client = self.client().await?;
         within(CHANGE, &helper.name, client.create_container(Some(options), body(helper))).await?;

@@ -28,6 +28,15 @@ impl DockerEngine {
         Ok(self.our_volume(name).await?.is_some())
     }
 
+    /// An engine makes a missing volume together with the container that wants it: without labels and empty, in the
+    /// place of one with data.
+    pub(super) async fn must_have_volume(&self, name: &str) -> Result<(), EngineError> {
+        match self.is_volume(name).await? {
+            true => Ok(()),
+            false => Err(EngineError::Missing(format!("the volume {name}"))),
+        }
+    }
+
     pub(super) async fn drop_volume(&self, name: &str) -> Result<(), EngineError> {
         let Some(volume) = self.our_volume(name).await? else { return Ok(()) };
         // The file would go on taking space, unseen, as long as a device has it.

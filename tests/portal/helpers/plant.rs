@@ -1,25 +1,18 @@
 //! What works behind the portal: the real runner on an engine in memory, with the portal's own store,
 //! clock and pokes.
 
-use super::TestApp;
+use super::{TestApp, kit};
 use chrono::Duration;
 use pgflex::certificates::Authority;
 use pgflex::clock::{Clock, new_uuid};
 use pgflex::domain::activity::Actor;
-use pgflex::domain::catalog::Tier;
-use pgflex::domain::host::{EngineFacts, Overcommit};
 use pgflex::domain::ids::{HostId, OperationId};
-use pgflex::domain::names::{AdminLogin, ServerName};
-use pgflex::domain::network::Access;
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus};
-use pgflex::domain::server::ServerSpec;
-use pgflex::domain::version::Major;
 use pgflex::engine::Engine;
 use pgflex::engine::fake::FakeEngine;
-use pgflex::operations::context::{OperationSettings, Services};
+use pgflex::operations::context::Services;
 use pgflex::operations::runner::{Hook, Runner};
 use pgflex::operations::submit::{Door, NewServer};
-use pgflex::postgres::fake::FakePostgres;
 use pgflex::secrets::Secret;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,14 +29,10 @@ impl Plant {
     /// A host named "local" on which everything fits.
     pub async fn of(app: &TestApp) -> Self {
         let (state, now) = (&app.state, app.state.now());
-        let engine = FakeEngine::new(state.install_id.clone());
-        let seen = engine.clone();
-        let postgres = FakePostgres::new(move |address| {
-            seen.member_at(&address.to_string()).map(|_| "17.6".into())
-        });
+        let (engine, postgres) = kit::fakes(&state.install_id);
         let host = ("local".into(), "unix:///var/run/docker.sock".into(), vec![]);
         let host = state.store.register_hosts(now, &[host]).await.unwrap()[0].id.clone();
-        state.store.observe_host(&host, now, &facts(), &[]).await.unwrap();
+        state.store.observe_host(&host, now, &kit::big_host(), &[]).await.unwrap();
         let services = Arc::new(Services {
             store: state.store.clone(),
             engines: HashMap::from([(host.clone(), Arc::new(engine.clone()) as Arc<dyn Engine>)]),
@@ -52,14 +41,7 @@ impl Plant {
             sealer: state.sealer.clone(),
             authority: Authority::generate(&state.install_id, now).unwrap().0,
             poke: state.poke.clone(),
-            settings: OperationSettings {
-                install_id: state.install_id.clone(),
-                endpoint_host: "localhost".into(),
-                endpoint_domain: "pgflex.localhost".into(),
-                overcommit: Overcommit::default(),
-                storage: Default::default(),
-                is_test: true,
-            },
+            settings: kit::settings(&state.install_id),
         });
         Self { app: app.clone(), engine, services, host }
     }
@@ -71,7 +53,8 @@ impl Plant {
 
     /// Asks for a server; nothing of it has begun.
     pub async fn submit_create(&self, name: &str) -> OperationId {
-        let (spec, verifier) = (spec(name), Secret::new("SCRAM-SHA-256$4096:c2FsdA==$c3Q=:c2U="));
+        let (spec, verifier) =
+            (kit::spec(name), Secret::new("SCRAM-SHA-256$4096:c2FsdA==$c3Q=:c2U="));
         let new = NewServer {
             spec: &spec,
             admin_verifier: &verifier,
@@ -128,34 +111,4 @@ impl Plant {
 /// Who asks for everything here.
 pub fn actor() -> Actor {
     Actor { user_id: None, name: "ada".into(), address: "198.51.100.9".into() }
-}
-
-fn spec(name: &str) -> ServerSpec {
-    ServerSpec {
-        name: ServerName::parse(name).unwrap(),
-        region: "westeurope".into(),
-        zone: "1".into(),
-        major: Major::V17,
-        sku: Tier::Burstable.skus().next().unwrap().name.into(),
-        storage_gib: 32,
-        admin_login: AdminLogin::parse("shopadmin").unwrap(),
-        access: Access::Public,
-        tags: vec![],
-    }
-}
-
-/// A machine on which everything fits.
-pub fn facts() -> EngineFacts {
-    EngineFacts {
-        engine_id: "fake".into(),
-        engine_version: "20.10.24".into(),
-        operating_system: "Debian GNU/Linux 12".into(),
-        kernel: "6.1.0".into(),
-        cpus: 16,
-        memory_bytes: 64 << 30,
-        storage_total_bytes: Some(2 << 40),
-        storage_free_bytes: Some(1 << 40),
-        images: vec!["pgflex/postgres:17".into()],
-        ranges: vec![],
-    }
 }
