@@ -257,7 +257,7 @@ fn server(major: Major) -> Server {
         active: None,
         port: 25_000,
         configuration: Configuration {
-            extensions: ["hstore", "amcheck"].map(str::to_owned).into(),
+            extensions: ["hstore", "amcheck", "pg_trgm", "pgcrypto"].map(str::to_owned).into(),
             ..Configuration::default()
         },
         group_id: GroupId::default_group(),
