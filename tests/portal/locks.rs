@@ -71,6 +71,10 @@ async fn a_read_only_lock_of_the_group_stops_every_change_in_it() {
         let tags = [("tag_name", "a"), ("tag_value", "b"), ("seen", ""), ("action", "save")];
         let refused = olga.press(&shop.server.path("/tags"), &tags).await;
         assert!(refused.status == 409 && refused.body.contains("“freeze”"));
+        let autogrow = shop.server.path("/storage/autogrow");
+        assert_eq!(olga.press(&autogrow, &[("autogrow", "on")]).await.status, 303);
+        let stored = app.state.store.server(&shop.server.id).await.unwrap().unwrap();
+        assert!(!stored.configuration.autogrow, "the switch is a change too");
         let group = [("group", bank.group.as_str())];
         let path = shop.server.path("/group");
         assert_eq!(olga.press(&path, &group).await.status, 409);

@@ -6,11 +6,13 @@ use crate::clock::new_uuid;
 use crate::domain::activity::{ActivityOutcome, NewActivity};
 use crate::domain::catalog::StorageSize;
 use crate::domain::configuration::Configuration;
+use crate::domain::lock::Act;
 use crate::domain::operation::OperationKind;
 use crate::domain::refusal::Refusal;
 use crate::domain::server::Server;
 use crate::domain::storage::{Growth, OBSERVATION, StorageLook};
-use crate::operations::submit::Change;
+use crate::operations::guard::refuse_if_locked;
+use crate::operations::submit::{Change, SubmitError};
 use crate::store::Record;
 use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
@@ -146,6 +148,11 @@ async fn set_autogrow(
     if server.active.is_some() {
         let text = "Another change of this server is under way. Nothing was changed. Try again when it has ended.";
         return Ok(Err(Refusal::whole(text)));
+    }
+    match refuse_if_locked(&mut tx, &server.id, Act::Change).await {
+        Ok(()) => {}
+        Err(SubmitError::Refused(refusal)) => return Ok(Err(refusal)),
+        Err(SubmitError::Store(error)) => return Err(error.into()),
     }
     let configuration = Configuration { autogrow: on, ..server.configuration };
     tx.set_configuration(&server.id, &configuration).await?;
