@@ -33,6 +33,14 @@ function localise(root) {
   }
 }
 
+// ---------- strips of entries: where there is no room for all, the one of this page is in sight ----------
+
+for (const here of document.querySelectorAll("nav [aria-current]")) {
+  const strip = here.closest("nav");
+  const [entry, room] = [here.getBoundingClientRect(), strip.getBoundingClientRect()];
+  if (entry.right > room.right - 40) strip.scrollLeft += entry.left - room.left - (room.width - entry.width) / 2;
+}
+
 // ---------- copy ----------
 
 function openCopyButtons(root) {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
+use thirtyfour::By;
 
 /// Runs axe-core and gives back what it found, in short.
 const RUN: &str = r#"
@@ -36,6 +37,7 @@ return `${root.scrollWidth} of ${innerWidth}: ` + wide.slice(-3).map((element) =
 "#;
 
 const WIDE: (u32, u32) = (1280, 900);
+const TABLET: (u32, u32) = (1024, 768);
 const PHONE: (u32, u32) = (390, 844);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +110,7 @@ impl Walk {
         for page in owners(&world) {
             self.visits(&page).await;
         }
-        it.press_at(thirtyfour::By::Css("details.menu summary")).await;
+        it.press_at(By::Css("details.menu summary")).await;
         self.looks("menu").await;
         it.press("Sign out").await;
         for page in anonymous(&world) {
@@ -133,10 +135,7 @@ impl Walk {
         it.fill("admin_password", crate::portal::PASSWORD).await;
         it.fill("admin_password_confirm", crate::portal::PASSWORD).await;
         it.press("Next: Networking").await;
-        it.press_at(thirtyfour::By::XPath(
-            "//button[starts-with(normalize-space(.), 'Add my address')]",
-        ))
-        .await;
+        it.press_at(By::XPath("//button[starts-with(normalize-space(.), 'Add my address')]")).await;
         it.press("Add 0.0.0.0 - 255.255.255.255").await;
         it.press("Next: Tags").await;
         it.fill("tag_name-0", "environment").await;
@@ -194,6 +193,65 @@ impl Walk {
         it.press("Switch on").await;
         it.see("problem").await;
         self.looks("second-factor-errors").await;
+        self.forms_of_the_server(&server).await;
+        self.locks(&format!("/servers/{}", world.stopped)).await;
+    }
+
+    async fn forms_of_the_server(&self, server: &str) {
+        let it = &self.browser;
+        for (page, button) in [
+            ("databases", "Create"),
+            ("databases/drop?name=sales%2F2027%20%3Cwest%3E", "Drop the database"),
+            ("compute", "Review the change"),
+            ("storage", "Grow storage"),
+            ("locks", "Add the lock"),
+        ] {
+            it.go(&format!("{server}/{page}")).await;
+            it.script("document.querySelectorAll('[data-confirmed]').forEach((it) => it.disabled = false)")
+                .await;
+            it.press(button).await;
+            it.see("problem").await;
+            let name = page.split('?').next().unwrap().replace('/', "-");
+            self.looks(&format!("{name}-errors")).await;
+        }
+        it.go(&format!("{server}/reset-password")).await;
+        it.fill("admin_password", "short").await;
+        it.press_at(By::XPath("//main//form//button[normalize-space(.)='Reset password']")).await;
+        it.see("problem").await;
+        self.looks("reset-password-errors").await;
+        it.go(&format!("{server}/tags")).await;
+        it.type_at(By::Css("input[name='tag_value']"), "a value without a name").await;
+        it.press("Add a tag").await;
+        it.see("Not saved yet.").await;
+        self.looks("tags-unsaved").await;
+        it.press_at(By::XPath("//main//button[.='Save tags'][not(@aria-hidden)]")).await;
+        it.see("problem").await;
+        self.looks("tags-errors").await;
+        it.go(&format!("{server}/parameters?q=autovacuum_")).await;
+        it.fill("autovacuum_naptime", "never").await;
+        it.fill("autovacuum_max_workers", "4").await;
+        self.looks("parameters-edited").await;
+        it.press("Review changes").await;
+        it.see("One value cannot be saved.").await;
+        self.looks("parameters-review-errors").await;
+    }
+
+    /// Pages of a server that nobody may change.
+    async fn locks(&self, server: &str) {
+        let it = &self.browser;
+        it.go(&format!("{server}/locks")).await;
+        it.fill("lock_name", &"w".repeat(64)).await;
+        it.fill("note", &"w".repeat(200)).await;
+        it.press_at(By::Css("input[value='ReadOnly']")).await;
+        it.press("Add the lock").await;
+        it.see("Read-only.").await;
+        self.looks("locks-held").await;
+        for tab in ["tags", "compute", "start"] {
+            self.visits(&page(&format!("locked-{tab}"), format!("{server}/{tab}"))).await;
+        }
+        it.go(&format!("{server}/locks")).await;
+        it.press(&format!("Remove the lock {}", "w".repeat(64))).await;
+        it.see("is removed.").await;
     }
 
     async fn visits(&self, page: &Page) {
@@ -213,6 +271,8 @@ impl Walk {
         self.runs_axe(&format!("{name}, dark")).await;
         self.shoots(name, "dark").await;
         it.dark(false).await;
+        it.resize(TABLET.0, TABLET.1).await;
+        self.measures(&format!("{name}, tablet")).await;
         it.resize(PHONE.0, PHONE.1).await;
         self.measures(&format!("{name}, phone")).await;
         self.shoots(name, "phone").await;

@@ -35,6 +35,8 @@ pub fn page(name: &str, path: impl Into<String>) -> Page {
 /// What stands in the patterns of the table.
 pub struct World {
     pub server: ServerId,
+    /// Stopped; all it can is start.
+    pub stopped: ServerId,
     /// Gone; only what was written of it is left.
     pub deleted: ServerId,
     pub succeeded: OperationId,
@@ -82,6 +84,14 @@ pub fn owners(world: &World) -> Vec<Page> {
         page("server-deleted", format!("/servers/{}", world.deleted)),
         page("signed-in-nothing-there", "/no/such/page"),
     ]);
+    let tabs = "connect compute compute/review?sku=Standard_B2s storage networking databases \
+                parameters extensions pooling cost start";
+    let stopped = format!("/servers/{}", world.stopped);
+    pages.extend(tabs.split(' ').map(|tab| {
+        let name = tab.split('?').next().unwrap_or(tab).replace('/', "-");
+        page(&format!("stopped-{name}"), format!("{stopped}/{tab}"))
+    }));
+    pages.push(page("stopped", stopped));
     pages
 }
 

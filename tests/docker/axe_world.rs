@@ -14,6 +14,7 @@ use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::network_name;
 use pgflex::domain::virtual_network::{NetworkState, VirtualNetwork};
 use pgflex::operations::kinds::steps;
+use pgflex::operations::submit::Change;
 use pgflex::secrets::sha256_hex;
 use pgflex::store::Record;
 use pgflex::store::progress::OperationChange;
@@ -28,8 +29,11 @@ pub const DATABASE: &str = "sales/2027 <west>";
 pub async fn prepare(portal: &mut Portal) -> World {
     let create = portal.submit_create(LONG_NAME).await;
     let gone = portal.submit_create("gone-db").await;
+    let stopped = portal.submit_create("stopped-db").await;
     let succeeded = ends(portal, &create, OperationStatus::Succeeded).await;
     let gone = ends(portal, &gone, OperationStatus::Succeeded).await.server_id;
+    let stopped = ends(portal, &stopped, OperationStatus::Succeeded).await.server_id;
+    crate::data::succeeded(portal, &stopped, Change::plain(OperationKind::Stop)).await;
     let database = crate::data::create(DATABASE, "de-DE");
     crate::data::succeeded(portal, &succeeded.server_id, database).await;
     let actor = Actor::system();
@@ -46,6 +50,7 @@ pub async fn prepare(portal: &mut Portal) -> World {
     let invitation = invite(portal).await;
     World {
         server: succeeded.server_id,
+        stopped,
         deleted: gone,
         succeeded: create,
         running,

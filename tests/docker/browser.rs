@@ -169,8 +169,12 @@ impl Browser {
 
     /// Types into the field of this name in the forms, in the place of what is there.
     pub async fn fill(&self, name: &str, value: &str) {
-        let by = By::Id(format!("f-{name}"));
-        self.eventually(&format!("the field {name}"), async || {
+        self.type_at(By::Id(format!("f-{name}")), value).await;
+    }
+
+    /// The same for a field that is found in another way.
+    pub async fn type_at(&self, by: By, value: &str) {
+        self.eventually(&format!("a field at {by:?}"), async || {
             let field = self.driver.find(by.clone()).await.ok()?;
             field.clear().await.ok()?;
             field.send_keys(value).await.ok()
@@ -206,6 +210,12 @@ impl Browser {
 
     pub async fn is_enabled(&self, css: &str) -> bool {
         self.driver.find(By::Css(css)).await.unwrap().is_enabled().await.unwrap()
+    }
+
+    /// Whether the page shows the button of this label and nobody can press it.
+    pub async fn is_closed(&self, label: &str) -> bool {
+        let by = By::XPath(format!("//button[@disabled][normalize-space(.)='{label}']"));
+        !self.driver.find_all(by).await.unwrap().is_empty()
     }
 
     /// Runs script in the page, which the page's own policy does not forbid to a driver.

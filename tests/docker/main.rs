@@ -24,6 +24,7 @@ mod private;
 mod second_factor;
 mod storage;
 mod story;
+mod story_day_two;
 mod story_parameters;
 mod story_plain;
 mod story_terminal;
