@@ -232,6 +232,7 @@ fn discard_member(ctx: &StepContext) -> StepResult<'_> {
         let (old, new) = (former_member(ctx, &former)?, new_member(ctx, &former)?);
         let engine = ctx.engine(&old)?;
         let files = member::files_of(ctx, &sized_server(ctx, &former.sku)).await?;
+        disk::ensure(ctx).await?;
         engine.put_files(&old.container(), &files).await?;
         engine.remove_container(&new.container()).await?;
         Ok(Outcome::done())
@@ -344,8 +345,9 @@ fn start_former(ctx: &StepContext) -> StepResult<'_> {
             let engine = ctx.engine(&old)?;
             // The files of before first: PostgreSQL reads them at its start.
             let files = member::files_of(ctx, &sized_server(ctx, &former.sku)).await?;
-            engine.put_files(&old.container(), &files).await?;
+            // A restart of the host may lie between: into a volume that is not attached nothing can be put.
             disk::ensure(ctx).await?;
+            engine.put_files(&old.container(), &files).await?;
             engine.start_container(&old.container()).await?;
         }
         Ok(Outcome::done())
