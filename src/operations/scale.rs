@@ -321,6 +321,12 @@ fn open_former(ctx: &StepContext) -> StepResult<'_> {
         if restarting(ctx)?.is_none() {
             return Ok(Outcome::done());
         }
+        let member = ctx.member()?;
+        let facts = ctx.engine(member)?.container(&member.container()).await?;
+        // A restart of the host stops what this operation did not.
+        if facts.is_some_and(|facts| facts.state == "exited") {
+            start_former(ctx).await?;
+        }
         if let wait @ Outcome::Wait(..) = member::wait_accepting(ctx).await? {
             return Ok(wait);
         }
