@@ -78,6 +78,7 @@ impl Blueprint<'_> {
             minor,
             bytes: self.server.spec.storage().bytes(),
             identity: self.member.id.to_string(),
+            is_new: false,
         })
     }
 

@@ -119,6 +119,8 @@ pub struct DiskSpec {
     pub bytes: u64,
     /// Identity of the file system: a UUID.
     pub identity: String,
+    /// Whether it is made where it is not there: only for a member that never had data.
+    pub is_new: bool,
 }
 
 /// Whether a host can give sized disks.
@@ -127,6 +129,8 @@ pub enum DiskAnswer {
     Ready,
     /// It cannot; nothing of the disk is left. The reason is for people.
     Impossible(String),
+    /// A disk that is not new is not there. Nothing was made in its place.
+    Lost(String),
 }
 
 /// What happens to the space that is set aside on a disk.

@@ -10,8 +10,10 @@ use super::create;
 use super::member;
 use super::pooler;
 use super::step::{Outcome, Step, StepError, Undo};
-use crate::domain::server::SettledState;
+use crate::domain::server::{Member, SettledState};
+use crate::engine::{Engine, OwnedObject, label};
 use futures_util::future::BoxFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Time that PostgreSQL has to end in an orderly way: until the next step this can still be taken back.
@@ -101,6 +103,9 @@ fn remove_member(ctx: &StepContext) -> StepResult<'_> {
             let engine = ctx.engine(member)?;
             engine.remove_container(&member.init_container()).await?;
             engine.remove_container(&member.container()).await?;
+            for left in left_over(engine, member).await? {
+                engine.remove_container(&left).await?;
+            }
             for helper in member.disk_helpers() {
                 engine.remove_container(&helper).await?;
             }
@@ -108,6 +113,16 @@ fn remove_member(ctx: &StepContext) -> StepResult<'_> {
         pooler::remove(ctx).await?;
         Ok(Outcome::done())
     })
+}
+
+/// Containers of other generations: a scaling that was abandoned leaves one, and it would keep the volume in use.
+async fn left_over(engine: &Arc<dyn Engine>, member: &Member) -> Result<Vec<String>, StepError> {
+    let is_its = |object: &OwnedObject| {
+        object.labels.get(label::MEMBER).is_some_and(|id| id == member.id.as_str())
+    };
+    let owned = engine.owned().await?.into_iter();
+    let left = owned.filter(|object| object.kind == "container" && is_its(object));
+    Ok(left.map(|object| object.name).collect())
 }
 
 /// Takes the stop back. What a person stopped stays stopped.

@@ -6,8 +6,10 @@ use super::step::StepError;
 use crate::domain::drift::{VOLUME_LOST_WHILE_RUNNING, VOLUME_MISSING};
 use crate::domain::ids::MemberId;
 use crate::domain::server::Member;
-use crate::domain::storage::{Disk, StoragePolicy, choose_minor};
-use crate::engine::{DiskAnswer, EngineError};
+use crate::domain::storage::{
+    Disk, OBSERVATION, StorageLook, StoragePolicy, choose_minor, needs_watching,
+};
+use crate::engine::{DiskAnswer, DiskSpec, EngineError, Reserve};
 use std::collections::HashSet;
 
 /// What a new member shall have. Whether the host can give it is known when it is made.
@@ -27,7 +29,9 @@ pub async fn make(ctx: &StepContext) -> Result<(), StepError> {
     let member = ctx.member()?;
     let engine = ctx.engine(member)?;
     if let Some(spec) = member::disk(ctx, member) {
+        let spec = DiskSpec { is_new: true, ..spec };
         match engine.ensure_disk(&spec).await.map_err(taken)? {
+            DiskAnswer::Lost(why) => return Err(image_lost(&why)),
             DiskAnswer::Ready => {
                 let gib = ctx.server.spec.storage_gib;
                 ctx.log(format!("File system of {gib} GiB behind loop device {}", spec.minor))
@@ -73,6 +77,7 @@ pub async fn ensure(ctx: &StepContext) -> Result<(), StepError> {
     }
     match ctx.engine(member)?.ensure_disk(&spec).await.map_err(taken)? {
         DiskAnswer::Ready => Ok(()),
+        DiskAnswer::Lost(why) => Err(image_lost(&why)),
         DiskAnswer::Impossible(why) => Err(StepError::permanent(
             format!("The disk cannot be attached: {why}. The data in its image file is untouched."),
             "Load the loop module on the host (modprobe loop) or mend what the reason names, then retry.",
@@ -86,6 +91,25 @@ pub fn lost(member: &Member, runs: bool) -> StepError {
         format!("The data volume {} is not on its host.", member.data_volume()),
         if runs { VOLUME_LOST_WHILE_RUNNING } else { VOLUME_MISSING },
     )
+}
+
+/// Gives up the space that is set aside where next to nothing else is free: a server that was stopped with a full
+/// disk could not start, and only one that runs can be protected or grow. Asks only where little was free.
+pub async fn make_room(ctx: &StepContext) -> Result<(), StepError> {
+    let member = ctx.member()?;
+    let Some(spec) = member::disk(ctx, member) else { return Ok(()) };
+    let store = &ctx.services.store;
+    let last = store.server_observation::<StorageLook>(&ctx.server.id, OBSERVATION).await?;
+    if !last.is_some_and(|last| needs_watching(&last.facts.usage)) {
+        return Ok(());
+    }
+    ctx.engine(member)?.tend_disk(&spec, Reserve::ReleaseWhenFull).await?;
+    Ok(())
+}
+
+/// An empty disk in the place of a lost one would look as if all were well.
+fn image_lost(why: &str) -> StepError {
+    StepError::permanent(format!("The disk is not on its host: {why}."), VOLUME_MISSING)
 }
 
 fn no_disk(why: &str) -> StepError {

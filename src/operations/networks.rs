@@ -38,6 +38,16 @@ pub async fn ensure(ctx: &StepContext) -> Result<(), StepError> {
     }
 }
 
+/// Whether every network of the server is on its member's host. A container that does not run keeps the identity
+/// of its networks: after one was removed, none of the same name lets it start.
+pub async fn are_there(ctx: &StepContext) -> Result<bool, StepError> {
+    let owned = ctx.engine(ctx.member()?)?.owned().await?;
+    let is_there =
+        |name: &String| owned.iter().any(|object| object.kind == "network" && object.name == *name);
+    let virtual_one = virtual_of(&ctx.server).map(docker_name);
+    Ok(is_there(&network_name(&ctx.server.id)) && virtual_one.iter().all(is_there))
+}
+
 /// Has a virtual network on the host of the server's member.
 pub async fn ensure_virtual(ctx: &StepContext, id: &NetworkId) -> Result<(), StepError> {
     let network = find(ctx, id).await?;

@@ -44,6 +44,21 @@ pub async fn stop(ctx: &StepContext) -> Result<(), StepError> {
     Ok(())
 }
 
+/// Removes a PgBouncer that does not run, so that it is made anew in the networks that are there.
+///
+/// # Errors
+/// When the engine does not do it.
+pub(super) async fn discard_stopped(ctx: &StepContext) -> Result<(), StepError> {
+    let member = ctx.member()?;
+    let engine = ctx.engine(member)?;
+    match engine.container(&member.pooler()).await? {
+        Some(facts) if facts.state != "running" => {
+            Ok(engine.remove_container(&member.pooler()).await?)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Ends every pooled session.
 ///
 /// # Errors

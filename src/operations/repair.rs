@@ -8,9 +8,9 @@
 
 use super::context::StepContext;
 use super::step::{Outcome, Step, StepError, Undo};
-use super::{configure, create, disk, member, networks, sized};
+use super::{configure, create, disk, member, networks, pooler, sized};
 use crate::domain::drift::{Drift, Seen, What, drifts};
-use crate::domain::server::{Member, network_name};
+use crate::domain::server::Member;
 use crate::engine::{ContainerFacts, ImageProgress};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,7 @@ fn look(ctx: &StepContext) -> StepResult<'_> {
         refuse_paused(container.as_ref())?;
         ctx.log_new(&lines(&found)).await;
         let replaces = found.iter().any(Drift::needs_new_container)
-            || lost_its_network(ctx, member, container.as_ref()).await?;
+            || lost_its_network(ctx, container.as_ref()).await?;
         Ok(Outcome::Done(json!(Plan {
             replaces,
             container: member.container(),
@@ -95,19 +95,15 @@ fn look(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-/// A container that does not run keeps the identity of its network: after somebody removed that, no network
-/// of the same name lets it start.
+/// One that does not run may not be able to start again.
 async fn lost_its_network(
     ctx: &StepContext,
-    member: &Member,
     container: Option<&ContainerFacts>,
 ) -> Result<bool, StepError> {
     if container.is_none_or(|facts| facts.state == "running") {
         return Ok(false);
     }
-    let name = network_name(&ctx.server.id);
-    let owned = ctx.engine(member)?.owned().await?;
-    Ok(!owned.iter().any(|object| object.kind == "network" && object.name == name))
+    Ok(!networks::are_there(ctx).await?)
 }
 
 /// A container that somebody paused cannot be started, and was paused for a reason.
@@ -171,6 +167,7 @@ fn ensure_container(ctx: &StepContext) -> StepResult<'_> {
             return Ok(Outcome::done());
         }
         engine.remove_container(&plan.container).await?;
+        pooler::discard_stopped(ctx).await?;
         let mut tx = ctx.begin_write().await?;
         tx.raise_generation(&member.id, plan.generation).await?;
         ctx.commit(tx).await?;

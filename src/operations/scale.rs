@@ -232,6 +232,7 @@ fn discard_member(ctx: &StepContext) -> StepResult<'_> {
         let (old, new) = (former_member(ctx, &former)?, new_member(ctx, &former)?);
         let engine = ctx.engine(&old)?;
         let files = member::files_of(ctx, &sized_server(ctx, &former.sku)).await?;
+        disk::ensure(ctx).await?;
         engine.put_files(&old.container(), &files).await?;
         engine.remove_container(&new.container()).await?;
         Ok(Outcome::done())
@@ -320,6 +321,12 @@ fn open_former(ctx: &StepContext) -> StepResult<'_> {
         if restarting(ctx)?.is_none() {
             return Ok(Outcome::done());
         }
+        let member = ctx.member()?;
+        let facts = ctx.engine(member)?.container(&member.container()).await?;
+        // A restart of the host stops what this operation did not.
+        if facts.is_some_and(|facts| facts.state == "exited") {
+            start_former(ctx).await?;
+        }
         if let wait @ Outcome::Wait(..) = member::wait_accepting(ctx).await? {
             return Ok(wait);
         }
@@ -344,8 +351,9 @@ fn start_former(ctx: &StepContext) -> StepResult<'_> {
             let engine = ctx.engine(&old)?;
             // The files of before first: PostgreSQL reads them at its start.
             let files = member::files_of(ctx, &sized_server(ctx, &former.sku)).await?;
-            engine.put_files(&old.container(), &files).await?;
+            // A restart of the host may lie between: into a volume that is not attached nothing can be put.
             disk::ensure(ctx).await?;
+            engine.put_files(&old.container(), &files).await?;
             engine.start_container(&old.container()).await?;
         }
         Ok(Outcome::done())

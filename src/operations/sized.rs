@@ -3,7 +3,7 @@
 
 use super::context::StepContext;
 use super::step::{Outcome, StepError};
-use super::{disk, member, networks};
+use super::{disk, member, networks, pooler};
 use crate::domain::credits::effective_vcores;
 use crate::domain::server::{Member, Server};
 use crate::engine::{ContainerSpec, Engine, EngineError, ImageProgress, Limits};
@@ -52,6 +52,8 @@ pub async fn ensure(ctx: &StepContext) -> Result<Outcome, StepError> {
     let engine = ctx.engine(member)?;
     volume_must_be_there(engine, member).await?;
     disk::ensure(ctx).await?;
+    disk::make_room(ctx).await?;
+    discard_cut_off(ctx, engine, member).await?;
     if engine.container(&member.container()).await?.is_none()
         && let Some(wait) = make_anew(ctx, engine, member).await?
     {
@@ -60,6 +62,22 @@ pub async fn ensure(ctx: &StepContext) -> Result<Outcome, StepError> {
     update_limits(ctx, &ctx.server).await?;
     engine.put_files(&member.container(), &member::files(ctx).await?).await?;
     Ok(Outcome::done())
+}
+
+/// A stopped container whose network somebody removed will not start again.
+async fn discard_cut_off(
+    ctx: &StepContext,
+    engine: &Arc<dyn Engine>,
+    member: &Member,
+) -> Result<(), StepError> {
+    let found = engine.container(&member.container()).await?;
+    if found.is_none_or(|facts| facts.state == "running") || networks::are_there(ctx).await? {
+        return Ok(());
+    }
+    engine.remove_container(&member.container()).await?;
+    pooler::discard_stopped(ctx).await?;
+    ctx.log("A network of the stopped container is gone: it is made anew around its volume").await;
+    Ok(())
 }
 
 /// `Some` while the image is being built.

@@ -229,7 +229,8 @@ impl WriteTx {
                 .await?;
         }
         let running: Vec<(String, String)> = sqlx::query_as(
-            "SELECT meter, quantity FROM meters WHERE server_id = $1 AND ended_at IS NULL",
+            // The end of the storage ends stopped time: that begins again last.
+            "SELECT meter, quantity FROM meters WHERE server_id = $1 AND ended_at IS NULL ORDER BY CASE meter WHEN 'stopped' THEN 1 ELSE 0 END",
         )
         .bind(server.as_str())
         .fetch_all(&mut *self.tx)
@@ -240,5 +241,35 @@ impl WriteTx {
             self.set_meter(server, meter, Some(&quantity)).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "test-util")]
+mod tests {
+    use super::*;
+    use crate::domain::server::SettledState;
+    use crate::store::{Record, testing};
+    use chrono::{DateTime, Duration};
+
+    #[tokio::test]
+    async fn stopped_time_goes_on_in_another_group() {
+        for test in testing::all().await {
+            let (store, begun) = (&test.store, DateTime::from_timestamp(1_795_000_000, 0).unwrap());
+            let server = testing::server(store, begun, "shop").await;
+            for (after, settled) in [(0, SettledState::Ready), (10, SettledState::Stopped)] {
+                let mut tx = store.begin_write(begun + Duration::seconds(after)).await.unwrap();
+                tx.follow_meters(&server, settled).await.unwrap();
+                tx.commit(Record::Nothing("a test")).await.unwrap();
+            }
+            let mut tx = store.begin_write(begun + Duration::seconds(20)).await.unwrap();
+            tx.move_server(&server, &GroupId::default_group()).await.unwrap();
+            tx.commit(Record::Nothing("a test")).await.unwrap();
+            let open = store.server_meters(&server).await.unwrap().into_iter();
+            let open = open.filter(|line| line.ended_at.is_none()).map(|line| line.meter.key());
+            let mut open: Vec<_> = open.collect();
+            open.sort_unstable();
+            assert_eq!(open, ["stopped", "storage"], "{}", test.name);
+        }
     }
 }

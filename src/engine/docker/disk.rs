@@ -2,7 +2,7 @@
 //! cannot do is done by a short-lived helper container: root inside, no network, a read-only root file system, and
 //! of the host nothing but loop devices.
 
-use super::disk_scripts::{ATTACH, DETACH, GROW, IMPOSSIBLE, NOT_OURS, RELEASE, RESTORE};
+use super::disk_scripts::{ATTACH, DETACH, GROW, IMPOSSIBLE, LOST, NOT_OURS, RELEASE, RESTORE};
 use super::errors::within;
 use super::usage::{self, USAGE};
 use super::{CHANGE, DockerEngine, LOOK, is_same, labels_of, to_map};
@@ -40,12 +40,21 @@ struct Helper<'a> {
 
 impl DockerEngine {
     pub(super) async fn make_disk(&self, spec: &DiskSpec) -> Result<DiskAnswer, EngineError> {
+        // A container that mounts a volume makes a missing one, without labels and empty.
+        if !spec.is_new && !self.is_volume(&spec.holder.name).await? {
+            return Ok(DiskAnswer::Lost(format!("there is no volume {}", spec.holder.name)));
+        }
         self.make_volume(&spec.holder).await?;
         let helper = Helper {
             volumes: vec![(&spec.holder.name, DISK_PATH)],
             capabilities: &["MKNOD", "DAC_OVERRIDE"],
             script: ATTACH,
-            arguments: vec![spec.minor.to_string(), spec.bytes.to_string(), spec.identity.clone()],
+            arguments: vec![
+                spec.minor.to_string(),
+                spec.bytes.to_string(),
+                spec.identity.clone(),
+                if spec.is_new { "new" } else { "old" }.to_owned(),
+            ],
             ..Helper::of(spec)
         };
         let (code, lines) = match self.run_helper(&helper).await {
@@ -56,6 +65,7 @@ impl DockerEngine {
         match code {
             0 => self.make_mounted(spec).await,
             IMPOSSIBLE => Ok(DiskAnswer::Impossible(last_line(&lines))),
+            LOST => Ok(DiskAnswer::Lost(last_line(&lines))),
             NOT_OURS => Err(EngineError::Foreign(last_line(&lines))),
             code => Err(failed("attach", code, &lines)),
         }
@@ -107,6 +117,10 @@ impl DockerEngine {
         spec: &DiskSpec,
         reserve: Reserve,
     ) -> Result<VolumeUsage, EngineError> {
+        // Docker would make a plain one of that name, and with it in the way the disk could not be mounted again.
+        if !self.is_volume(&spec.mounted.name).await? {
+            return Err(EngineError::Missing(spec.mounted.name.clone()));
+        }
         // A look of the monitor and the work of an operation have names of their own, so that neither removes the
         // helper of the other.
         let (tend, purpose) = match reserve {

@@ -6,8 +6,11 @@ pub(super) const IMPOSSIBLE: i64 = 71;
 /// The loop device belongs to another image, or the image is another member's.
 pub(super) const NOT_OURS: i64 = 72;
 
-/// Makes the image file, or leaves the one that is there, and puts it behind its loop device. `$1` number of the
-/// device, `$2` bytes, `$3` identity of the file system.
+/// The image file of a disk that is not new is not there.
+pub(super) const LOST: i64 = 73;
+
+/// Makes the image file of a new disk, or leaves the one that is there, and puts it behind its loop device. `$1` number of the
+/// device, `$2` bytes, `$3` identity of the file system, `$4` "new" where it may be made.
 ///
 /// The file is formatted under another name and renamed when it is whole: what is called `image` is never
 /// formatted again, whenever a run is cut off. The device's node lies beside it, so that nothing depends on how
@@ -25,6 +28,7 @@ mknod device.new b 7 "$1" 2>/dev/null || { echo 'device nodes are not allowed'; 
 mv device.new device
 seen() { losetup --noheadings --raw -O BACK-INO,BACK-MAJ:MIN /disk/device 2>/dev/null | tr -d ' ' || true; }
 if [ ! -e image ]; then
+  [ "$4" = new ] || { echo 'the image file with the data is gone'; exit 73; }
   command -v mkfs.xfs >/dev/null || { echo 'the image has no tools for XFS'; exit 71; }
   rm -f image.new
   truncate -s "$2" image.new

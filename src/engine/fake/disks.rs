@@ -59,6 +59,9 @@ impl Disks {
 
 impl Objects {
     pub(super) fn ensure_disk(&mut self, spec: &DiskSpec) -> Outcome<DiskAnswer> {
+        if !spec.is_new && !self.disks.bytes.contains_key(&spec.holder.name) {
+            return Ok(DiskAnswer::Lost(format!("there is no volume {}", spec.holder.name)));
+        }
         self.ensure("volume", &spec.holder.name, &spec.holder.labels)?;
         if let Some(why) = &self.disks.refused {
             return Ok(DiskAnswer::Impossible(why.clone()));

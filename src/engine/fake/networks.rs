@@ -49,6 +49,12 @@ impl Objects {
         Ok(())
     }
 
+    /// Containers that do not run keep the identity of a network that is gone.
+    pub(super) fn cut_off(&mut self, network: &str) {
+        let stopped = self.containers.values_mut().filter(|found| found.state != "running");
+        stopped.filter(|found| is_in(found, network)).for_each(|found| found.is_cut_off = true);
+    }
+
     pub(super) fn join(&mut self, container: &str, join: &NetworkJoin) -> Outcome {
         if !self.has("network", &join.network) {
             return Err(EngineError::Missing(join.network.clone()));

@@ -36,6 +36,8 @@ pub(super) struct Container {
     pub(super) spec: ContainerSpec,
     /// Networks beside the first.
     pub(super) joins: Vec<NetworkJoin>,
+    /// Whether a network that it was in was removed while it did not run.
+    pub(super) is_cut_off: bool,
     number: u32,
     pub(super) state: &'static str,
     pub(super) exit_code: Option<i64>,
@@ -92,6 +94,7 @@ impl Objects {
             let container = Container {
                 spec: spec.clone(),
                 joins: vec![],
+                is_cut_off: false,
                 number: self.made,
                 state: "created",
                 exit_code: None,
@@ -116,6 +119,7 @@ impl Objects {
         match kind {
             "container" => drop(self.containers.remove(name)),
             "volume" => drop(self.volumes.remove(name)),
+            "network" => self.cut_off(name),
             _ => {}
         }
         Ok(())
@@ -148,6 +152,7 @@ impl Objects {
 
     pub(super) fn put_files(&mut self, container: &str, files: &[FileSpec]) -> Outcome {
         let volume = self.get(container)?.spec.volume.clone();
+        self.disks.check_mount(&volume)?;
         let volume = self.volumes.get_mut(&volume).ok_or(EngineError::Missing(volume))?;
         for file in files {
             volume.files.insert(file.path.clone(), file.content.clone());
@@ -162,6 +167,9 @@ impl Objects {
         }
         let (volume, command) = (container.spec.volume.clone(), container.spec.command.join(" "));
         self.disks.check_mount(&volume)?;
+        if container.is_cut_off {
+            return Err(EngineError::Refused(format!("a network of {name} not found")));
+        }
         let is_taken = self
             .containers
             .values()

@@ -5,6 +5,7 @@
 mod expect;
 mod power;
 mod repair;
+mod seams;
 mod stories;
 mod words;
 
