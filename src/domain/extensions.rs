@@ -20,6 +20,10 @@ pub enum Offer {
 const CLOSED_UNKNOWN: &str = "Nobody has looked yet at what it would let people do.";
 const FILES: &str = "It reads or writes files of the container.";
 const DAMAGE: &str = "It can damage data beyond repair.";
+/// With its hint table on, which everybody may set, any session that plans a query reads the view that somebody has
+/// made as hint_plan.hints, superusers too: its functions then run with their rights.
+const HINTS: &str =
+    "It would let people run functions of theirs with the rights of whoever plans a query.";
 const LOGICAL: &str = "It needs logical replication, which servers here do not have.";
 const REACH: &str = "Connections that it opens reach only what the server's own network reaches: itself and containers in the same network.";
 const CRON: &str =
@@ -54,7 +58,6 @@ const OPEN: &[&str] = &[
     "orafce",
     "pg_buffercache",
     "pg_freespacemap",
-    "pg_hint_plan",
     "pg_prewarm",
     "pg_stat_statements",
     "pg_trgm",
@@ -82,13 +85,8 @@ const OPEN: &[&str] = &[
 ];
 
 /// Libraries that must be loaded when PostgreSQL starts: by the name that is allowed.
-const PRELOAD: &[(&str, &str)] = &[
-    ("pg_cron", "pg_cron"),
-    ("pgaudit", "pgaudit"),
-    ("pg_hint_plan", "pg_hint_plan"),
-    ("age", "age"),
-    (AUTO_EXPLAIN, AUTO_EXPLAIN),
-];
+const PRELOAD: &[(&str, &str)] =
+    &[("pg_cron", "pg_cron"), ("pgaudit", "pgaudit"), ("age", "age"), (AUTO_EXPLAIN, AUTO_EXPLAIN)];
 
 /// A module: it is allowed and loaded like an extension, and there is nothing to create.
 pub const AUTO_EXPLAIN: &str = "auto_explain";
@@ -114,6 +112,7 @@ pub fn offer(name: &str) -> Offer {
         "pg_repack" => Offer::Closed(
             "Its program needs a superuser, which nobody is here. VACUUM (FULL) does the same with a lock.",
         ),
+        "pg_hint_plan" => Offer::Closed(HINTS),
         "pglogical" | "pglogical_origin" | "pg_squeeze" => Offer::Closed(LOGICAL),
         name if OPEN.contains(&name) => Offer::Open,
         _ => Offer::Closed(CLOSED_UNKNOWN),
@@ -249,7 +248,10 @@ mod tests {
 
     #[test]
     fn libraries_follow_what_is_allowed_and_nothing_else() {
-        let allowed = ["pgaudit", "hstore", "pg_cron", "pglogical", "x"].map(str::to_owned).into();
+        assert!(!is_offered("pg_hint_plan"), "its hint table runs in sessions of superusers");
+        let allowed = ["pgaudit", "pg_hint_plan", "hstore", "pg_cron", "pglogical", "x"]
+            .map(str::to_owned)
+            .into();
         assert_eq!(libraries(&allowed), ["pg_stat_statements", "pg_cron", "pgaudit"]);
         assert_eq!(libraries(&BTreeSet::new()), ["pg_stat_statements"]);
     }

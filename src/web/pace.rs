@@ -27,6 +27,29 @@ pub enum Weight {
     Operation,
 }
 
+/// Forms that submit an operation.
+const OPERATIONS: &[&str] = &[
+    "/servers/create/review",
+    "/servers/{id}/compute/review",
+    "/servers/{id}/databases",
+    "/servers/{id}/databases/drop",
+    "/servers/{id}/delete",
+    "/servers/{id}/extensions/allowed",
+    "/servers/{id}/extensions/create",
+    "/servers/{id}/extensions/drop",
+    "/servers/{id}/extensions/update",
+    "/servers/{id}/networking/access",
+    "/servers/{id}/parameters/save",
+    "/servers/{id}/pooling",
+    "/servers/{id}/repair",
+    "/servers/{id}/reset-password",
+    "/servers/{id}/restart",
+    "/servers/{id}/start",
+    "/servers/{id}/stop",
+    "/servers/{id}/storage",
+    "/operations/{id}/retry",
+];
+
 /// The weight of a request; `None` for what is not counted: files that every page needs, and probes.
 pub fn weight(method: &Method, pattern: &str) -> Option<Weight> {
     match pattern {
@@ -34,10 +57,7 @@ pub fn weight(method: &Method, pattern: &str) -> Option<Weight> {
         // It changes nothing: it is a POST because the form is long.
         "/servers/create/estimate" => Some(Weight::Look),
         _ if method.is_safe() => Some(Weight::Look),
-        "/servers/create/review"
-        | "/servers/{id}/restart"
-        | "/servers/{id}/delete"
-        | "/operations/{id}/retry" => Some(Weight::Operation),
+        pattern if OPERATIONS.contains(&pattern) => Some(Weight::Operation),
         _ => Some(Weight::Change),
     }
 }
@@ -180,6 +200,14 @@ mod tests {
         }
         let none = Pace::new(0);
         assert!((0..10_000).all(|_| wait(&none, &ann, Weight::Operation, now()) == 0));
+    }
+
+    #[test]
+    fn every_form_that_submits_an_operation_is_a_route() {
+        for pattern in OPERATIONS {
+            assert!(crate::web::routes::find(&Method::POST, pattern).is_some(), "{pattern}");
+            assert_eq!(weight(&Method::POST, pattern), Some(Weight::Operation), "{pattern}");
+        }
     }
 
     #[test]

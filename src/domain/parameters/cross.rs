@@ -11,6 +11,27 @@ const PEOPLE_MIN: u32 = 10;
 const TRANSACTION_MIN: f64 = 10_000.0;
 /// Processes for workers of all sorts: the container has room for this many beside its connections.
 const WORKERS_MAX: f64 = 128.0;
+/// Part of the memory that PostgreSQL may take at its start for all of its processes together.
+const SHARED_PART: f64 = 0.75;
+/// Bytes of shared memory for each place in the tables of locks, rounded up.
+const LOCK_BYTES: f64 = 400.0;
+/// Areas of shared memory beside `shared_buffers`, in blocks of 8 kB; 0 and -1 are small and PostgreSQL's own choice.
+const SHARED_BLOCKS: [&str; 8] = [
+    "wal_buffers",
+    "commit_timestamp_buffers",
+    "multixact_member_buffers",
+    "multixact_offset_buffers",
+    "notify_buffers",
+    "serializable_buffers",
+    "subtransaction_buffers",
+    "transaction_buffers",
+];
+/// Areas that grow with the connections, and bytes for each one of the number.
+const SHARED_EACH: [(&str, f64); 3] = [
+    ("max_locks_per_transaction", LOCK_BYTES),
+    ("max_pred_locks_per_transaction", LOCK_BYTES),
+    ("track_activity_query_size", 1.0),
+];
 
 /// What a check of everything together found.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -47,7 +68,9 @@ impl Wanted<'_> {
         let mut found = Findings::default();
         self.check_connections(&mut found);
         self.check_memory(&mut found);
+        self.check_shared_memory(&mut found);
         self.check_processes(&mut found);
+        self.check_search_path(&mut found);
         if self.text("autovacuum") == Some("off") {
             found.warnings.push("Without autovacuum tables grow, plans get worse, and in the end PostgreSQL stops taking writes.".into());
         }
@@ -97,6 +120,40 @@ impl Wanted<'_> {
             .is_some_and(|bytes| bytes * workers > memory / 2.0)
         {
             found.warnings.push("Autovacuum's workers together could take more than half of the memory as maintenance_work_mem.".into());
+        }
+    }
+
+    /// PostgreSQL would take these values and not start with them the next time.
+    fn check_shared_memory(&self, found: &mut Findings) {
+        let number = |name| self.number(name).unwrap_or(0.0).max(0.0);
+        let sessions =
+            number("max_connections") + number("max_prepared_transactions") + WORKERS_MAX;
+        let blocks: f64 = SHARED_BLOCKS.iter().map(|name| number(name) * 8192.0).sum();
+        let each: f64 =
+            SHARED_EACH.iter().map(|(name, bytes)| number(name) * bytes * sessions).sum();
+        let all = number("shared_buffers") * 8192.0 + blocks + each;
+        if all <= self.sku.memory_bytes() as f64 * SHARED_PART {
+            return;
+        }
+        let names = SHARED_BLOCKS.into_iter().chain(SHARED_EACH.map(|(name, _)| name));
+        found.faults.extend(names.map(|name| {
+            let text = format!(
+                "With it PostgreSQL would take more than three quarters of the server's {} GiB at its start, and might not start.",
+                self.sku.memory_gib
+            );
+            (name, Fault(text))
+        }));
+    }
+
+    /// What runs with a superuser's rights in the server, such as the scheduler of pg_cron, names operators
+    /// without a schema. Behind another schema, those of PostgreSQL could be replaced by anybody's.
+    fn check_search_path(&self, found: &mut Findings) {
+        let Some(path) = self.set.get("search_path") else { return };
+        let is_catalog =
+            |name: &str| name.trim().trim_matches('"').eq_ignore_ascii_case("pg_catalog");
+        if path.split(',').skip(1).any(is_catalog) {
+            let text = "pg_catalog may only come first. Leave it out: then it is searched first.";
+            found.faults.push(("search_path", Fault(text.into())));
         }
     }
 

@@ -221,8 +221,7 @@ const CHANGEABLE: &[&str] = &[
 ];
 
 /// Modules whose settings name no file, program or library.
-const MODULES: &[&str] =
-    &["pg_stat_statements.", "auto_explain.", "pgaudit.", "pg_hint_plan.", "pg_trgm."];
+const MODULES: &[&str] = &["pg_stat_statements.", "auto_explain.", "pgaudit.", "pg_trgm."];
 
 const REACHED: &str = "The portal sets it: it is how the server is reached, and how connections and passwords are kept safe.";
 const FILES: &str = "It names a file, a program or a library, and would lead out of the database.";

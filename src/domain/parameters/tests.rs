@@ -134,6 +134,10 @@ fn sizes_and_values_must_fit_together() {
             parameter("max_connections", Kind::Integer, Unit::None, "50"),
             parameter("work_mem", Kind::Integer, Unit::Kilobytes, "4MB"),
             parameter("transaction_timeout", Kind::Integer, Unit::Milliseconds, "0"),
+            parameter("max_locks_per_transaction", Kind::Integer, Unit::None, "64"),
+            parameter("track_activity_query_size", Kind::Integer, Unit::Bytes, "1kB"),
+            parameter("wal_buffers", Kind::Integer, Unit::Blocks, "-1"),
+            parameter("search_path", Kind::Text, Unit::None, "\"$user\", public"),
         ],
     };
     let check = |pairs: &[(&str, &str)]| {
@@ -149,9 +153,24 @@ fn sizes_and_values_must_fit_together() {
         ("max_connections", "51"),
         ("max_connections", "20"),
         ("transaction_timeout", "5s"),
+        ("max_locks_per_transaction", "2147483647"),
+        ("track_activity_query_size", "1048576kB"),
+        ("wal_buffers", "2GB"),
+        ("search_path", "evil, pg_catalog"),
+        ("search_path", "evil , \"pg_catalog\""),
+        ("search_path", "pg_catalog, evil, PG_CATALOG"),
     ] {
         assert_eq!(check(&[bad]).faults.len(), 1, "{bad:?}");
     }
     assert!(check(&[("shared_buffers", "1GB"), ("max_connections", "40")]).faults.is_empty());
+    for good in [
+        ("max_locks_per_transaction", "1024"),
+        ("track_activity_query_size", "16kB"),
+        ("wal_buffers", "64MB"),
+        ("search_path", "pg_catalog, public"),
+        ("search_path", "app, public"),
+    ] {
+        assert!(check(&[good]).faults.is_empty(), "{good:?}");
+    }
     assert_eq!(check(&[("work_mem", "512MB")]).warnings.len(), 1);
 }
