@@ -24,6 +24,8 @@ const DAMAGE: &str = "It can damage data beyond repair.";
 /// made as hint_plan.hints, superusers too: its functions then run with their rights.
 const HINTS: &str =
     "It would let people run functions of theirs with the rights of whoever plans a query.";
+/// Its library hooks into every session, superusers' too, and nobody has looked at what a tenant can make it do there.
+const HOOKS: &str = "Its library takes part in every session, and nobody has looked yet at what that would let people do.";
 const LOGICAL: &str = "It needs logical replication, which servers here do not have.";
 const REACH: &str = "Connections that it opens reach only what the server's own network reaches: itself and containers in the same network.";
 const CRON: &str =
@@ -32,7 +34,6 @@ const PARTMAN: &str = "Its own background worker is not started; run its mainten
 
 /// Open without a word: types, functions, indexes and looks into statistics.
 const OPEN: &[&str] = &[
-    "age",
     "amcheck",
     "autoinc",
     "bloom",
@@ -86,7 +87,7 @@ const OPEN: &[&str] = &[
 
 /// Libraries that must be loaded when PostgreSQL starts: by the name that is allowed.
 const PRELOAD: &[(&str, &str)] =
-    &[("pg_cron", "pg_cron"), ("pgaudit", "pgaudit"), ("age", "age"), (AUTO_EXPLAIN, AUTO_EXPLAIN)];
+    &[("pg_cron", "pg_cron"), ("pgaudit", "pgaudit"), (AUTO_EXPLAIN, AUTO_EXPLAIN)];
 
 /// A module: it is allowed and loaded like an extension, and there is nothing to create.
 pub const AUTO_EXPLAIN: &str = "auto_explain";
@@ -113,6 +114,7 @@ pub fn offer(name: &str) -> Offer {
             "Its program needs a superuser, which nobody is here. VACUUM (FULL) does the same with a lock.",
         ),
         "pg_hint_plan" => Offer::Closed(HINTS),
+        "age" => Offer::Closed(HOOKS),
         "pglogical" | "pglogical_origin" | "pg_squeeze" => Offer::Closed(LOGICAL),
         name if OPEN.contains(&name) => Offer::Open,
         _ => Offer::Closed(CLOSED_UNKNOWN),
