@@ -1,6 +1,7 @@
 //! The addresses of the pages: every GET route of the table, its names filled with what was seeded.
 
 use crate::seed::Seeded;
+use pgflex::domain::ids::GroupId;
 use pgflex::web::ROUTES;
 
 /// Pages that belong to somebody who is not signed in, or that never end.
@@ -17,7 +18,7 @@ const LEFT_OUT: [&str; 6] = [
 pub const REVIEW: &str = "/servers/create/review";
 
 /// Files of everything there is: measured, and not counted as a page.
-pub const EXPORTS: [&str; 1] = ["/activity.csv"];
+pub const EXPORTS: [&str; 2] = ["/activity.csv", "/costs.csv"];
 
 /// The cheapest page there is: what connection, client and framework cost.
 pub const ANCHOR: &str = "/healthz";
@@ -51,9 +52,12 @@ pub fn all(seeded: &Seeded) -> (Vec<String>, Vec<&'static str>) {
 }
 
 fn filled(pattern: &str, seeded: &Seeded) -> Option<String> {
+    let group = GroupId::default_group();
     let id = match pattern.split('/').nth(1)? {
         "servers" => seeded.server.as_str(),
         "operations" => seeded.operation.as_str(),
+        "groups" => group.as_str(),
+        "networks" => seeded.network.as_str(),
         _ => "{id}",
     };
     let path = pattern

@@ -1,13 +1,16 @@
 //! A store with a past: servers, members, observations, operations with their steps, activity. Written by the
 //! store's own functions only.
 
+#[path = "seed_looks.rs"]
+mod looks;
+
 use crate::portal::{PORTS, Portal, spec};
 use anyhow::Context;
 use chrono::Duration;
 use pgflex::clock::new_id;
 use pgflex::domain::activity::{ActivityOutcome, Actor, NewActivity};
 use pgflex::domain::host::EngineFacts;
-use pgflex::domain::ids::{HostId, MemberId, OperationId, RuleId, ServerId};
+use pgflex::domain::ids::{HostId, MemberId, NetworkId, OperationId, RuleId, ServerId};
 use pgflex::domain::names::Tag;
 use pgflex::domain::network::{AddressRange, FirewallRule};
 use pgflex::domain::operation::{OperationKind, OperationStatus, StepStatus};
@@ -26,6 +29,7 @@ pub struct Seeded {
     pub server: ServerId,
     pub rule: RuleId,
     pub operation: OperationId,
+    pub network: NetworkId,
     pub servers: usize,
     pub operations: usize,
     pub activities: usize,
@@ -50,6 +54,7 @@ pub async fn fill(portal: &Portal, servers: usize) -> anyhow::Result<Seeded> {
             lines.push(ended(&mut tx, kind, (&id, &name), at).await?);
         }
         tx.set_settled(&id, settled(at)).await?;
+        tx.follow_meters(&id, settled(at)).await?;
         names.push((id, name));
     }
     let (operations, activities) = (lines.len() + 1, lines.len() * 2 + 1);
@@ -60,7 +65,8 @@ pub async fn fill(portal: &Portal, servers: usize) -> anyhow::Result<Seeded> {
     let (server, name) = names.swap_remove(servers / 2);
     let operation = with_log(portal, &server, &name).await?;
     let rule = rule.context("no server was made")?;
-    Ok(Seeded { server, rule, operation, servers, operations, activities })
+    let network = looks::fill(portal, &server).await?;
+    Ok(Seeded { server, rule, operation, network, servers, operations, activities })
 }
 
 /// The host of the configuration, seen once.
