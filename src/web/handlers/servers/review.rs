@@ -112,7 +112,14 @@ pub async fn post(visit: Signed<Contributor>, posted: Posted) -> PageResult {
     let password = PasswordState::of(&kept.form, kept.sealed.is_some());
     let wanted = match check(&kept.form, &password, &world) {
         Ok(wanted) => wanted,
-        Err(problems) => return refused_form(&visit, &kept.id, problems, &world).await,
+        Err(problems) => {
+            // The other of two identical posts may have made the server since: then the name is taken by this form's own.
+            let now = draft::find(&visit, kept.id.as_str()).await?;
+            if let Some(operation) = &now.operation {
+                return page::see(&paths::operation(operation));
+            }
+            return refused_form(&visit, &kept.id, problems, &world).await;
+        }
     };
     match submit(&visit, &kept, &wanted).await {
         Ok(operation) => page::see(&paths::operation(&operation)),
