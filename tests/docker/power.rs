@@ -125,7 +125,7 @@ async fn scaling_changes_limits_and_parameters_and_restarts_only_when_it_must() 
         assert_eq!(portal.psql(&server, "SHOW shared_buffers").await.unwrap(), buffers, "{to}");
         assert_eq!(portal.psql(&server, "SELECT count(*) FROM t").await.unwrap(), "1000");
         let left = portal.engine().owned().await.unwrap();
-        assert_eq!(left.len(), 3, "one container, one volume, one network: {left:?}");
+        assert_eq!(left.len(), 4, "one container, the disk and its mount, one network: {left:?}");
     }
     portal.finish().await;
 }
