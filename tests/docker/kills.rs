@@ -158,7 +158,11 @@ async fn every_change_survives_sigkill_at_every_moment() {
             let operation = portal.wait_settled(&submitted.unwrap()).await;
             let why = format!("{kind:?} {moment}: {:?}\n{}", operation.error, portal.log());
             assert_eq!(operation.status, OperationStatus::Succeeded, "{why}");
-            assert_eq!(names(&portal).await.len(), 3, "{why}: container, volume, network");
+            assert_eq!(
+                names(&portal).await.len(),
+                4,
+                "{why}: container, disk and its mount, network"
+            );
             assert_eq!(portal.psql_when_open(&server, "SELECT n FROM kept").await, "1", "{why}");
         }
     }
