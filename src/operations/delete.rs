@@ -10,6 +10,7 @@ use super::create;
 use super::member;
 use super::pooler;
 use super::step::{Outcome, Step, StepError, Undo};
+use super::stop;
 use crate::domain::server::{Member, SettledState};
 use crate::engine::{Engine, OwnedObject, label};
 use futures_util::future::BoxFuture;
@@ -23,7 +24,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "close_route",
         title: "Close the way in",
-        run: close_route,
+        run: stop::close_route,
         undo: Undo::Run(reopen_route),
         deadline: Duration::from_secs(60),
         point_of_no_return: false,
@@ -63,16 +64,6 @@ pub const STEPS: &[Step] = &[
 ];
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
-
-fn close_route(ctx: &StepContext) -> StepResult<'_> {
-    Box::pin(async move {
-        let mut tx = ctx.begin_write().await?;
-        tx.close_route(&ctx.server.id).await?;
-        ctx.commit(tx).await?;
-        ctx.services.poke.routes();
-        Ok(Outcome::done())
-    })
-}
 
 fn reopen_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
