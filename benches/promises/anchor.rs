@@ -6,6 +6,7 @@ use crate::world::{BENCH_LABEL, World};
 use anyhow::Context;
 use pgflex::clock::{Clock, SystemClock, new_id};
 use pgflex::domain::configuration::Configuration;
+use pgflex::domain::ha::MemberRole;
 use pgflex::domain::ids::{GroupId, HostId, MemberId, OperationId, ServerId};
 use pgflex::domain::server::{Member, Server, SettledState};
 use pgflex::domain::version::Major;
@@ -152,6 +153,9 @@ fn containers(sku: &str) -> anyhow::Result<(ContainerSpec, ContainerSpec)> {
         image: String::new(),
         postgres_version: String::new(),
         disk: None,
+        zone: String::new(),
+        port: None,
+        role: MemberRole::Primary,
     };
     let operation = new_id(OperationId::parse);
     let blueprint = Blueprint {

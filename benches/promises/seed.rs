@@ -9,6 +9,7 @@ use anyhow::Context;
 use chrono::Duration;
 use pgflex::clock::new_id;
 use pgflex::domain::activity::{ActivityOutcome, Actor, NewActivity};
+use pgflex::domain::ha::MemberRole;
 use pgflex::domain::host::EngineFacts;
 use pgflex::domain::ids::{HostId, MemberId, NetworkId, OperationId, RuleId, ServerId};
 use pgflex::domain::names::Tag;
@@ -124,6 +125,9 @@ async fn server(
         image: "pgflex/postgres:17-r1".into(),
         postgres_version: "17.12".into(),
         disk: None,
+        zone: String::new(),
+        port: None,
+        role: MemberRole::Primary,
     };
     tx.insert_member(&member).await?;
     tx.set_member_image(&member.id, &member.image, &member.postgres_version).await?;

@@ -14,6 +14,7 @@ pub mod database;
 pub mod drift;
 pub mod extensions;
 pub mod group;
+pub mod ha;
 pub mod host;
 pub mod ids;
 pub mod lock;

@@ -2,6 +2,7 @@
 
 use super::catalog::{Sku, StorageSize};
 use super::configuration::Configuration;
+use super::ha::MemberRole;
 use super::ids::{GroupId, HostId, MemberId, NetworkId, ServerId, UserId};
 use super::names::{AdminLogin, ServerName, Tag};
 use super::network::Access;
@@ -176,6 +177,12 @@ pub struct Member {
     pub postgres_version: String,
     /// How the size of its storage is kept; `None` for one from before sizes were kept, whose volume is measured.
     pub disk: Option<Disk>,
+    /// The zone it was placed in; empty for one from before zones were kept: then it is its server's.
+    pub zone: String,
+    /// Port on its host's member address that leads to it; `None` where it is reached by its container's address.
+    pub port: Option<u16>,
+    /// What it is to its server now.
+    pub role: MemberRole,
 }
 
 impl Member {
@@ -216,6 +223,11 @@ impl Member {
     /// Name of the container of the built-in PgBouncer, and of the small volume with its configuration.
     pub fn pooler(&self) -> String {
         format!("pgflex-{}-pooler", self.id.short())
+    }
+
+    /// Name of the helper container that copies the primary into the volume.
+    pub fn copy_container(&self) -> String {
+        format!("pgflex-{}-copy", self.id.short())
     }
 
     /// Name of the helper container that initialises the volume.

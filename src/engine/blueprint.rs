@@ -55,6 +55,7 @@ impl Blueprint<'_> {
             name: network_name(&self.server.id),
             labels: self.server_labels(),
             range: None,
+            is_open: false,
         }
     }
 
@@ -97,6 +98,7 @@ impl Blueprint<'_> {
                 vec![self.server.spec.name.to_string(), internal_name(&self.server.id)],
             )),
             joins: vec![],
+            publish: None,
             vcores: f64::from(sku.vcores),
             memory_bytes: sku.memory_bytes(),
             // Parallel queries keep their shared hash tables here; PostgreSQL's own buffers are not in it.
@@ -125,6 +127,7 @@ impl Blueprint<'_> {
             volume: self.member.pooler(),
             network: member.network.map(|(network, _)| (network, vec![name])),
             joins: vec![],
+            publish: None,
             // It has one thread.
             vcores: 1.0,
             memory_bytes: POOLER_MEMORY,
@@ -150,6 +153,7 @@ impl Blueprint<'_> {
             volume: self.member.volume(),
             network: None,
             joins: vec![],
+            publish: None,
             vcores: f64::from(self.server.spec.sku().vcores),
             memory_bytes: 1024 * MIB,
             shm_bytes: 64 * MIB,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::configuration::Configuration;
+use crate::domain::ha::MemberRole;
 use crate::domain::ids::{GroupId, HostId, MemberId, ServerId};
 use crate::domain::names::{AdminLogin, ServerName};
 use crate::domain::network::Access;
@@ -43,6 +44,9 @@ fn member(server: &Server) -> Member {
         image: String::new(),
         postgres_version: String::new(),
         disk: None,
+        zone: String::new(),
+        port: None,
+        role: MemberRole::Primary,
     }
 }
 
@@ -82,6 +86,7 @@ fn a_member_as_it_has_always_been() {
             ],
         )),
         joins: vec![],
+        publish: None,
         vcores: 2.0,
         memory_bytes: 4 << 30,
         shm_bytes: 1 << 30,

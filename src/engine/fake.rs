@@ -8,9 +8,9 @@ mod objects;
 pub use faults::Fault;
 
 use super::{
-    ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, FileSpec,
-    ImageProgress, Limits, NetworkFacts, NetworkJoin, NetworkSpec, OwnedObject, Reserve,
-    VolumeSpec,
+    ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, EngineEvent,
+    EventKind, FileSpec, ImageProgress, Limits, NetworkFacts, NetworkJoin, NetworkSpec,
+    OwnedObject, Reserve, VolumeSpec,
 };
 use crate::domain::host::EngineFacts;
 use crate::domain::storage::VolumeUsage;
@@ -20,6 +20,7 @@ use faults::Faults;
 use objects::Objects;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::{broadcast, mpsc};
 
 /// An engine whose objects are entries of a map. Clones share it.
 ///
@@ -31,6 +32,7 @@ use std::time::Duration;
 pub struct FakeEngine {
     install_id: String,
     state: Arc<Mutex<State>>,
+    events: broadcast::Sender<EngineEvent>,
 }
 
 #[derive(Default)]
@@ -45,7 +47,11 @@ struct State {
 
 impl FakeEngine {
     pub fn new(install_id: impl Into<String>) -> Self {
-        Self { install_id: install_id.into(), state: Arc::default() }
+        Self {
+            install_id: install_id.into(),
+            state: Arc::default(),
+            events: broadcast::channel(64).0,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -120,6 +126,14 @@ impl FakeEngine {
     /// Ends a running container as a crash would, behind everybody's back.
     pub fn crash(&self, container: &str, code: i64) {
         self.state().objects.end(container, code);
+        self.tell(EventKind::Died, container);
+    }
+
+    /// Tells those who follow the engine's events.
+    fn tell(&self, what: EventKind, container: &str) {
+        let labels = self.state().objects.facts(container).map(|facts| facts.labels);
+        let labels = labels.unwrap_or_default();
+        let _ = self.events.send(EngineEvent { what, container: container.to_owned(), labels });
     }
 
     /// What a container is described by now; `None` when there is none.
@@ -134,6 +148,9 @@ impl FakeEngine {
 
     /// Removes an object of ours by hand, behind everybody's back, also a running container.
     pub fn remove_by_hand(&self, kind: &'static str, name: &str) {
+        if kind == "container" {
+            self.tell(EventKind::Removed, name);
+        }
         let _ = self.state().objects.remove(kind, name, &self.install_id);
     }
 
@@ -329,6 +346,29 @@ impl Engine for FakeEngine {
 
     async fn update_limits(&self, name: &str, limits: &Limits) -> Result<(), EngineError> {
         self.call("update_limits", name, |state| state.objects.set_limits(name, limits)).await
+    }
+
+    async fn set_restart(&self, name: &str, restarts: bool) -> Result<(), EngineError> {
+        let act = |state: &mut State| {
+            state.objects.get(name)?;
+            state.objects.change(name, |spec| spec.restart = restarts);
+            Ok(())
+        };
+        self.call("set_restart", &format!("{name} {restarts}"), act).await
+    }
+
+    async fn events(&self, to: mpsc::Sender<EngineEvent>) -> Result<(), EngineError> {
+        let mut events = self.events.subscribe();
+        loop {
+            let event = tokio::select! {
+                () = to.closed() => return Ok(()),
+                event = events.recv() => event,
+            };
+            let gone = EngineError::Silent("its list of events ended".into());
+            if to.send(event.map_err(|_| gone)?).await.is_err() {
+                return Ok(());
+            }
+        }
     }
 
     async fn cpu_nanos(&self, name: &str) -> Result<Option<u64>, EngineError> {

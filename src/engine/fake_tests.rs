@@ -17,6 +17,7 @@ fn container(name: &str, command: &str) -> ContainerSpec {
         volume: "v".into(),
         network: Some(("n".into(), vec![])),
         joins: vec![],
+        publish: None,
         vcores: 1.0,
         memory_bytes: 1,
         shm_bytes: 1,
@@ -29,7 +30,12 @@ fn container(name: &str, command: &str) -> ContainerSpec {
 async fn with_places() -> FakeEngine {
     let engine = FakeEngine::new("i");
     engine
-        .ensure_network(&NetworkSpec { name: "n".into(), labels: labels("i"), range: None })
+        .ensure_network(&NetworkSpec {
+            name: "n".into(),
+            labels: labels("i"),
+            range: None,
+            is_open: false,
+        })
         .await
         .unwrap();
     engine.ensure_volume(&VolumeSpec { name: "v".into(), labels: labels("i") }).await.unwrap();

@@ -19,8 +19,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// Labels that say whose an object is and from which the store can be rebuilt.
 pub type Labels = BTreeMap<String, String>;
@@ -77,6 +78,8 @@ pub struct NetworkSpec {
     /// `None` lets the engine choose, and the host has an address in it. With a range the host has none: what
     /// runs on the host outside of containers does not reach the network.
     pub range: Option<Ipv4Net>,
+    /// Whether it has a way out of the host: only then ports of its containers can be published.
+    pub is_open: bool,
 }
 
 /// A network as the engine sees it.
@@ -157,6 +160,8 @@ pub struct ContainerSpec {
     pub network: Option<(String, Vec<String>)>,
     /// Networks beside the first; they must exist.
     pub joins: Vec<NetworkJoin>,
+    /// Address of the host on which PostgreSQL is reached from other machines; `None` publishes nothing.
+    pub publish: Option<SocketAddr>,
     pub vcores: f64,
     pub memory_bytes: u64,
     pub shm_bytes: u64,
@@ -206,6 +211,28 @@ pub struct ContainerFacts {
     pub volume: String,
     /// Whether the engine starts it again after a crash.
     pub restarts_by_itself: bool,
+    /// Where its PostgreSQL is published on the host.
+    pub published: Option<SocketAddr>,
+}
+
+/// Something that became of a container of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineEvent {
+    pub what: EventKind,
+    /// Name of the container.
+    pub container: String,
+    pub labels: Labels,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    Started,
+    /// Its first process ended.
+    Died,
+    Removed,
+    Paused,
+    Unpaused,
 }
 
 /// Kind and name of an object with our install label.
@@ -296,6 +323,11 @@ pub trait Engine: Send + Sync {
     async fn tail(&self, name: &str, lines: usize) -> Result<Vec<String>, EngineError>;
     /// Gives it other limits, running or not. Its shared memory cannot be changed: that needs a new container.
     async fn update_limits(&self, name: &str, limits: &Limits) -> Result<(), EngineError>;
+    /// Whether the engine starts it again by itself, changed while it runs or not.
+    async fn set_restart(&self, name: &str, restarts: bool) -> Result<(), EngineError>;
+    /// Reports what becomes of containers of ours, from now on, until the engine goes silent (an error) or nobody
+    /// listens any more.
+    async fn events(&self, to: mpsc::Sender<EngineEvent>) -> Result<(), EngineError>;
     /// CPU time in nanoseconds that it has used since its last start; `None` while it does not run.
     async fn cpu_nanos(&self, name: &str) -> Result<Option<u64>, EngineError>;
     /// `None` when there is no such container.

@@ -41,7 +41,7 @@ struct Seen {
 /// When the store does not answer; engines that do not are left out until the next minute.
 pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     let quiet = services.store.quiet_servers().await?;
-    let members = services.store.members_all().await?;
+    let members = services.store.primaries_all().await?;
     let looks = members
         .into_iter()
         .filter(|(member, _, settled)| {

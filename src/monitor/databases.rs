@@ -22,7 +22,7 @@ const LOOKS_AT_ONCE: usize = 8;
 /// # Errors
 /// When the store does not answer; a server that does not keeps its last look, whose time tells.
 pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
-    let members = services.store.members_all().await?;
+    let members = services.store.primaries_all().await?;
     let mut due = vec![];
     for (member, _, settled) in members {
         if settled == SettledState::Ready && is_due(services, &member.server_id).await? {

@@ -5,6 +5,7 @@
 //! another address, and the gateway must follow. That is a row of ours, no change of the host.
 
 use super::drift;
+use crate::domain::ha::MemberRole;
 use crate::domain::host::Orphan;
 use crate::domain::ids::MemberId;
 use crate::domain::operation::OperationKind;
@@ -196,7 +197,9 @@ async fn follow_addresses(
         .filter(|route| route.service == Service::Postgres)
         .map(|route| (route.server_id.as_str(), route))
         .collect();
-    for (member, facts) in seen {
+    // The way in leads to the primary alone.
+    let primaries = seen.iter().filter(|(member, _)| member.role == MemberRole::Primary);
+    for (member, facts) in primaries {
         let Some(route) = routes.get(member.server_id.as_str()) else { continue };
         let Some(address) = moved_to(route, facts) else { continue };
         let mut tx = services.store.begin_write(services.clock.now()).await?;
@@ -236,7 +239,13 @@ fn keeps_address(kind: OperationKind) -> bool {
         | OperationKind::AllowExtensions
         | OperationKind::ChangeNetworking
         | OperationKind::ChangePooler
-        | OperationKind::Repair => false,
+        | OperationKind::Repair
+        | OperationKind::BuildStandby
+        | OperationKind::RemoveStandby
+        | OperationKind::Switchover
+        | OperationKind::Failover
+        | OperationKind::Disarm
+        | OperationKind::RecoverPrimary => false,
     }
 }
 

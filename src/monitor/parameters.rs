@@ -43,7 +43,7 @@ struct Seen {
 /// # Errors
 /// When the store does not answer; a PostgreSQL that does not is asked again by the next tick.
 pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
-    let members = services.store.members_all().await?;
+    let members = services.store.primaries_all().await?;
     let mut due = vec![];
     for (member, _, settled) in members {
         if settled == SettledState::Ready

@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// When the store does not answer.
 pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     let mut seen: Vec<(ServerId, PoolerFacts)> = vec![];
-    for (member, _, settled) in services.store.members_all().await? {
+    for (member, _, settled) in services.store.primaries_all().await? {
         if settled != SettledState::Ready {
             continue;
         }

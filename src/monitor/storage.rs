@@ -37,7 +37,7 @@ const GROWTH_PAUSE: Duration = Duration::minutes(30);
 /// # Errors
 /// When the store does not answer; a volume that cannot be measured is no error.
 pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
-    let members = services.store.members_all().await?;
+    let members = services.store.primaries_all().await?;
     let ready = members.into_iter().filter(|(_, _, settled)| *settled == SettledState::Ready);
     let looks: Vec<Result<Option<Look>, StoreError>> = futures_util::stream::iter(ready)
         .map(|(member, _, _)| look(services, member))

@@ -2,6 +2,7 @@
 
 use crate::certificates::Authority;
 use crate::clock::Clock;
+use crate::domain::ha::{HighAvailability, MemberRole};
 use crate::domain::ids::HostId;
 use crate::domain::operation::{Lease, Operation};
 use crate::domain::server::{Member, Server};
@@ -53,8 +54,10 @@ pub struct StepContext {
     pub services: Arc<Services>,
     pub operation: Operation,
     pub server: Server,
-    /// The first is the primary as placed.
+    /// The primary first, then its standby, then those of before; see [`StepContext::on`].
     pub members: Vec<Member>,
+    /// The row of its pair; `None` without high availability.
+    pub ha: Option<HighAvailability>,
     /// Output of every finished step, by name.
     pub outputs: HashMap<String, serde_json::Value>,
     pub(super) lease: Lease,
@@ -62,7 +65,29 @@ pub struct StepContext {
 }
 
 impl StepContext {
-    /// The only member of a server without high availability.
+    /// The same with another member in the place of the primary: what works on [`StepContext::member`] works on it.
+    #[must_use]
+    pub fn on(&self, member: &Member) -> Self {
+        let rest = self.members.iter().filter(|other| other.id != member.id).cloned();
+        let members = std::iter::once(member.clone()).chain(rest).collect();
+        Self {
+            services: self.services.clone(),
+            operation: self.operation.clone(),
+            server: self.server.clone(),
+            members,
+            ha: self.ha.clone(),
+            outputs: self.outputs.clone(),
+            lease: self.lease.clone(),
+            step: self.step,
+        }
+    }
+
+    /// The member in this role, if there is one.
+    pub fn in_role(&self, role: MemberRole) -> Option<&Member> {
+        self.members.iter().find(|member| member.role == role)
+    }
+
+    /// The primary, or the member that [`StepContext::on`] chose.
     pub fn member(&self) -> Result<&Member, StepError> {
         self.members.first().ok_or_else(|| {
             StepError::permanent(

@@ -10,6 +10,7 @@ use super::context::StepContext;
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{disk, member, networks};
 use crate::clock::new_id;
+use crate::domain::ha::MemberRole;
 use crate::domain::ids::MemberId;
 use crate::domain::placement;
 use crate::domain::server::{Member, network_name};
@@ -147,6 +148,9 @@ fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
             image: String::new(),
             postgres_version: String::new(),
             disk: Some(disk),
+            zone: spec.zone.clone(),
+            port: None,
+            role: MemberRole::Primary,
         };
         tx.insert_member(&member).await?;
         ctx.commit(tx).await?;

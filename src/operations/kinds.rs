@@ -3,7 +3,7 @@
 use super::step::{Step, Undo};
 use super::{
     allow_extensions, change_extension, change_networking, change_parameters, change_pooler,
-    create, create_database, delete, drop_database, grow_storage, protect_storage,
+    create, create_database, delete, drop_database, grow_storage, ha, protect_storage,
     renew_certificate, repair, reset_password, restart, scale, start, stop,
 };
 use crate::domain::operation::OperationKind;
@@ -39,6 +39,12 @@ pub fn steps(kind: OperationKind) -> &'static [Step] {
         OperationKind::ChangeNetworking => change_networking::STEPS,
         OperationKind::ChangePooler => change_pooler::STEPS,
         OperationKind::Repair => repair::STEPS,
+        OperationKind::BuildStandby => ha::build::STEPS,
+        OperationKind::RemoveStandby => ha::remove::STEPS,
+        OperationKind::Switchover => ha::switchover::STEPS,
+        OperationKind::Failover => ha::failover::STEPS,
+        OperationKind::Disarm => ha::disarm::STEPS,
+        OperationKind::RecoverPrimary => ha::recover::STEPS,
     }
 }
 
@@ -68,7 +74,13 @@ pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
             | OperationKind::ChangeNetworking
             | OperationKind::ChangePooler
             | OperationKind::RenewCertificate
-            | OperationKind::Repair,
+            | OperationKind::Repair
+            | OperationKind::BuildStandby
+            | OperationKind::RemoveStandby
+            | OperationKind::Switchover
+            | OperationKind::Failover
+            | OperationKind::Disarm
+            | OperationKind::RecoverPrimary,
             _,
         ) => Settlement::Unchanged,
     }

@@ -20,6 +20,7 @@ pub mod disk;
 pub mod drop_database;
 pub mod grow_storage;
 pub mod guard;
+pub mod ha;
 pub mod kinds;
 pub mod look;
 pub mod member;

@@ -122,7 +122,7 @@ fn spec(settings: &OperationSettings, network: &VirtualNetwork) -> NetworkSpec {
     if settings.is_test {
         labels.insert(label::TEST.into(), "1".into());
     }
-    NetworkSpec { name: network.docker_name(), labels, range: Some(network.range) }
+    NetworkSpec { name: network.docker_name(), labels, range: Some(network.range), is_open: false }
 }
 
 fn is_exhausted(why: &str) -> bool {

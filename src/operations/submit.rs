@@ -222,6 +222,10 @@ impl Door<'_> {
             drop(tx);
             return self.same_or(key, refusal).await;
         }
+        if let Err(refusal) = kind.check_beside(&tx.active_kinds(server_id).await?) {
+            drop(tx);
+            return self.same_or(key, refusal).await;
+        }
         refuse_if_locked_for(&mut tx, server_id, kind.into(), actor).await?;
         if kind == OperationKind::Create && tx.was_created(server_id).await? {
             return Err(was_in_use().into());

@@ -8,6 +8,7 @@ mod networking;
 mod parameters;
 mod passwords;
 mod pooler;
+mod replication;
 mod tls;
 
 use super::{CONTROL_ROLE, Postgres, PostgresError, Probe, Target};

@@ -5,6 +5,7 @@ pub mod extensions;
 mod networking;
 pub mod parameters;
 mod passwords;
+mod replication;
 use super::networking::Unwanted;
 use super::{Postgres, PostgresError, Probe, Target};
 use crate::domain::names::AdminLogin;

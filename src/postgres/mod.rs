@@ -13,6 +13,7 @@ pub mod parameters;
 pub mod passwords;
 pub mod pgbouncer;
 pub mod pooler;
+pub mod replication;
 
 use crate::domain::names::AdminLogin;
 use crate::secrets::Secret;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use databases::Databases;
 use passwords::Passwords;
 use pooler::PoolerAccess;
+use replication::Replication;
 use std::net::SocketAddr;
 
 /// The role that `initdb` makes and only the portal uses, by client certificate.
@@ -73,6 +75,7 @@ pub trait Postgres:
     + Databases
     + Passwords
     + PoolerAccess
+    + Replication
 {
     /// Connects over TLS with the client certificate and asks one question.
     async fn probe(&self, target: &Target) -> Result<Probe, PostgresError>;

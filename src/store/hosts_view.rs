@@ -1,6 +1,7 @@
 //! What runs where: every member with its server's size and state and the last look at it, in one read.
 
 use super::codec::{from_json, parsed, time};
+use super::members::{role, role_of};
 use super::{Store, StoreError};
 use crate::domain::ids::{HostId, MemberId, ServerId};
 use crate::domain::operation::{OperationKind, OperationStatus};
@@ -32,6 +33,9 @@ struct Row {
     image: String,
     postgres_version: String,
     disk: String,
+    zone: String,
+    port: Option<i64>,
+    role: String,
     name: String,
     settled: String,
     active: Option<String>,
@@ -58,6 +62,9 @@ impl Row {
                 image: self.image,
                 postgres_version: self.postgres_version,
                 disk: from_json(&self.disk, "disk")?,
+                zone: self.zone,
+                port: self.port.and_then(|port| u16::try_from(port).ok()),
+                role: role(&self.role),
             },
             server_name: self.name,
             state: ServerState::shown(settled, active),
@@ -77,12 +84,13 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<MemberOnHost>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, m.disk, s.name, s.settled, o.kind AS active, o.status AS active_status,
-               s.sku, s.storage_gib, v.observed_at, v.facts
+            concat!("SELECT m.id, m.server_id, m.host_id, m.generation, m.image, m.postgres_version, m.disk, m.zone, m.port, ", role_of!(), ",
+               s.name, s.settled, o.kind AS active, o.status AS active_status, s.sku, s.storage_gib, v.observed_at, v.facts
              FROM members m JOIN servers s ON s.id = m.server_id
+             LEFT JOIN high_availability h ON h.server_id = m.server_id
              LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1
              LEFT JOIN member_observations v ON v.member_id = m.id
-             WHERE m.host_id = $1 ORDER BY s.name, m.id LIMIT $2",
+             WHERE m.host_id = $1 ORDER BY s.name, m.id LIMIT $2"),
         )
         .bind(host.as_str())
         .bind(limit)

@@ -15,6 +15,7 @@ pub mod costs;
 pub mod credits;
 pub mod drafts;
 pub mod groups;
+pub mod ha;
 pub mod history;
 pub mod hosts;
 pub mod hosts_view;

@@ -1,11 +1,11 @@
 //! Writes of a running operation. Each begins with [`WriteTx::guard`], which locks the row and
 //! refuses a runner that lost its lease.
 
-use super::codec::{flag, json, micros};
+use super::codec::{flag, json, micros, parsed};
 use super::operations::NewOperation;
 use super::{StoreError, WriteTx};
 use crate::domain::ids::{OperationId, ServerId};
-use crate::domain::operation::{Lease, OperationStatus, StepStatus};
+use crate::domain::operation::{Lease, OperationKind, OperationStatus, StepStatus};
 use chrono::{DateTime, Utc};
 
 /// A change of an operation's row by its runner; `None` leaves a column as it is.
@@ -35,6 +35,22 @@ pub struct StepChange<'a> {
 }
 
 impl WriteTx {
+    /// Kinds of the operations that are active on a server, of every lane.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn active_kinds(
+        &mut self,
+        server: &ServerId,
+    ) -> Result<Vec<OperationKind>, StoreError> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT kind FROM operations WHERE server_id = $1 AND is_active = 1")
+                .bind(server.as_str())
+                .fetch_all(&mut *self.tx)
+                .await?;
+        rows.iter().map(|(kind,)| parsed(kind, OperationKind::parse, "operation kind")).collect()
+    }
+
     /// Writes a new operation with its plan, in the group of its server. Unique violations: the idempotency key, or the busy lane.
     pub async fn insert_operation(&mut self, new: &NewOperation<'_>) -> Result<(), StoreError> {
         sqlx::query(

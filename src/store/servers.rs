@@ -411,6 +411,10 @@ impl WriteTx {
             "DELETE FROM start_notices WHERE server_id = $1",
             "DELETE FROM firewall_rules WHERE server_id = $1",
             "DELETE FROM routes WHERE server_id = $1",
+            "DELETE FROM high_availability WHERE server_id = $1",
+            "DELETE FROM ha_events WHERE server_id = $1",
+            "DELETE FROM promotions WHERE server_id = $1",
+            "DELETE FROM ha_drills WHERE server_id = $1",
             "DELETE FROM pooler_routes WHERE server_id = $1",
             "DELETE FROM servers WHERE id = $1",
         ] {

@@ -25,7 +25,13 @@ pub fn input(kind: OperationKind) -> Value {
         | OperationKind::Stop
         | OperationKind::Start
         | OperationKind::RenewCertificate
-        | OperationKind::Repair => Value::Null,
+        | OperationKind::Repair
+        | OperationKind::BuildStandby
+        | OperationKind::RemoveStandby
+        | OperationKind::Switchover
+        | OperationKind::Failover
+        | OperationKind::Disarm
+        | OperationKind::RecoverPrimary => Value::Null,
         OperationKind::Scale => json!({ "to": "Standard_B2s", "about": "to B2s" }),
         OperationKind::GrowStorage => json!({ "to_gib": 64 }),
         OperationKind::ProtectStorage => json!({ "on": true }),

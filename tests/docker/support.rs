@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use pgflex::certificates::{Authority, ServerCertificates};
 use pgflex::clock::{Clock, SystemClock, new_id};
 use pgflex::domain::configuration::Configuration;
+use pgflex::domain::ha::MemberRole;
 use pgflex::domain::ids::{GroupId, HostId, MemberId, OperationId, ServerId};
 use pgflex::domain::names::{AdminLogin, ServerName};
 use pgflex::domain::network::Access;
@@ -279,6 +280,9 @@ fn member(server: &Server) -> Member {
         image: String::new(),
         postgres_version: String::new(),
         disk: None,
+        zone: String::new(),
+        port: None,
+        role: MemberRole::Primary,
     }
 }
 

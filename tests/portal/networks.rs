@@ -196,6 +196,7 @@ async fn a_deleted_network_is_taken_off_the_hosts_first() {
             name: name.clone(),
             labels: [("pgflex.install".to_owned(), app.state.install_id.clone())].into(),
             range: Some(network.range),
+            is_open: false,
         };
         plant.engine.ensure_network(&spec).await.unwrap();
         let member = app.state.store.members(&server).await.unwrap().remove(0).container();

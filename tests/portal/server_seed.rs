@@ -3,6 +3,7 @@
 use crate::helpers::TestApp;
 use chrono::Duration;
 use pgflex::clock::{Clock, new_id};
+use pgflex::domain::ha::MemberRole;
 use pgflex::domain::ids::{MemberId, OperationId, ServerId};
 use pgflex::domain::names::{AdminLogin, ServerName, Tag};
 use pgflex::domain::network::Access;
@@ -66,6 +67,9 @@ pub async fn seed(
         image: "pgflex/postgres:17-r1".into(),
         postgres_version: String::new(),
         disk: None,
+        zone: String::new(),
+        port: None,
+        role: MemberRole::Primary,
     };
     let id = member.server_id.clone();
     let mut tx = store.begin_write(now).await.unwrap();

@@ -26,6 +26,12 @@ pub enum OperationKind {
     ChangePooler,
     RenewCertificate,
     Repair,
+    BuildStandby,
+    RemoveStandby,
+    Switchover,
+    Failover,
+    Disarm,
+    RecoverPrimary,
 }
 
 /// What is known of a kind before it runs.
@@ -70,7 +76,7 @@ impl Needs {
 }
 
 impl OperationKind {
-    pub const ALL: [OperationKind; 18] = [
+    pub const ALL: [OperationKind; 24] = [
         OperationKind::Create,
         OperationKind::Delete,
         OperationKind::Restart,
@@ -89,6 +95,12 @@ impl OperationKind {
         OperationKind::ChangePooler,
         OperationKind::RenewCertificate,
         OperationKind::Repair,
+        OperationKind::BuildStandby,
+        OperationKind::RemoveStandby,
+        OperationKind::Switchover,
+        OperationKind::Failover,
+        OperationKind::Disarm,
+        OperationKind::RecoverPrimary,
     ];
 
     /// The kind's block.
@@ -257,6 +269,60 @@ impl OperationKind {
                 deadline_minutes: 15,
                 availability: "The plan says what is put right; where PostgreSQL runs and is right, it goes on.",
             },
+            OperationKind::BuildStandby => KindFacts {
+                key: "build_standby",
+                label: "Build standby",
+                action: "server.build_standby",
+                state: ServerState::Updating,
+                needs: Needs::Ready,
+                deadline_minutes: 240,
+                availability: "The database stays available. From “Make commits wait for the standby” on commits are acknowledged when both members have them.",
+            },
+            OperationKind::RemoveStandby => KindFacts {
+                key: "remove_standby",
+                label: "Remove high availability",
+                action: "server.remove_standby",
+                state: ServerState::Updating,
+                needs: Needs::Ready,
+                deadline_minutes: 10,
+                availability: "The database stays available; commits are on one host from the first step on.",
+            },
+            OperationKind::Switchover => KindFacts {
+                key: "switchover",
+                label: "Planned failover",
+                action: "server.switchover",
+                state: ServerState::Updating,
+                needs: Needs::Ready,
+                deadline_minutes: 10,
+                availability: "New connections wait from “Hold new connections” until “Let connections in” is done; open connections end.",
+            },
+            OperationKind::Failover => KindFacts {
+                key: "failover",
+                label: "Failover",
+                action: "server.failover",
+                state: ServerState::Updating,
+                needs: Needs::Ready,
+                deadline_minutes: 10,
+                availability: "The database is unavailable until “Let connections in” is done; open connections end.",
+            },
+            OperationKind::Disarm => KindFacts {
+                key: "disarm",
+                label: "Go on without the standby",
+                action: "server.disarm",
+                state: ServerState::Updating,
+                needs: Needs::Ready,
+                deadline_minutes: 5,
+                availability: "Commits that waited for the standby are acknowledged; from then on they are on one host.",
+            },
+            OperationKind::RecoverPrimary => KindFacts {
+                key: "recover_primary",
+                label: "Bring the primary back",
+                action: "server.recover_primary",
+                state: ServerState::Updating,
+                needs: Needs::Ready,
+                deadline_minutes: 30,
+                availability: "The database becomes available when the last step is done.",
+            },
         }
     }
 
@@ -287,7 +353,44 @@ impl OperationKind {
 
     /// Operations in one lane of a server exclude one another.
     pub fn lane(self) -> Lane {
-        Lane::Change
+        match self {
+            OperationKind::BuildStandby => Lane::Standby,
+            OperationKind::Failover | OperationKind::Disarm | OperationKind::RecoverPrimary => {
+                Lane::Rescue
+            }
+            _ => Lane::Change,
+        }
+    }
+
+    /// Whether it may run beside what is under way in other lanes.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn check_beside(self, others: &[OperationKind]) -> Result<(), Refusal> {
+        let hinders = |other: &&OperationKind| match (self.lane(), other.lane()) {
+            (Lane::Change, Lane::Standby) => !self.leaves_members_alone(),
+            (Lane::Change, Lane::Rescue) | (Lane::Standby, Lane::Rescue) => true,
+            (Lane::Standby, Lane::Change) => !other.leaves_members_alone(),
+            _ => false,
+        };
+        match others.iter().find(hinders) {
+            None => Ok(()),
+            Some(other) => Err(Refusal::whole(format!(
+                "“{}” is under way. Wait until it has ended.",
+                other.label()
+            ))),
+        }
+    }
+
+    /// Whether it leaves containers and files of members alone: then it may run while a standby is built.
+    pub fn leaves_members_alone(self) -> bool {
+        matches!(
+            self,
+            OperationKind::CreateDatabase
+                | OperationKind::DropDatabase
+                | OperationKind::ResetPassword
+                | OperationKind::ChangeExtension
+        )
     }
 
     /// Whether it may start now. The reason is for the control it closes.
@@ -299,7 +402,8 @@ impl OperationKind {
         settled: SettledState,
         active: Option<OperationKind>,
     ) -> Result<(), Refusal> {
-        if let Some(active) = active {
+        // What brings a database back does not wait for a change that cannot go on without it.
+        if let Some(active) = active.filter(|_| self.lane() != Lane::Rescue) {
             return Err(Refusal::whole(format!(
                 "“{}” is under way. Wait until it has ended.",
                 active.label()
@@ -324,8 +428,13 @@ impl OperationKind {
 /// Operations of different lanes run side by side on one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
+    /// What a person asks for.
     Change,
     Backup,
+    /// A standby is built beside a primary that works.
+    Standby,
+    /// What brings a database back to its clients.
+    Rescue,
 }
 
 impl Lane {
@@ -333,6 +442,8 @@ impl Lane {
         match self {
             Lane::Change => "change",
             Lane::Backup => "backup",
+            Lane::Standby => "standby",
+            Lane::Rescue => "rescue",
         }
     }
 }

@@ -195,6 +195,7 @@ fn facts(name: &str, found: ContainerInspectResponse) -> ContainerFacts {
         address: address.filter(|_| is_running),
         memory_limit_bytes: host.memory.and_then(|bytes| bytes.try_into().ok()).unwrap_or(0),
         cpu_limit: host.nano_cpus.unwrap_or(0) as f64 / 1e9,
+        published: None,
         state: status,
     }
 }

@@ -3,7 +3,7 @@
 use super::errors::within;
 use super::{CHANGE, DockerEngine, LOOK};
 use crate::engine::{EngineError, Limits};
-use bollard::models::ContainerUpdateBody;
+use bollard::models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
 use bollard::query_parameters::StatsOptionsBuilder;
 use futures_util::TryStreamExt;
 
@@ -17,6 +17,24 @@ impl DockerEngine {
             // As at creation: no swap. The engine refuses memory above a swap limit that it is not told of.
             memory_swap: memory,
             pids_limit: limits.pids_max,
+            ..Default::default()
+        };
+        within(CHANGE, name, self.client().await?.update_container(name, body)).await
+    }
+
+    pub(super) async fn change_restart(
+        &self,
+        name: &str,
+        restarts: bool,
+    ) -> Result<(), EngineError> {
+        self.must_be_ours(name).await?;
+        let policy = if restarts {
+            RestartPolicyNameEnum::UNLESS_STOPPED
+        } else {
+            RestartPolicyNameEnum::NO
+        };
+        let body = ContainerUpdateBody {
+            restart_policy: Some(RestartPolicy { name: Some(policy), maximum_retry_count: None }),
             ..Default::default()
         };
         within(CHANGE, name, self.client().await?.update_container(name, body)).await

@@ -7,6 +7,7 @@ mod container;
 mod disk;
 mod disk_scripts;
 pub(super) mod errors;
+mod events;
 mod facts;
 mod files;
 mod limits;
@@ -241,6 +242,17 @@ impl Engine for DockerEngine {
 
     async fn update_limits(&self, name: &str, limits: &Limits) -> Result<(), EngineError> {
         self.set_limits(name, limits).await
+    }
+
+    async fn set_restart(&self, name: &str, restarts: bool) -> Result<(), EngineError> {
+        self.change_restart(name, restarts).await
+    }
+
+    async fn events(
+        &self,
+        to: tokio::sync::mpsc::Sender<crate::engine::EngineEvent>,
+    ) -> Result<(), EngineError> {
+        self.follow_events(&to).await
     }
 
     async fn cpu_nanos(&self, name: &str) -> Result<Option<u64>, EngineError> {

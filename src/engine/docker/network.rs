@@ -74,7 +74,7 @@ impl DockerEngine {
             name: spec.name.clone(),
             driver: Some("bridge".into()),
             // A server's users choose what it connects to; nothing outside its network is theirs to reach.
-            internal: Some(true),
+            internal: Some(!spec.is_open),
             labels: Some(to_map(&spec.labels)),
             ipam,
             options: spec.range.map(|_| HashMap::from([inhibit])),

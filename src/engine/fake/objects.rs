@@ -298,6 +298,7 @@ impl Objects {
             networks: container.spec.network.iter().map(|(name, _)| name.clone()).collect(),
             volume: container.spec.volume.clone(),
             restarts_by_itself: container.spec.restart,
+            published: container.spec.publish.filter(|_| container.state == "running"),
         })
     }
 

@@ -169,6 +169,7 @@ impl Runner {
         let store = &self.services.store;
         let Some(server) = store.server(&operation.server_id).await? else { return Ok(None) };
         let members = store.members(&server.id).await?;
+        let ha = store.ha(&server.id).await?;
         let outputs: HashMap<_, _> = store
             .operation_steps(&operation.id)
             .await?
@@ -181,6 +182,7 @@ impl Runner {
             operation: operation.clone(),
             server,
             members,
+            ha,
             outputs,
             lease: lease.clone(),
             step,

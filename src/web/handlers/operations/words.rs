@@ -105,5 +105,35 @@ pub const fn of(kind: OperationKind) -> Words {
             taken_back: "What was put right stays so; the rest is as it was found. Nothing was done to the data volume.",
             given_up: "It was given up. The data is on its volume. Mend what the reason names, then repair again.",
         },
+        OperationKind::BuildStandby => Words {
+            succeeded: "The standby has every commit that is acknowledged: commits are on two members now.",
+            taken_back: "There is no standby. The primary went on all the time; its commits are on one host. It is tried again by itself.",
+            given_up: "It was given up. The primary goes on alone. A container or a volume of the standby may be left on its host; the next try uses or removes them.",
+        },
+        OperationKind::RemoveStandby => Words {
+            succeeded: "The server has no standby any more. Commits are on one host.",
+            taken_back: "The server has high availability as before.",
+            given_up: "It was given up half way: the standby no longer counts. Remove high availability again to go on with the rest.",
+        },
+        OperationKind::Switchover => Words {
+            succeeded: "The members have changed places; clients reach the new primary at the same address. The other member follows again, or is being brought back.",
+            taken_back: "The primary is the one it was, and connections are let in. No commit is lost.",
+            given_up: "It was given up half way. The page High availability says which member is the primary; nothing that was acknowledged is lost.",
+        },
+        OperationKind::Failover => Words {
+            succeeded: "The standby is the primary now; clients reach it at the same address. A new standby is made by itself.",
+            taken_back: "Nothing was changed: the primary is the one it was.",
+            given_up: "It was given up half way. The page High availability says which member is the primary. Retry: what is left to do is safe to repeat.",
+        },
+        OperationKind::Disarm => Words {
+            succeeded: "Commits no longer wait for the standby: they are on one host until it is back.",
+            taken_back: "Commits wait for the standby as before.",
+            given_up: "It was given up. Commits may wait until the standby is back. The portal tries again by itself.",
+        },
+        OperationKind::RecoverPrimary => Words {
+            succeeded: "The primary runs again on its volume and connections are let in.",
+            taken_back: "The primary does not run. Nothing was done to its volume.",
+            given_up: "It was given up. The data is on its volume. Mend what the reason names, then retry.",
+        },
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::new_id;
+use crate::domain::ha::MemberRole;
 use crate::domain::ids::{HostId, MemberId, ServerId};
 
 fn now() -> DateTime<Utc> {
@@ -99,6 +100,9 @@ fn an_image_is_its_version_and_a_few_digits() {
         image: format!("sha256:6c0332c8992c{}", "0".repeat(52)),
         postgres_version: "17.12".into(),
         disk: None,
+        zone: String::new(),
+        port: None,
+        role: MemberRole::Primary,
     };
     let shown = image(&member);
     assert_eq!((&*shown.value, &shown.title), ("17.12 · 6c0332c8992c", &member.image));

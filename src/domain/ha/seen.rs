@@ -1,0 +1,69 @@
+//! What was observed of a pair at one moment. Not seen is unknown, never down.
+
+use super::Lsn;
+use crate::domain::operation::OperationKind;
+use std::time::Duration;
+
+/// Everything that the decision looks at beside the row.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Seen {
+    pub primary: SeenMember,
+    /// `None` when the row names no standby.
+    pub standby: Option<SeenMember>,
+    /// The operation in the change lane.
+    pub change: Option<OperationKind>,
+    /// Whether a standby is being built by an operation.
+    pub is_building: bool,
+    /// Whether an operation of the rescue lane is under way.
+    pub is_rescuing: bool,
+    /// Since the last automatic failover; `None` when there was none.
+    pub since_failover: Option<Duration>,
+    /// Automatic failovers in the last hour.
+    pub failovers_within_hour: u32,
+}
+
+/// What a member's PostgreSQL answered lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sql {
+    /// Nobody asked yet, or too few times to tell.
+    #[default]
+    Unknown,
+    Answers,
+    /// It did not answer several times in a row, or says that it starts or ends.
+    Silent,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SeenMember {
+    pub sql: Sql,
+    /// How long it has been as `sql` says.
+    pub sql_for: Duration,
+    /// Whether its engine answers; `None` when nobody asked.
+    pub engine_answers: Option<bool>,
+    /// "running", "exited", "paused", "missing", …; `None` while the engine does not answer.
+    pub container: Option<String>,
+    pub in_recovery: Option<bool>,
+    pub timeline: Option<i64>,
+    /// Of a primary: the end of its log. Of a standby: what it has received and flushed.
+    pub written: Option<Lsn>,
+    pub replayed: Option<Lsn>,
+    /// Whether a standby's receiver streams.
+    pub receives: Option<bool>,
+    /// Of a primary: those that read its log.
+    pub senders: Vec<SeenSender>,
+    /// `synchronous_standby_names` as it is in force.
+    pub waits_for: Option<String>,
+}
+
+/// A reader of a primary's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenSender {
+    /// Its `application_name`.
+    pub name: String,
+    /// "streaming", "catchup", …
+    pub state: String,
+    /// "sync", "async", …
+    pub sync_state: String,
+    pub flushed: Option<Lsn>,
+}

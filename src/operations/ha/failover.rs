@@ -1,0 +1,3 @@
+use crate::operations::step::Step;
+
+pub const STEPS: &[Step] = &[];

@@ -1,0 +1,8 @@
+//! High availability done: what [`crate::domain::ha`] decides, as operations.
+
+pub mod build;
+pub mod disarm;
+pub mod failover;
+pub mod recover;
+pub mod remove;
+pub mod switchover;
