@@ -8,6 +8,7 @@ use crate::domain::drift::{
 };
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::operation::OperationKind;
+use crate::domain::starts::{self, Starts};
 use crate::operations::context::Services;
 use crate::operations::member;
 use crate::operations::submit::{Door, SubmitError};
@@ -26,11 +27,13 @@ pub async fn follow(
 ) -> Result<(), StoreError> {
     let images = images(services).await?;
     let before = services.store.server_observations::<DriftLook>(OBSERVATION).await?;
+    let starts = services.store.server_observations::<Starts>(starts::OBSERVATION).await?;
     let mut seen: Vec<(ServerId, DriftLook)> = vec![];
     for look in looks.iter().filter(|look| quiet.contains_key(look.member.server_id.as_str())) {
         let id = &look.member.server_id;
         let earlier = before.get(id.as_str()).map(|observed| &observed.facts);
-        if let Some(now) = compare(services, look, &images, earlier).await? {
+        let starts = starts.get(id.as_str()).map(|observed| &observed.facts);
+        if let Some(now) = compare(services, look, &images, (earlier, starts)).await? {
             seen.push((id.clone(), now));
         }
     }
@@ -58,7 +61,7 @@ async fn compare(
     services: &Services,
     look: &Look,
     images: &HashMap<HostId, Vec<String>>,
-    earlier: Option<&DriftLook>,
+    (earlier, starts): (Option<&DriftLook>, Option<&Starts>),
 ) -> Result<Option<DriftLook>, StoreError> {
     let Some(server) = services.store.server(&look.member.server_id).await? else {
         return Ok(None);
@@ -80,7 +83,8 @@ async fn compare(
     };
     let is_held = services.store.is_held(&server.id).await?;
     let wanted = member::wanted(&server, &look.member, is_held);
-    let found = drifts(&wanted, &seen);
+    let mut found = drifts(&wanted, &seen);
+    found.extend(starts.and_then(|starts| starts.drift(&look.member.volume())));
     let repairs = recent_repairs(services, &server.id, &found).await?;
     Ok(Some(DriftLook::after(earlier, found, repairs, services.clock.now())))
 }
