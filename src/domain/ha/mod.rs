@@ -6,11 +6,13 @@
 //! changed it since it was read.
 
 mod decide;
+mod look;
 mod lsn;
 mod row;
 mod seen;
 
 pub use decide::{Action, Decision, Pause, decide};
+pub use look::{HaLook, LookMember, OBSERVATION};
 pub use lsn::Lsn;
 pub use row::{HighAvailability, Illegal, Move};
 pub use seen::{Seen, SeenMember, SeenSender, Sql};
