@@ -226,11 +226,7 @@ mod tests {
             clock_ahead_ms: None,
         };
         let id = HostId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
-        HostLoad {
-            host: Host::new(id, "h", "unix:///x", vec![]),
-            facts: Some(facts),
-            promised,
-        }
+        HostLoad { host: Host::new(id, "h", "unix:///x", vec![]), facts: Some(facts), promised }
     }
 
     fn reason(load: &HostLoad, sku: &str, gib: u32) -> Option<String> {
@@ -285,7 +281,10 @@ mod tests {
         let size = StorageSize::by_gib(256).unwrap();
         let why =
             |members| storage_reason_members(&host, members, 32, size, &Overcommit::default());
-        assert_eq!(why(1).is_some(), storage_reason(&host, 32, size, &Overcommit::default()).is_some());
+        assert_eq!(
+            why(1).is_some(),
+            storage_reason(&host, 32, size, &Overcommit::default()).is_some()
+        );
         assert!(why(2).unwrap().contains("256 GiB"));
     }
 

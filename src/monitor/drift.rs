@@ -104,6 +104,7 @@ async fn compare(
         found.extend(drifts(&member::wanted(&server, &look.member, is_held, has_ha), &seen));
     }
     found.extend(starts.and_then(|starts| starts.drift(&first.member.volume())));
+    found.sort_by_key(|drift| std::cmp::Reverse(drift.severity));
     let repairs = recent_repairs(services, &server.id, &found).await?;
     Ok(Some(DriftLook::after(earlier, found, repairs, services.clock.now())))
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Events that a listener may be behind; one that is further behind looks for itself.
@@ -22,6 +22,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Time between two looks whether an engine that tells nothing is still there.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 const ALIVE: Duration = Duration::from_secs(5);
+/// Time between two looks at which hosts there are.
+const HOSTS_EVERY: Duration = Duration::from_secs(2);
 /// A name that no container of ours has: asking for it costs an engine nothing.
 const NOBODY: &str = "pgflex-nobody";
 
@@ -57,13 +59,34 @@ impl Bell {
 
 /// Runs until `stop` is set.
 pub async fn run(services: Arc<Services>, bell: Bell, mut stop: watch::Receiver<bool>) {
-    let mut tasks = JoinSet::new();
-    for (host, engine) in &services.engines {
-        tasks.spawn(follow(services.clone(), bell.clone(), host.clone(), engine.clone()));
+    let mut listeners: HashMap<HostId, (i64, AbortOnDrop)> = HashMap::new();
+    let _visits = AbortOnDrop(tokio::spawn(visit(services.clone(), bell.clone())));
+    while !*stop.borrow() {
+        let hosts = services.engines.now();
+        listeners.retain(|host, (version, _)| {
+            hosts.get(host).is_some_and(|driven| driven.version == *version)
+        });
+        for (host, driven) in hosts.iter() {
+            listeners.entry(host.clone()).or_insert_with(|| {
+                let (services, bell) = (services.clone(), bell.clone());
+                let listener = follow(services, bell, host.clone(), driven.engine.clone());
+                (driven.version, AbortOnDrop(tokio::spawn(listener)))
+            });
+        }
+        tokio::select! {
+            () = tokio::time::sleep(HOSTS_EVERY) => {}
+            _ = stop.changed() => {}
+        }
     }
-    tasks.spawn(visit(services, bell));
-    // An error means that the sender is gone, which is a stop as well.
-    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// A task that ends with its handle.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Listens to one engine, again after every end.
@@ -77,12 +100,7 @@ async fn follow(services: Arc<Services>, bell: Bell, host: HostId, engine: Arc<d
 }
 
 /// Whether the engine answered at all.
-async fn listen(
-    services: &Services,
-    bell: &Bell,
-    host: &HostId,
-    engine: &Arc<dyn Engine>,
-) -> bool {
+async fn listen(services: &Services, bell: &Bell, host: &HostId, engine: &Arc<dyn Engine>) -> bool {
     let (sender, mut events) = mpsc::channel(KEPT);
     let mut telling = engine.events(sender);
     let mut alive = tokio::time::interval(ALIVE_EVERY);
@@ -126,7 +144,8 @@ async fn visit(services: Arc<Services>, bell: Bell) {
             }
             Err(broadcast::error::RecvError::Closed) => return,
         };
-        let Some(server) = event.labels.get(label::SERVER).and_then(|id| ServerId::parse(id)) else {
+        let Some(server) = event.labels.get(label::SERVER).and_then(|id| ServerId::parse(id))
+        else {
             continue;
         };
         visits.retain(|_, visit| !visit.is_closed());

@@ -242,11 +242,14 @@ async fn follow_addresses(
         let is_primary = pair.is_none_or(|row| row.primary.as_ref() == Some(&member.id));
         let kinds = tx.active_kinds(&member.server_id).await?;
         let is_rescued = kinds.iter().any(|kind| kind.lane() == Lane::Rescue);
-        if is_primary && !is_rescued && server.is_some_and(|server| {
-            Some(server.version) == untouched
-                && server.settled == SettledState::Ready
-                && server.active.is_none_or(keeps_address)
-        }) {
+        if is_primary
+            && !is_rescued
+            && server.is_some_and(|server| {
+                Some(server.version) == untouched
+                    && server.settled == SettledState::Ready
+                    && server.active.is_none_or(keeps_address)
+            })
+        {
             tx.set_route(&member.server_id, Some(address), route.state).await?;
             tx.commit(Record::Nothing("the engine gave the container another address")).await?;
             tracing::info!(server.id = %member.server_id, %address, "the route follows the container");

@@ -85,7 +85,7 @@ struct Work {
 
 impl Work {
     fn engine(&self) -> Option<Arc<dyn Engine>> {
-        self.look.services.engines.get(&self.member.host_id).cloned()
+        self.look.services.engines.get(&self.member.host_id)
     }
 
     fn see(&self, change: impl FnOnce(&mut Sight)) {
@@ -138,11 +138,7 @@ async fn follow_postgres(work: Arc<Work>) {
     }
 }
 
-async fn look(
-    work: &Work,
-    session: &mut Session,
-    writes: bool,
-) -> Result<Standing, PostgresError> {
+async fn look(work: &Work, session: &mut Session, writes: bool) -> Result<Standing, PostgresError> {
     if session.open.is_none() {
         let target = target(work, session).await?;
         session.open = Some(work.look.services.postgres.watch(&target).await?);
@@ -157,7 +153,9 @@ async fn look(
 async fn target(work: &Work, session: &mut Session) -> Result<Target, PostgresError> {
     let silent = |why: String| PostgresError::Silent(why);
     let services = &work.look.services;
-    if let Some(engine) = work.engine()
+    if let Some(published) = access::published_address(services, &work.member) {
+        session.address = Some(published);
+    } else if let Some(engine) = work.engine()
         && let Ok(Ok(found)) = timeout(LOOK / 2, access::address_of(&engine, &work.member)).await
     {
         session.address = found;

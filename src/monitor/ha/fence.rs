@@ -74,13 +74,13 @@ async fn tend(services: &Arc<Services>, pair: &Pair, member: &Member) -> Result<
     let Ok(Ok(Some(facts))) = timeout(ASK, engine.container(&member.container())).await else {
         return Ok(());
     };
-    if facts.state != "running" || is_in_recovery(services, engine, member).await {
+    if facts.state != "running" || is_in_recovery(services, &engine, member).await {
         return Ok(());
     }
     if !is_still_former(services, member).await.map_err(|error| error.to_string())? {
         return Ok(());
     }
-    stop(engine, member).await.map_err(|error| error.to_string())?;
+    stop(&engine, member).await.map_err(|error| error.to_string())?;
     tracing::warn!(server.id = %member.server_id, member.id = %member.id, "a primary of before ran again; it was stopped");
     tell(services, pair, member).await.map_err(|error| error.to_string())
 }

@@ -29,7 +29,9 @@ impl Horizon {
     /// Why a primary that is only silent is not taken for dead now; `None` when it may be.
     pub fn blindness(&self, now: Instant) -> Option<String> {
         if now < self.clear_at {
-            return Some("the portal has just started and waits a moment before it trusts a silence".into());
+            return Some(
+                "the portal has just started and waits a moment before it trusts a silence".into(),
+            );
         }
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let silent = hosts.values().filter(|answers| !**answers).count();

@@ -86,7 +86,7 @@ pub fn show(
     let age = s.replayed.and_then(|place| primary?.age_behind(place, at));
     HaLook {
         epoch: pair.row.epoch,
-        action: name(decision.action).into(),
+        action: action_name(decision.action).into(),
         reason: decision.reason.clone(),
         since_micros,
         primary: look_member(pair.row.primary.as_ref(), primary, at, now),
@@ -98,7 +98,7 @@ pub fn show(
 }
 
 /// Why it waits stands in the sentence.
-fn name(action: Action) -> &'static str {
+fn action_name(action: Action) -> &'static str {
     match action {
         Action::Nothing => "Nothing",
         Action::Wait(_) => "Wait",

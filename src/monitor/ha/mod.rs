@@ -129,7 +129,8 @@ impl Supervisor {
 
     fn hand_over(&mut self, server: ServerId, pair: Pair) {
         // A task that ended did so by a panic: another one takes its place.
-        let lives = self.watchers.get(&server).filter(|it| !it.tasks.iter().any(JoinHandle::is_finished));
+        let lives =
+            self.watchers.get(&server).filter(|it| !it.tasks.iter().any(JoinHandle::is_finished));
         if let Some(watched) = lives {
             watched.pair.send_if_modified(|before| {
                 let is_news = **before != pair;

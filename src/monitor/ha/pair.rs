@@ -30,10 +30,7 @@ pub struct Pair {
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn all(
-    store: &Store,
-    now: DateTime<Utc>,
-) -> Result<HashMap<ServerId, Pair>, StoreError> {
+pub async fn all(store: &Store, now: DateTime<Utc>) -> Result<HashMap<ServerId, Pair>, StoreError> {
     // The row before what is under way: an operation is active before it changes the row.
     let rows = store.ha_all().await?;
     if rows.is_empty() {

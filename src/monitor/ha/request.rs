@@ -105,11 +105,7 @@ async fn pause(
     Ok(pause_after(&before, kind, services.clock.now()))
 }
 
-fn pause_after(
-    before: &[Operation],
-    kind: OperationKind,
-    now: DateTime<Utc>,
-) -> Option<String> {
+fn pause_after(before: &[Operation], kind: OperationKind, now: DateTime<Utc>) -> Option<String> {
     let failed = |operation: &&Operation| {
         matches!(operation.status, OperationStatus::Failed | OperationStatus::Cancelled)
     };
