@@ -7,10 +7,11 @@
 
 use super::access::{self, keep_secret, need_secret, open_secret, secret};
 use super::context::StepContext;
+use super::ha::pair::Story;
 use super::placement::{Seat, place_member};
 use super::step::{Outcome, Step, StepError, Undo};
-use super::{disk, member, networks, pair};
-use crate::domain::ha::MemberRole;
+use super::{disk, ha, member, networks, pair};
+use crate::domain::ha::{MemberRole, Move};
 use crate::domain::server::network_name;
 use crate::engine::{EngineError, ImageProgress};
 use crate::postgres::CONTROL_ROLE;
@@ -121,6 +122,12 @@ fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
         let zone = &ctx.server.spec.zone;
         let seat = Seat { zone, role: MemberRole::Primary, avoid: &[] };
         let member = place_member(&mut tx, ctx, seat).await?;
+        // In the transaction that places it: a member that a row does not name would be of no account.
+        if let Some(row) = tx.ha(&ctx.server.id).await? {
+            let detail = format!("Member {} is the primary", member.id.short());
+            let placed = Move::PrimaryPlaced { member: member.id.clone() };
+            ha::pair::apply(ctx, &mut tx, &row, &placed, Story::new("primary", detail)).await?;
+        }
         ctx.commit(tx).await?;
         Ok(Outcome::Done(json!({ "member": member.id, "host": member.host_id })))
     })

@@ -49,7 +49,7 @@ pub async fn arm(ctx: &StepContext, standby: &Member) -> Result<Outcome, StepErr
     if let Err(wait) = give_up(ctx, &why).await? {
         return Ok(wait);
     }
-    tried?;
+    let _ = tried?;
     Ok(Outcome::Wait(Duration::from_secs(2), why))
 }
 
@@ -65,8 +65,10 @@ fn must_be_its(row: &HighAvailability, standby: &Member) -> Result<(), StepError
 
 /// A5: the row says it in the state in which it was tried, or not at all.
 async fn armed(ctx: &StepContext, standby: &Member, lsn: Lsn) -> Result<Outcome, StepError> {
-    let detail =
-        format!("Every commit is on two members from now on: {} has all up to {lsn}", standby.id.short());
+    let detail = format!(
+        "Every commit is on two members from now on: {} has all up to {lsn}",
+        standby.id.short()
+    );
     pair::change(ctx, &Move::Armed { lsn }, Story::new("armed", detail)).await?;
     Ok(Outcome::done())
 }
@@ -113,7 +115,10 @@ pub fn follows(primary: &Standing, standby: &Standing) -> Result<(), String> {
     } else if standby.receiver.as_deref() != Some("streaming") {
         Err("the standby does not receive the log yet".into())
     } else if primary.timeline != standby.timeline {
-        Err(format!("the standby is on timeline {}, the primary on {}", standby.timeline, primary.timeline))
+        Err(format!(
+            "the standby is on timeline {}, the primary on {}",
+            standby.timeline, primary.timeline
+        ))
     } else if lag >= LAG_MAX {
         Err(format!("the standby is {} MB behind", lag >> 20))
     } else {

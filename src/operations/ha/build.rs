@@ -6,7 +6,7 @@ use super::build_data::{
     copy_data, create_standby, create_volume, remove_copy, remove_standby, remove_volume,
     start_standby, wait_streaming,
 };
-use super::build_plan::{find, place_standby, plan_of, plan_standby, release_standby, standby};
+use super::build_plan::{Made, find, made, place_standby, plan_standby, release_standby};
 use super::{StepResult, arm, files, link, pair, pieces, relax, step};
 use crate::domain::ha::{HighAvailability, MemberRole, ReplicationState as S};
 use crate::domain::server::Member;
@@ -24,7 +24,13 @@ pub const STEPS: &[Step] = &[
         Undo::None("it only looks, and stops what must not run"),
         60,
     ),
-    step("place_standby", "Reserve a place on a host", place_standby, Undo::Run(release_standby), 60),
+    step(
+        "place_standby",
+        "Reserve a place on a host",
+        place_standby,
+        Undo::Run(release_standby),
+        60,
+    ),
     step(
         "ensure_image",
         "Have the PostgreSQL image ready",
@@ -39,11 +45,29 @@ pub const STEPS: &[Step] = &[
         Undo::None("kept sealed for the next standby, deleted with the server"),
         60,
     ),
-    step("admit_standby", "Let the standby read the primary's log", admit_standby, Undo::Run(dismiss), 120),
-    step("create_network", "Have the private network on its host", create_network, Undo::Run(remove_network), 120),
+    step(
+        "admit_standby",
+        "Let the standby read the primary's log",
+        admit_standby,
+        Undo::Run(dismiss),
+        120,
+    ),
+    step(
+        "create_network",
+        "Have the private network on its host",
+        create_network,
+        Undo::Run(remove_network),
+        120,
+    ),
     step("create_volume", "Have its data volume", create_volume, Undo::Run(remove_volume), 180),
     step("copy_data", "Copy the primary's data", copy_data, Undo::Run(remove_copy), 12_000),
-    step("create_standby", "Create its container and write its configuration", create_standby, Undo::Run(remove_standby), 120),
+    step(
+        "create_standby",
+        "Create its container and write its configuration",
+        create_standby,
+        Undo::Run(remove_standby),
+        120,
+    ),
     step(
         "start_standby",
         "Start the standby",
@@ -73,8 +97,8 @@ pub const STEPS: &[Step] = &[
 
 fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let member = standby(ctx)?;
-        if plan_of(ctx)?.is_adopted && !member.image.is_empty() {
+        let Made { member, is_adopted } = made(ctx)?;
+        if is_adopted && !member.image.is_empty() {
             return Ok(Outcome::done());
         }
         match ctx.engine(&member)?.ensure_image(ctx.server.spec.major).await? {
@@ -104,13 +128,14 @@ fn issue_certificate(ctx: &StepContext) -> StepResult<'_> {
 /// container never starts by itself (N1).
 fn admit_standby(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let (primary, standby) = (ctx.member()?, standby(ctx)?);
+        let (primary, standby) = (ctx.member()?, made(ctx)?.member);
         ctx.engine(primary)?.set_restart(&primary.container(), false).await?;
         if let Err(wait) = files::enforce(ctx, &pair::fresh(ctx).await?).await? {
             return Ok(wait);
         }
         let target = link::running(ctx, primary).await?;
-        let (postgres, slot) = (&ctx.services.postgres, HighAvailability::standby_name(&standby.id));
+        let (postgres, slot) =
+            (&ctx.services.postgres, HighAvailability::standby_name(&standby.id));
         postgres.ensure_replication_role(&target).await?;
         postgres.ensure_slot(&target, &slot).await?;
         Ok(Outcome::done())
@@ -120,10 +145,9 @@ fn admit_standby(ctx: &StepContext) -> StepResult<'_> {
 /// A slot that stays is bounded in size and dropped by the next build: a primary that does not answer holds no undo up.
 fn dismiss(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let Some(standby) = find(ctx) else { return Ok(Outcome::done()) };
-        if plan_of(ctx)?.is_adopted {
+        let Some(Made { member: standby, is_adopted: false }) = find(ctx) else {
             return Ok(Outcome::done());
-        }
+        };
         let slot = HighAvailability::standby_name(&standby.id);
         let Ok(Some(target)) = link::target(ctx, ctx.member()?).await else {
             ctx.log(format!("Slot {slot} stays until the next build: the primary does not answer"))
@@ -153,16 +177,14 @@ async fn drop_slot(
 
 fn create_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        networks::ensure(&ctx.on(&standby(ctx)?)).await?;
+        networks::ensure(&ctx.on(&made(ctx)?.member)).await?;
         Ok(Outcome::done())
     })
 }
 
 fn remove_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        if let Some(standby) = find(ctx)
-            && !plan_of(ctx)?.is_adopted
-        {
+        if let Some(Made { member: standby, is_adopted: false }) = find(ctx) {
             pieces::remove_network(ctx, &standby).await?;
         }
         Ok(Outcome::done())
@@ -170,14 +192,14 @@ fn remove_network(ctx: &StepContext) -> StepResult<'_> {
 }
 
 fn arm_standby(ctx: &StepContext) -> StepResult<'_> {
-    Box::pin(async move { arm::arm(ctx, &standby(ctx)?).await })
+    Box::pin(async move { arm::arm(ctx, &made(ctx)?.member).await })
 }
 
 /// Before the standby goes, nothing may wait for it. A primary that does not answer is waited for (D2).
 fn disarm(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let row = pair::fresh(ctx).await?;
-        let is_its = plan_of(ctx).is_ok_and(|plan| row.standby == Some(plan.member));
+        let is_its = find(ctx).is_some_and(|made| row.standby == Some(made.member.id));
         if !is_its {
             return Ok(Outcome::done());
         }
@@ -202,7 +224,10 @@ fn retire_former(ctx: &StepContext) -> StepResult<'_> {
         }
         for member in ctx.members.iter().filter(|one| pair::role(&row, one) == MemberRole::Former) {
             match retire(ctx, member).await {
-                Ok(()) => ctx.log(format!("Member {} and its volume are removed", member.id.short())).await,
+                Ok(()) => {
+                    ctx.log(format!("Member {} and its volume are removed", member.id.short()))
+                        .await
+                }
                 // Once more, in case only the reply was lost.
                 Err(StepError::Transient(why)) if ctx.operation.attempt == 0 => {
                     return Err(StepError::Transient(why));
@@ -219,16 +244,18 @@ fn retire_former(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
+/// By the row read now.
+async fn is_former(ctx: &StepContext, member: &Member) -> Result<bool, StepError> {
+    let row = pair::fresh(ctx).await?;
+    Ok(pair::role(&row, member) == MemberRole::Former && row.is_promotable)
+}
+
 async fn retire(ctx: &StepContext, member: &Member) -> Result<(), StepError> {
-    let is_former = async || {
-        let row = pair::fresh(ctx).await?;
-        Ok::<_, StepError>(pair::role(&row, member) == MemberRole::Former && row.is_promotable)
-    };
-    if !is_former().await? {
+    if !is_former(ctx, member).await? {
         return Ok(());
     }
     pieces::remove_containers(ctx, member).await?;
-    if !is_former().await? {
+    if !is_former(ctx, member).await? {
         return Ok(());
     }
     pieces::remove_volumes(ctx, member).await?;

@@ -1,10 +1,10 @@
 //! The standby itself: its data copied from the primary, its container, and its first steps behind it.
 
-use super::build_plan::{find, plan_of, standby, streams};
+use super::build_plan::{Made, find, made, streams};
 use super::pair::{self, Story};
 use super::{StepResult, arm, files, gate, link, pieces};
 use crate::domain::ha::{HighAvailability, MemberRole, Move};
-use crate::domain::server::{Member, internal_name};
+use crate::domain::server::{Member, internal_name, network_name};
 use crate::engine::{ContainerSpec, FileSpec};
 use crate::operations::context::StepContext;
 use crate::operations::step::{Outcome, StepError};
@@ -17,9 +17,9 @@ const ADOPTED_WITHIN: chrono::Duration = chrono::Duration::seconds(60);
 
 pub(super) fn create_volume(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let standby = standby(ctx)?;
-        let on = ctx.on(&standby);
-        if plan_of(ctx)?.is_adopted {
+        let made = made(ctx)?;
+        let on = ctx.on(&made.member);
+        if made.is_adopted {
             disk::ensure(&on).await?;
         } else {
             disk::make(&on).await?;
@@ -40,19 +40,19 @@ pub(super) fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
 
 /// The standby when this operation made its data and it is no primary meanwhile: what an undo may remove.
 async fn made_here(ctx: &StepContext) -> Result<Option<Member>, StepError> {
-    let Some(standby) = find(ctx) else { return Ok(None) };
+    let Some(made) = find(ctx) else { return Ok(None) };
     let row = pair::fresh(ctx).await?;
-    let is_free = pair::role(&row, &standby) != MemberRole::Primary && !row.is_promotable;
-    Ok((is_free && !plan_of(ctx)?.is_adopted).then_some(standby))
+    let is_free = pair::role(&row, &made.member) != MemberRole::Primary && !row.is_promotable;
+    Ok((is_free && !made.is_adopted).then_some(made.member))
 }
 
 /// The copy is made by PostgreSQL's own tool in a helper, which connects as the standby will.
 pub(super) fn copy_data(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        if plan_of(ctx)?.is_adopted {
+        let Made { member: standby, is_adopted } = made(ctx)?;
+        if is_adopted {
             return Ok(Outcome::done());
         }
-        let standby = standby(ctx)?;
         let engine = ctx.engine(&standby)?;
         let name = standby.copy_container();
         if engine.container(&name).await?.is_none() {
@@ -108,7 +108,7 @@ fn copy_failed(code: i64, lines: &[String]) -> StepError {
 
 pub(super) fn remove_copy(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        if let Some(standby) = find(ctx) {
+        if let Some(Made { member: standby, .. }) = find(ctx) {
             pieces::ours(ctx.engine(&standby)?.remove_container(&standby.copy_container()).await)?;
         }
         Ok(Outcome::done())
@@ -118,7 +118,7 @@ pub(super) fn remove_copy(ctx: &StepContext) -> StepResult<'_> {
 /// The container and its files. One that streams is left running: its files say the same or are read again.
 pub(super) fn create_standby(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let standby = standby(ctx)?;
+        let Made { member: standby, is_adopted } = made(ctx)?;
         let row = pair::fresh(ctx).await?;
         // Never into the data of a primary: it would start as a standby of itself.
         if pair::role(&row, &standby) != MemberRole::Standby {
@@ -128,13 +128,14 @@ pub(super) fn create_standby(ctx: &StepContext) -> StepResult<'_> {
             ));
         }
         let engine = ctx.engine(&standby)?;
-        let is_adopted = plan_of(ctx)?.is_adopted;
         if is_adopted && !streams(ctx, &standby).await? {
             // What it runs with is of another time, and one that runs as a primary must stop before it can follow.
             pieces::stop(engine, &standby).await?;
         }
         networks::ensure(&ctx.on(&standby)).await?;
-        let spec = sized::container(&ctx.on(&standby), &ctx.server, &standby).await?;
+        let mut spec = sized::container(&ctx.on(&standby), &ctx.server, &standby).await?;
+        // Only the primary has the server's names in its network.
+        spec.network = Some((network_name(&ctx.server.id), vec![]));
         engine.ensure_container(&spec).await?;
         engine.set_restart(&standby.container(), false).await?;
         files::put(ctx, &standby, &row).await?;
@@ -163,7 +164,7 @@ pub(super) fn remove_standby(ctx: &StepContext) -> StepResult<'_> {
 
 pub(super) fn start_standby(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let standby = standby(ctx)?;
+        let standby = made(ctx)?.member;
         ctx.engine(&standby)?.start_container(&standby.container()).await?;
         Ok(Outcome::done())
     })
@@ -172,27 +173,30 @@ pub(super) fn start_standby(ctx: &StepContext) -> StepResult<'_> {
 /// Until it follows closely. One that ends right after its start fails at once, with its last words.
 pub(super) fn wait_streaming(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let standby = standby(ctx)?;
+        let Made { member: standby, is_adopted } = made(ctx)?;
         if let wait @ Outcome::Wait(..) = member::wait_accepting(&ctx.on(&standby)).await? {
             return Ok(wait);
         }
-        let looked = link::until(async || {
-            let primary = link::standing(ctx, ctx.member()?).await?;
-            let seen = link::standing(ctx, &standby).await?;
-            Ok(match (primary, seen) {
-                (Ok(primary), Ok(seen)) => arm::follows(&primary, &seen).map(|()| primary.timeline),
-                (Err(why), _) => Err(format!("the primary does not answer: {why}")),
-                (_, Err(why)) => Err(why),
-            })
-        });
+        let looked = link::until(|| Box::pin(look(ctx, &standby)));
         match looked.await? {
             Ok(timeline) => follows(ctx, timeline).await,
-            Err(_) if plan_of(ctx)?.is_adopted && is_late(ctx).await? => Err(StepError::permanent(
+            Err(_) if is_adopted && is_late(ctx).await? => Err(StepError::permanent(
                 "The member does not get on with the data it has.",
                 "Nothing is to be done: the next standby is made from a new copy.",
             )),
             Err(wait) => Ok(wait),
         }
+    })
+}
+
+/// The timeline of both when the standby follows closely.
+async fn look(ctx: &StepContext, standby: &Member) -> link::Look<i64> {
+    let primary = link::standing(ctx, ctx.member()?).await?;
+    let seen = link::standing(ctx, standby).await?;
+    Ok(match (primary, seen) {
+        (Ok(primary), Ok(seen)) => arm::follows(&primary, &seen).map(|()| primary.timeline),
+        (Err(why), _) => Err(format!("the primary does not answer: {why}")),
+        (_, Err(why)) => Err(why),
     })
 }
 

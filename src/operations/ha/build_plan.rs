@@ -2,15 +2,13 @@
 
 use super::pair::{self, Story};
 use super::{StepResult, link, pieces};
-use crate::clock::new_id;
 use crate::domain::ha::{HaMode, HighAvailability, Lsn, MemberRole, Move, ReplicationState as S};
-use crate::domain::host::Overcommit;
-use crate::domain::ids::{HostId, MemberId};
-use crate::domain::placement::{self, HostLoad};
-use crate::domain::server::{Member, ServerSpec};
+use crate::domain::ids::MemberId;
+use crate::domain::server::Member;
 use crate::operations::context::StepContext;
-use crate::operations::disk;
+use crate::operations::placement::{Seat, place_member};
 use crate::operations::step::{Outcome, StepError};
+use crate::store::WriteTx;
 use crate::store::ha::Promotion;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -24,28 +22,39 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What was decided; a rerun uses the same.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Plan {
-    pub member: MemberId,
-    /// Whether its data are there.
+struct Plan {
+    /// The member that has the data already.
+    adopts: Option<MemberId>,
+    /// The standby on record at that time: another one was placed by this operation.
+    before: Option<MemberId>,
+}
+
+/// The standby as this operation knows it, once it has its place.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    pub member: Member,
+    /// Whether its data were there before: then nothing of them is removed.
     pub is_adopted: bool,
 }
 
-/// The plan of this operation.
-pub(super) fn plan_of(ctx: &StepContext) -> Result<Plan, StepError> {
-    ctx.output(PLAN)
-}
-
-/// The standby of the plan, once it has its place.
-pub(super) fn standby(ctx: &StepContext) -> Result<Member, StepError> {
+/// The standby, once it has its place.
+pub(super) fn made(ctx: &StepContext) -> Result<Made, StepError> {
     find(ctx).ok_or_else(|| {
         StepError::permanent("The standby is no longer on record.", "Submit the operation again.")
     })
 }
 
 /// The same for undos: `None` where it never came to that.
-pub(super) fn find(ctx: &StepContext) -> Option<Member> {
-    let plan = plan_of(ctx).ok()?;
-    ctx.members.iter().find(|member| member.id == plan.member).cloned()
+pub(super) fn find(ctx: &StepContext) -> Option<Made> {
+    let plan: Plan = ctx.output(PLAN).ok()?;
+    let id = id_of(&plan, ctx.ha.as_ref()?)?;
+    let member = ctx.members.iter().find(|member| member.id == *id).cloned()?;
+    Some(Made { member, is_adopted: plan.adopts.is_some() })
+}
+
+fn id_of<'a>(plan: &'a Plan, row: &'a HighAvailability) -> Option<&'a MemberId> {
+    let placed = row.standby.as_ref().filter(|_| row.standby != plan.before);
+    plan.adopts.as_ref().or(placed)
 }
 
 pub(super) fn plan_standby(ctx: &StepContext) -> StepResult<'_> {
@@ -54,24 +63,24 @@ pub(super) fn plan_standby(ctx: &StepContext) -> StepResult<'_> {
         if !matches!(row.state, S::Single | S::Building | S::CatchUp | S::Arming) {
             return Err(refused(row.state));
         }
-        for member in ctx.members.iter().filter(|one| pair::role(&row, one) != MemberRole::Primary) {
+        for member in ctx.members.iter().filter(|one| pair::role(&row, one) != MemberRole::Primary)
+        {
             if let Some(why) = can_follow(ctx, &row, member).await? {
                 ctx.log(format!("Member {} is brought back: {why}", member.id.short())).await;
-                return Ok(done(&member.id, true));
+                let adopts = Some(member.id.clone());
+                return Ok(Outcome::Done(json!(Plan { adopts, before: row.standby })));
             }
         }
-        Ok(done(&new_id(MemberId::parse), false))
+        Ok(Outcome::Done(json!(Plan { adopts: None, before: row.standby })))
     })
-}
-
-fn done(member: &MemberId, is_adopted: bool) -> Outcome {
-    Outcome::Done(json!(Plan { member: member.clone(), is_adopted }))
 }
 
 fn refused(state: S) -> StepError {
     let what = match state {
         S::Sync => "A standby follows and commits wait for it already. Nothing was changed.".into(),
-        other => format!("The pair is {}: no standby is built now. Nothing was changed.", other.key()),
+        other => {
+            format!("The pair is {}: no standby is built now. Nothing was changed.", other.key())
+        }
     };
     StepError::permanent(what, "Nothing is to be done: the portal builds one when it is needed.")
 }
@@ -137,8 +146,11 @@ async fn fence(ctx: &StepContext, member: &Member) -> Result<(), StepError> {
     let Ok(engine) = ctx.engine(member) else { return Ok(()) };
     let stopped = tokio::time::timeout(Duration::from_secs(15), pieces::stop(engine, member)).await;
     if !matches!(stopped, Ok(Ok(()))) {
-        ctx.log(format!("Member {} cannot be stopped: its host does not answer", member.id.short()))
-            .await;
+        ctx.log(format!(
+            "Member {} cannot be stopped: its host does not answer",
+            member.id.short()
+        ))
+        .await;
     }
     Ok(())
 }
@@ -166,95 +178,66 @@ fn zone(ctx: &StepContext, row: &HighAvailability) -> Result<String, StepError> 
 /// The place and the row in one transaction: a member that the row does not name would count as one of before.
 pub(super) fn place_standby(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let plan = plan_of(ctx)?;
+        let plan: Plan = ctx.output(PLAN)?;
         let (mut tx, row) = pair::begin(ctx).await?;
-        if row.standby.as_ref() == Some(&plan.member) && row.state != S::Single {
+        if row.state == S::Building
+            && id_of(&plan, &row).is_some_and(|id| row.standby.as_ref() == Some(id))
+        {
             return Ok(Outcome::done());
         }
-        if !plan.is_adopted && !ctx.members.iter().any(|member| member.id == plan.member) {
-            tx.lock_placement().await?;
-            let member = place(ctx, &mut tx, &row, plan.member.clone()).await?;
-            tx.insert_member(&member).await?;
-        }
-        let change = Move::BuildBegins { standby: plan.member.clone() };
-        let detail = format!("Standby {} is being {}", plan.member.short(), doing(&plan));
+        let (standby, doing) = match &plan.adopts {
+            Some(id) => (id.clone(), "brought back with the data it has"),
+            None => (place(ctx, &mut tx, &row).await?.id, "made from a copy of the primary"),
+        };
+        let detail = format!("Standby {} is being {doing}", standby.short());
+        let change = Move::BuildBegins { standby };
         pair::apply(ctx, &mut tx, &row, &change, Story::new("building", detail)).await?;
         ctx.commit(tx).await?;
         Ok(Outcome::done())
     })
 }
 
-fn doing(plan: &Plan) -> &'static str {
-    if plan.is_adopted { "brought back with the data it has" } else { "made from a copy of the primary" }
-}
-
+/// On another host than the primary wherever there is one: two on one host are lost together.
 async fn place(
     ctx: &StepContext,
-    tx: &mut crate::store::WriteTx,
+    tx: &mut WriteTx,
     row: &HighAvailability,
-    id: MemberId,
 ) -> Result<Member, StepError> {
     let zone = zone(ctx, row)?;
-    let loads = tx.host_loads().await?;
-    let settings = &ctx.services.settings;
-    let host_id = choose(&loads, &ctx.server.spec, &zone, &ctx.member()?.host_id, &settings.overcommit)
-        .map_err(|why| {
-            StepError::permanent(
-                format!("No host of zone {zone} can take the standby: {why}"),
-                "Free a host of the zone, or choose another zone for the standby. It is tried again by itself.",
-            )
-        })?;
-    let disk = disk::plan(settings.storage, &id, &tx.loop_minors(&host_id).await?);
-    Ok(Member {
-        id,
-        server_id: ctx.server.id.clone(),
-        host_id,
-        generation: 1,
-        image: String::new(),
-        postgres_version: String::new(),
-        disk: Some(disk),
-        zone,
-        port: None,
-        role: MemberRole::Standby,
+    let avoid = [ctx.member()?.host_id.clone()];
+    let seat = Seat { zone: &zone, role: MemberRole::Standby, avoid: &avoid };
+    place_member(tx, ctx, seat).await.map_err(|error| match error {
+        StepError::Permanent { what, .. } => StepError::permanent(
+            format!("There is no place for the standby in zone {zone}. {what}"),
+            "Free a host of the zone, or choose another zone for the standby. It is tried again by itself.",
+        ),
+        other => other,
     })
-}
-
-/// Another host than the primary's wherever there is one: two on one host are lost together.
-fn choose(
-    loads: &[HostLoad],
-    spec: &ServerSpec,
-    zone: &str,
-    primary: &HostId,
-    policy: &Overcommit,
-) -> Result<HostId, String> {
-    let among = |loads: &[HostLoad]| {
-        placement::choose_host(loads, &spec.region, zone, spec.sku(), spec.storage(), policy)
-    };
-    let others: Vec<_> = loads.iter().filter(|load| load.host.id != *primary).cloned().collect();
-    among(&others).or_else(|_| among(loads))
 }
 
 /// A new member is forgotten; one that was there stays, and is not tried again when it was its fault.
 pub(super) fn release_standby(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let Ok(plan) = plan_of(ctx) else { return Ok(Outcome::done()) };
+        let Some(made) = find(ctx) else { return Ok(Outcome::done()) };
+        let id = &made.member.id;
         let (mut tx, row) = pair::begin(ctx).await?;
-        let is_its = row.standby.as_ref() == Some(&plan.member);
+        let is_its = row.standby.as_ref() == Some(id);
         if is_its && !matches!(row.state, S::Single | S::Building | S::CatchUp) {
             return Ok(Outcome::Wait(super::SOON, format!("the pair is {}", row.state.key())));
         }
         let failed = ctx.operation.failed_step.as_deref();
-        let is_its_fault = matches!(failed, Some("create_standby" | "start_standby" | "wait_streaming"));
-        if is_its && (!plan.is_adopted || is_its_fault) {
-            let (kind, words) = match plan.is_adopted {
+        let is_its_fault =
+            matches!(failed, Some("create_standby" | "start_standby" | "wait_streaming"));
+        if is_its && (!made.is_adopted || is_its_fault) {
+            let (kind, words) = match made.is_adopted {
                 true => (CANNOT_FOLLOW, "cannot follow with the data it has"),
                 false => ("not_built", "was not built"),
             };
-            let story = Story::new(kind, format!("Standby {} {words}", plan.member.short()));
+            let story = Story::new(kind, format!("Standby {} {words}", id.short()));
             pair::apply(ctx, &mut tx, &row, &Move::StandbyDropped, story).await?;
         }
-        if !plan.is_adopted && row.primary.as_ref() != Some(&plan.member) {
-            tx.delete_member(&plan.member).await?;
+        if !made.is_adopted && row.primary.as_ref() != Some(id) {
+            tx.delete_member(id).await?;
         }
         ctx.commit(tx).await?;
         Ok(Outcome::done())

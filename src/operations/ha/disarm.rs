@@ -58,7 +58,8 @@ fn drop_slot(ctx: &StepContext) -> StepResult<'_> {
         if !is_gone(ctx, standby).await.unwrap_or(false) {
             return Ok(Outcome::done());
         }
-        let detail = format!("Standby {} is gone: its volume is not on its host", standby.id.short());
+        let detail =
+            format!("Standby {} is gone: its volume is not on its host", standby.id.short());
         pair::change(ctx, &Move::StandbyDropped, Story::new("standby_gone", detail)).await?;
         let slot = HighAvailability::standby_name(&standby.id);
         if let Ok(Some(target)) = link::target(ctx, ctx.member()?).await

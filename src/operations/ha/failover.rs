@@ -47,9 +47,21 @@ pub const STEPS: &[Step] = &[
             60,
         )
     },
-    step("promote", "Make the standby the primary and let connections in", promotion::promote, FORWARD, 600),
+    step(
+        "promote",
+        "Make the standby the primary and let connections in",
+        promotion::promote,
+        FORWARD,
+        600,
+    ),
     step("fence_old", "Stop the old primary", fence_old, FORWARD, 60),
-    step("checkpoint", "Write a checkpoint on the new primary", promotion::checkpoint, FORWARD, 600),
+    step(
+        "checkpoint",
+        "Write a checkpoint on the new primary",
+        promotion::checkpoint,
+        FORWARD,
+        600,
+    ),
 ];
 
 const FORWARD: Undo = Undo::None("it is past the point of no return");
@@ -75,7 +87,9 @@ fn decide_again(ctx: &StepContext) -> StepResult<'_> {
             Ok(seen) => Some(seen),
             // With loss accepted one that does not answer is still the last hope: it is started by the next step.
             Err(_) if input.is_forced() => None,
-            Err(why) => return Err(StepError::Transient(format!("The standby does not answer: {why}"))),
+            Err(why) => {
+                return Err(StepError::Transient(format!("The standby does not answer: {why}")));
+            }
         };
         begin(ctx, &input, seen.as_ref()).await?;
         Ok(Outcome::done())

@@ -136,13 +136,16 @@ pub async fn enforce(
     if let Err(why) = link::unless_silent(postgres.reload(&target).await)? {
         return Ok(Err(Outcome::Wait(super::SOON, why)));
     }
-    link::until(async || {
-        Ok(link::unless_silent(postgres.standing(&target).await)?.and_then(|standing| {
-            match standing.waits_for == wanted {
-                true => Ok(()),
-                false => Err("PostgreSQL has not read its files yet".into()),
-            }
-        }))
+    let (target, wanted) = (&target, &wanted);
+    link::until(|| {
+        Box::pin(async move {
+            Ok(link::unless_silent(postgres.standing(target).await)?.and_then(|standing| {
+                match standing.waits_for == *wanted {
+                    true => Ok(()),
+                    false => Err("PostgreSQL has not read its files yet".into()),
+                }
+            }))
+        })
     })
     .await
 }

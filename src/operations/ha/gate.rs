@@ -98,7 +98,8 @@ async fn behind(ctx: &StepContext, generation: i64) -> Result<Vec<String>, StepE
 async fn is_down(ctx: &StepContext, former: Option<&Member>) -> bool {
     let Some(member) = former else { return false };
     let Ok(engine) = ctx.engine(member) else { return false };
-    let look = engine.container(&member.container());
+    let name = member.container();
+    let look = engine.container(&name);
     match tokio::time::timeout(Duration::from_millis(500), look).await {
         Ok(Ok(None)) => true,
         Ok(Ok(Some(facts))) => ["exited", "dead", "created"].contains(&facts.state.as_str()),

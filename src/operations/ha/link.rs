@@ -7,6 +7,7 @@ use crate::operations::context::StepContext;
 use crate::operations::step::{Outcome, StepError};
 use crate::postgres::replication::Standing;
 use crate::postgres::{PostgresError, Target};
+use futures_util::future::BoxFuture;
 
 /// How to reach a member; `None` while its container does not run.
 ///
@@ -45,12 +46,15 @@ pub async fn standing(
     Ok(ctx.services.postgres.standing(&target).await.map_err(|error| error.to_string()))
 }
 
+/// What one look gave: found, or what it waits for.
+pub type Look<T> = Result<Result<T, String>, StepError>;
+
 /// Looks again and again for some seconds; what it waits for becomes the step's waiting.
 ///
 /// # Errors
 /// Those of the look.
-pub async fn until<T>(
-    mut look: impl AsyncFnMut() -> Result<Result<T, String>, StepError>,
+pub async fn until<'a, T>(
+    look: impl Fn() -> BoxFuture<'a, Look<T>> + Send,
 ) -> Result<Result<T, Outcome>, StepError> {
     let begun = tokio::time::Instant::now();
     loop {

@@ -102,7 +102,9 @@ pub async fn tell(
 /// Somebody else changed the row at the same moment; that is no lost lease.
 fn met(error: StoreError) -> StepError {
     match error {
-        StoreError::Stale => StepError::Transient("The pair was changed at the same moment.".into()),
+        StoreError::Stale => {
+            StepError::Transient("The pair was changed at the same moment.".into())
+        }
         other => other.into(),
     }
 }

@@ -45,7 +45,10 @@ async fn must_be_mine(ctx: &StepContext) -> Result<Promotion, StepError> {
 /// Whether a standby that was asked just now may be promoted by a row (F1, F7); the reason when not.
 pub fn may_take_over(row: &HighAvailability, seen: &Standing) -> Result<(), String> {
     if !row.is_promotable {
-        Err(format!("the pair is {}: the standby is not known to have every commit", row.state.key()))
+        Err(format!(
+            "the pair is {}: the standby is not known to have every commit",
+            row.state.key()
+        ))
     } else if !seen.in_recovery {
         Err("the standby is no standby any more".into())
     } else if seen.timeline != row.timeline {

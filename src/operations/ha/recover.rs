@@ -2,7 +2,7 @@
 //! back leaves the pair as the row says, and the portal decides again.
 
 use super::pair::{self, Story};
-use super::{SOON, StepResult, gate, link, recover_gate, relax, step};
+use super::{SOON, StepResult, gate, link, recover_gate, relax};
 use crate::domain::ha::{Durability, Move, ReplicationState as S};
 use crate::domain::server::Member;
 use crate::operations::context::StepContext;
@@ -15,7 +15,8 @@ use serde_json::json;
 /// D5: clients wait this long for a standby that is lost, then commits go on without it.
 const GRACE: chrono::Duration = chrono::Duration::seconds(10);
 
-const STAYS: Undo = Undo::None("what was put right stays so; the portal decides again by what it sees");
+const STAYS: Undo =
+    Undo::None("what was put right stays so; the portal decides again by what it sees");
 
 pub const STEPS: &[Step] = &[
     step(LOOK, "Look at what is there", look, 60),
@@ -155,7 +156,8 @@ async fn go_on(ctx: &StepContext, why: &str) -> Result<Outcome, StepError> {
 
 async fn is_late(ctx: &StepContext) -> Result<bool, StepError> {
     let steps = ctx.services.store.operation_steps(&ctx.operation.id).await?;
-    let begun = steps.iter().find(|step| step.name == "wait_standby").and_then(|step| step.started_at);
+    let begun =
+        steps.iter().find(|step| step.name == "wait_standby").and_then(|step| step.started_at);
     Ok(begun.is_some_and(|begun| ctx.services.clock.now() - begun > GRACE))
 }
 

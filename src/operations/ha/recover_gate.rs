@@ -2,7 +2,7 @@
 //! all of its log first, or does not count any more.
 
 use super::{SOON, files, link, pair};
-use crate::domain::ha::{HighAvailability, MemberRole};
+use crate::domain::ha::{HighAvailability, Lsn, MemberRole};
 use crate::domain::server::Member;
 use crate::operations::context::StepContext;
 use crate::operations::step::{Outcome, StepError};
@@ -43,16 +43,18 @@ pub(super) async fn standby_has_all(ctx: &StepContext) -> Result<Result<(), Outc
         Err(why) => return Ok(Err(Outcome::Wait(SOON, why))),
     };
     let end = primary.written;
-    link::until(async || {
-        let Ok(primary) = link::standing(ctx, ctx.member()?).await? else {
-            return Ok(Err("the primary does not answer".into()));
-        };
-        let has_all = primary.senders.iter().any(|sender| {
-            sender.application_name == name && sender.sync_state == "sync" && sender.flushed >= end
-        });
-        Ok(if has_all { Ok(()) } else { Err("the standby does not have all of the log yet".into()) })
-    })
-    .await
+    link::until(|| Box::pin(has_all(ctx, &name, end))).await
+}
+
+/// By the primary's own view of what its standby has flushed.
+async fn has_all(ctx: &StepContext, name: &str, end: Option<Lsn>) -> link::Look<()> {
+    let Ok(primary) = link::standing(ctx, ctx.member()?).await? else {
+        return Ok(Err("the primary does not answer".into()));
+    };
+    let has_all = primary.senders.iter().any(|sender| {
+        sender.application_name == name && sender.sync_state == "sync" && sender.flushed >= end
+    });
+    Ok(if has_all { Ok(()) } else { Err("the standby does not have all of the log yet".into()) })
 }
 
 pub(super) async fn tell_standby_then_wait(ctx: &StepContext) -> Result<Outcome, StepError> {

@@ -16,7 +16,9 @@ pub const STEPS: &[Step] = &[
             "disarm",
             "Let commits go on without the standby",
             disarm,
-            Undo::None("a standby that does not count is safe; the portal arms it again when it follows"),
+            Undo::None(
+                "a standby that does not count is safe; the portal arms it again when it follows",
+            ),
             300,
         )
     },
@@ -84,7 +86,8 @@ fn forget(ctx: &StepContext) -> StepResult<'_> {
                     tx.delete_member(&member.id).await?;
                 }
             }
-            let story = Story::new("removed", "High availability is removed; commits are on one host");
+            let story =
+                Story::new("removed", "High availability is removed; commits are on one host");
             pair::tell(ctx, &mut tx, row.epoch, story).await?;
             tx.delete_ha(&ctx.server.id).await?;
         }

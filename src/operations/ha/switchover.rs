@@ -20,16 +20,40 @@ use std::time::Duration;
 const STOP_GRACE: Duration = Duration::from_secs(60);
 
 pub const STEPS: &[Step] = &[
-    step("checkpoint_first", "Check the pair and write a checkpoint", checkpoint_first, Undo::None("it changes nothing"), 120),
+    step(
+        "checkpoint_first",
+        "Check the pair and write a checkpoint",
+        checkpoint_first,
+        Undo::None("it changes nothing"),
+        120,
+    ),
     step("hold_route", "Hold new connections", hold_route, Undo::Run(open_again), 60),
     step("stop_primary", "Stop the primary", stop_primary, Undo::Run(start_again), 180),
     Step {
         point_of_no_return: true,
-        ..step("decide", "Check that the standby has everything, and let it take over", decide, Undo::Run(promotion::finish), 60)
+        ..step(
+            "decide",
+            "Check that the standby has everything, and let it take over",
+            decide,
+            Undo::Run(promotion::finish),
+            60,
+        )
     },
-    step("promote", "Make the standby the primary and let connections in", promotion::promote, FORWARD, 600),
+    step(
+        "promote",
+        "Make the standby the primary and let connections in",
+        promotion::promote,
+        FORWARD,
+        600,
+    ),
     step("note_stop", "Note where the old primary stopped", note_stop, FORWARD, 120),
-    step("checkpoint", "Write a checkpoint on the new primary", promotion::checkpoint, FORWARD, 600),
+    step(
+        "checkpoint",
+        "Write a checkpoint on the new primary",
+        promotion::checkpoint,
+        FORWARD,
+        600,
+    ),
 ];
 
 const FORWARD: Undo = Undo::None("it is past the point of no return");
@@ -60,7 +84,9 @@ fn checkpoint_first(ctx: &StepContext) -> StepResult<'_> {
             }
         }
         match (link::standing(ctx, primary).await?, link::standing(ctx, standby).await?) {
-            (Ok(first), Ok(second)) => arm::follows(&first, &second).map_err(|why| not_now(&why))?,
+            (Ok(first), Ok(second)) => {
+                arm::follows(&first, &second).map_err(|why| not_now(&why))?
+            }
             (Err(why), _) | (_, Err(why)) => return Err(StepError::Transient(why)),
         }
         Ok(Outcome::Done(json!({ "primary": primary.id, "standby": standby.id })))
@@ -167,7 +193,9 @@ fn decide(ctx: &StepContext) -> StepResult<'_> {
         }
         let seen = match link::standing(ctx, standby).await? {
             Ok(seen) => seen,
-            Err(why) => return Err(StepError::Transient(format!("The standby does not answer: {why}"))),
+            Err(why) => {
+                return Err(StepError::Transient(format!("The standby does not answer: {why}")));
+            }
         };
         let input: SwitchoverInput = ctx.input()?;
         let usual = || "A planned failover was asked for.".to_owned();
@@ -176,8 +204,10 @@ fn decide(ctx: &StepContext) -> StepResult<'_> {
             reason: input.reason.unwrap_or_else(usual),
             seen_at: ctx.operation.created_at,
         };
-        promotion::begin(ctx, &why, seen.written, false, |row| promotion::may_take_over(row, &seen))
-            .await?;
+        promotion::begin(ctx, &why, seen.written, false, |row| {
+            promotion::may_take_over(row, &seen)
+        })
+        .await?;
         Ok(Outcome::done())
     })
 }
