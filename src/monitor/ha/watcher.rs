@@ -18,8 +18,14 @@ use tokio::time::Instant;
 /// Follows a pair until its sender is gone.
 pub async fn follow(look: Look, board: Arc<Board>, mut pairs: watch::Receiver<Arc<Pair>>) {
     let server = pairs.borrow().row.server_id.clone();
-    let mut watcher =
-        Watcher { look, server, eyes: HashMap::new(), tries: Tries::default(), since: None };
+    let mut watcher = Watcher {
+        look,
+        server,
+        eyes: HashMap::new(),
+        tries: Tries::default(),
+        unfollowed: None,
+        since: None,
+    };
     loop {
         let pair = pairs.borrow_and_update().clone();
         watcher.keep_eyes(&pair);
