@@ -3,10 +3,10 @@
 use super::access::{self, need_secret, secret};
 use super::context::{OperationSettings, StepContext};
 use super::step::{Outcome, StepError};
-use super::{networks, pooler};
+use super::{ha, networks, pooler};
 use crate::domain::credits::effective_vcores;
 use crate::domain::drift::{Keeper, SeenContainer, Wanted};
-use crate::domain::ha::MemberRole;
+use crate::domain::ha::{HighAvailability, MemberRole};
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
 use crate::domain::server::{Member, Server, network_name};
@@ -132,8 +132,23 @@ pub async fn files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
 
 /// The same for a server as it shall become.
 pub async fn files_of(ctx: &StepContext, server: &Server) -> Result<Vec<FileSpec>, StepError> {
-    let settings = Settings::of(server).admitting(networks::admission(ctx, server).await?);
-    Ok(collect(conf::all_files(&settings, &tls(ctx).await?.borrow())))
+    files_by(ctx, server, ctx.ha.as_ref()).await
+}
+
+/// The same by a row of its pair that may be newer than the context's.
+pub async fn files_by(
+    ctx: &StepContext,
+    server: &Server,
+    row: Option<&HighAvailability>,
+) -> Result<Vec<FileSpec>, StepError> {
+    let settings = Settings::of(server)
+        .admitting(networks::admission(ctx, server).await?)
+        .replicating(ha::files::replication(ctx, row, ctx.member()?).await?);
+    let mut files = collect(conf::all_files(&settings, &tls(ctx).await?.borrow()));
+    if row.is_some() {
+        files.extend(ha::files::certificates(ctx).await?);
+    }
+    Ok(files)
 }
 
 /// The certificates alone.
@@ -160,14 +175,19 @@ impl Tls {
 
 async fn tls(ctx: &StepContext) -> Result<Tls, StepError> {
     let (services, id) = (&ctx.services, &ctx.server.id);
-    // PgBouncer's certificate has an authority of its own: PostgreSQL reads both from one file.
+    // PgBouncer's certificate has an authority of its own, and that of standbys: PostgreSQL reads all from one file.
     let portal = need_secret(services, id, secret::CLIENT_AUTHORITY).await?;
     let pooler = access::open_secret(services, id, secret::POOLER_AUTHORITY).await?;
-    let both = format!("{}{}", portal.reveal(), pooler.unwrap_or_default().reveal());
+    let standbys = match &ctx.ha {
+        Some(_) => access::open_secret(services, id, secret::REPLICATION_AUTHORITY).await?,
+        None => None,
+    };
+    let (pooler, standbys) = (pooler.unwrap_or_default(), standbys.unwrap_or_default());
+    let all = format!("{}{}{}", portal.reveal(), pooler.reveal(), standbys.reveal());
     Ok(Tls {
         certificate: need_secret(services, id, secret::SERVER_CERTIFICATE).await?,
         key: need_secret(services, id, secret::SERVER_KEY).await?,
-        client_authority: Secret::new(both),
+        client_authority: Secret::new(all),
     })
 }
 
