@@ -1,6 +1,7 @@
 //! PostgreSQL that answers where the fake engine runs a member.
 
 mod databases;
+mod drill;
 pub mod extensions;
 mod networking;
 pub mod parameters;
@@ -50,6 +51,7 @@ struct State {
     /// By database and name: version.
     extensions: BTreeMap<(String, String), String>,
     databases: databases::Databases,
+    drills: drill::Drills,
     passwords: passwords::Passwords,
     /// Meets every call until it is taken away.
     every: Option<PostgresError>,

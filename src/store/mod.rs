@@ -14,6 +14,7 @@ mod codec;
 pub mod costs;
 pub mod credits;
 pub mod drafts;
+pub mod drills;
 pub mod groups;
 pub mod ha;
 pub mod history;

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod disarm;
+pub mod drill;
 pub mod failover;
 pub mod recover;
 pub mod remove;

@@ -1,0 +1,3 @@
+//! Three engines, faults, and the checker of acknowledged commits.
+
+mod checker;
