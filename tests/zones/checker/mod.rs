@@ -1,15 +1,13 @@
 //! The checker of acknowledged commits: clients that write and read through the gateway while things break, and a
 //! judge over what they saw. `reliability.md` c.4 is its specification.
 //!
-//! [`history`] is what was seen, [`verify`] judges it and is pure, [`client`] are the clients. The tests of
-//! the judge spoil histories that are right: a checker that cannot fail proves nothing.
+//! [`history`] is what was seen, [`verify`] judges it and is pure, [`client`] are the clients. `tests/checker` tests
+//! the judge with histories that were spoiled: a checker that cannot fail proves nothing.
 
 mod client;
 mod history;
 mod tls;
 mod verify;
-#[cfg(test)]
-mod verify_tests;
 
 pub use client::Endpoint;
 use client::Run;
