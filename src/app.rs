@@ -16,8 +16,8 @@ use crate::gateway::{self, GatewaySettings, GatewayStats, Identities, Identity, 
 use crate::monitor;
 use crate::operations::access::{sealed_place, secret};
 use crate::operations::context::{OperationSettings, Services};
-use crate::operations::{engines, owner};
 use crate::operations::runner::Runner;
+use crate::operations::{engines, owner};
 use crate::poke::Poke;
 use crate::postgres::client::TlsPostgres;
 use crate::secrets::{HashCost, Sealer, Secret, random_token, sha256_hex};

@@ -31,7 +31,10 @@ fn entry(host: &HostConfig, sealer: &Sealer, install_id: &str) -> anyhow::Result
     let sealed_tls = tls.map(|tls| seal_tls(sealer, &host.name, &tls)).transpose()?;
     let member_address = match (host.member_address, &sealed_tls) {
         (None, Some(_)) => Some(usual_member_address(&host.address).with_context(|| {
-            format!("the host {} needs member_address, the IP address at which other machines reach it", host.name)
+            format!(
+                "the host {} needs member_address, the IP address at which other machines reach it",
+                host.name
+            )
         })?),
         (given, _) => given,
     };
@@ -58,5 +61,6 @@ fn read(paths: &TlsPaths) -> anyhow::Result<EngineTls> {
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("the file {} cannot be read", path.display()))
+    std::fs::read_to_string(path)
+        .with_context(|| format!("the file {} cannot be read", path.display()))
 }

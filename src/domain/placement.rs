@@ -192,11 +192,7 @@ mod tests {
             clock_ahead_ms: None,
         };
         let id = HostId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
-        HostLoad {
-            host: Host::new(id, "h", "unix:///x", vec![]),
-            facts: Some(facts),
-            promised,
-        }
+        HostLoad { host: Host::new(id, "h", "unix:///x", vec![]), facts: Some(facts), promised }
     }
 
     fn reason(load: &HostLoad, sku: &str, gib: u32) -> Option<String> {

@@ -104,11 +104,7 @@ impl StepContext {
 
     /// The engine of a member's host.
     pub fn engine(&self, member: &Member) -> Result<&Arc<dyn Engine>, StepError> {
-        let why = || {
-            StepError::Transient(
-                "This process does not drive the member's host.".into(),
-            )
-        };
+        let why = || StepError::Transient("This process does not drive the member's host.".into());
         self.engines.get(&member.host_id).map(|driven| &driven.engine).ok_or_else(why)
     }
 

@@ -46,7 +46,8 @@ pub fn seal_tls(sealer: &Sealer, host: &str, tls: &EngineTls) -> Result<Vec<u8>,
 }
 
 fn open_tls(sealer: &Sealer, host: &str, sealed: &[u8]) -> Result<EngineTls, EngineError> {
-    let refused = |why: &str| EngineError::Refused(format!("the certificates of host {host}: {why}"));
+    let refused =
+        |why: &str| EngineError::Refused(format!("the certificates of host {host}: {why}"));
     let plain = sealer.open(&place(host), sealed).map_err(|error| refused(&error.to_string()))?;
     let Sealed { ca, certificate, key } =
         serde_json::from_slice(&plain).map_err(|_| refused("what is sealed is not understood"))?;
@@ -120,7 +121,9 @@ pub async fn follow(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
         match refresh(engines, store, sealer, &settings.install_id).await {
             Ok(()) if ids(engines) != before => services.poke.monitor(),
             Ok(()) => {}
-            Err(error) => tracing::warn!(%error, "the list of hosts cannot be read; it stays as it was"),
+            Err(error) => {
+                tracing::warn!(%error, "the list of hosts cannot be read; it stays as it was")
+            }
         }
     }
 }

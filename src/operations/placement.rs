@@ -39,7 +39,9 @@ pub async fn place_member(
     let disk = disk::plan(settings.storage, &id, &tx.loop_minors(&host.id).await?);
     let port = match host.member_address {
         None => None,
-        Some(_) => Some(free_port(settings.member_ports, &tx.member_ports(&host.id).await?, &host)?),
+        Some(_) => {
+            Some(free_port(settings.member_ports, &tx.member_ports(&host.id).await?, &host)?)
+        }
     };
     let member = Member {
         id,
@@ -59,8 +61,11 @@ pub async fn place_member(
 
 fn choose(loads: &[HostLoad], ctx: &StepContext, seat: &Seat<'_>) -> Result<Host, StepError> {
     let (spec, policy) = (&ctx.server.spec, &ctx.services.settings.overcommit);
-    let offered: Vec<HostLoad> =
-        loads.iter().filter(|load| reason_against_access(&load.host, &ctx.server).is_none()).cloned().collect();
+    let offered: Vec<HostLoad> = loads
+        .iter()
+        .filter(|load| reason_against_access(&load.host, &ctx.server).is_none())
+        .cloned()
+        .collect();
     let among = |loads: &[HostLoad]| {
         choose_host(loads, &spec.region, seat.zone, spec.sku(), spec.storage(), policy)
     };
@@ -104,7 +109,10 @@ mod tests {
     fn ports_are_given_once() {
         let id = HostId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
         let host = Host::new(id, "h", "tcp://10.0.0.1:2376", vec![]);
-        assert_eq!(free_port((22000, 22002), &HashSet::from([22000, 22002]), &host).unwrap(), 22001);
+        assert_eq!(
+            free_port((22000, 22002), &HashSet::from([22000, 22002]), &host).unwrap(),
+            22001
+        );
         assert!(free_port((22000, 22000), &HashSet::from([22000]), &host).is_err());
     }
 }

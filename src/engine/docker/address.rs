@@ -82,9 +82,14 @@ mod tests {
         for good in ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "tcp://localhost:1"] {
             assert!(Address::parse(good, false).is_ok(), "{good}");
         }
-        for bad in
-            ["", "unix://x", "tcp://10.0.0.1:2375", "tcp://127.0.0.1", "http://127.0.0.1:1", "ssh://h"]
-        {
+        for bad in [
+            "",
+            "unix://x",
+            "tcp://10.0.0.1:2375",
+            "tcp://127.0.0.1",
+            "http://127.0.0.1:1",
+            "ssh://h",
+        ] {
             assert!(Address::parse(bad, false).is_err(), "{bad}");
         }
     }

@@ -19,13 +19,13 @@ mod tls;
 mod usage;
 mod volume;
 
+use super::EngineTls;
 use super::image::ImageMaker;
 use super::{
     ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, FileSpec,
     ImageProgress, Labels, Limits, NetworkFacts, NetworkJoin, NetworkSpec, OwnedObject, Reserve,
     VolumeSpec, label,
 };
-use super::EngineTls;
 use crate::domain::host::EngineFacts;
 use crate::domain::storage::VolumeUsage;
 use crate::domain::version::Major;

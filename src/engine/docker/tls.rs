@@ -11,10 +11,10 @@ use hyper::Response;
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderValue};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use rustix::net::sockopt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,10 @@ impl Transport {
     }
 
     /// One request over a connection of its own.
-    pub(super) async fn call(self, mut request: BollardRequest) -> Result<Response<Incoming>, Error> {
+    pub(super) async fn call(
+        self,
+        mut request: BollardRequest,
+    ) -> Result<Response<Incoming>, Error> {
         let stream = tokio::time::timeout(CONNECT, self.open()).await.map_err(|_| {
             let seconds = CONNECT.as_secs();
             let why = format!("no connection to {} within {seconds} s", self.authority());
@@ -107,11 +110,14 @@ fn notice_silence(stream: &TcpStream) -> io::Result<()> {
 fn config(tls: &EngineTls) -> Result<ClientConfig, EngineError> {
     let mut roots = RootCertStore::empty();
     for authority in certificates(&tls.ca, "the CA certificate")? {
-        roots.add(authority).map_err(|_| refused("the CA certificate is not one of an authority"))?;
+        roots
+            .add(authority)
+            .map_err(|_| refused("the CA certificate is not one of an authority"))?;
     }
     let chain = certificates(&tls.certificate, "the client certificate")?;
-    let key = PrivateKeyDer::from_pem_slice(tls.key.reveal().as_bytes())
-        .map_err(|_| refused("the client key is no PEM text with one private key without a password"))?;
+    let key = PrivateKeyDer::from_pem_slice(tls.key.reveal().as_bytes()).map_err(|_| {
+        refused("the client key is no PEM text with one private key without a password")
+    })?;
     // Named here, so that it does not matter what the process has installed.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider)
