@@ -4,19 +4,20 @@
 //! Start: store and its migrations, master key, root certificate, hosts; then the runner (it resumes
 //! what a killed process left), the monitor, the gateway, and the pages last.
 
+mod hosts;
+
 use crate::certificates::Authority;
 use crate::clock::{Clock, SystemClock, new_id, new_uuid};
 use crate::config::{Config, Role};
 use crate::domain::account::{Invite, Role as UserRole, SETUP_LINK_LIFE};
-use crate::domain::ids::{HostId, InviteId, ServerId};
-use crate::engine::Engine;
-use crate::engine::docker::DockerEngine;
+use crate::domain::ids::{InviteId, ServerId};
+use crate::engine::registry::Engines;
 use crate::gateway::{self, GatewaySettings, GatewayStats, Identities, Identity, Limits};
 use crate::monitor;
 use crate::operations::access::{sealed_place, secret};
 use crate::operations::context::{OperationSettings, Services};
-use crate::operations::owner;
 use crate::operations::runner::Runner;
+use crate::operations::{engines, owner};
 use crate::poke::Poke;
 use crate::postgres::client::TlsPostgres;
 use crate::secrets::{HashCost, Sealer, Secret, random_token, sha256_hex};
@@ -25,7 +26,6 @@ use crate::web;
 use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -80,6 +80,9 @@ impl App {
         if self.config.has(Role::Monitor) {
             tasks.spawn(monitor::run(services.clone(), stopped.clone()));
             tasks.spawn(monitor::drills::run(services.clone(), stopped.clone()));
+        }
+        if self.config.has(Role::Runner) || self.config.has(Role::Monitor) {
+            tasks.spawn(engines::follow(services.clone(), stopped.clone()));
         }
         if self.config.has(Role::Gateway) {
             let gateway = self.gateway(stopped.clone());
@@ -185,26 +188,14 @@ impl App {
     /// # Errors
     /// When the store does not answer or a host's address is not understood.
     pub async fn services(&self) -> anyhow::Result<Arc<Services>> {
-        let wanted: Vec<_> = self
-            .config
-            .hosts
-            .iter()
-            .map(|host| (host.name.clone(), host.address.clone(), host.places.clone()))
-            .collect();
         // Only a process that drives engines says which there are: one that serves pages or clients may
-        // run elsewhere, without the file that names them.
-        let drives = self.config.has(Role::Runner) || self.config.has(Role::Monitor);
-        let hosts = if drives {
-            self.store.register_hosts(self.clock.now(), &wanted).await?
-        } else {
-            self.store.hosts().await?
-        };
-        let mut engines: HashMap<HostId, Arc<dyn Engine>> = HashMap::new();
-        for host in hosts.iter().filter(|host| wanted.iter().any(|(name, ..)| *name == host.name)) {
-            let engine = DockerEngine::connect(&host.address, self.install_id.clone())
-                .with_context(|| format!("the address of the host {} cannot be used", host.name))?;
-            engines.insert(host.id.clone(), Arc::new(engine));
+        // run elsewhere, without the file that names them and without the files that it names.
+        if self.config.has(Role::Runner) || self.config.has(Role::Monitor) {
+            let entries = hosts::entries(&self.config.hosts, &self.sealer, &self.install_id)?;
+            self.store.register_host_entries(self.clock.now(), &entries).await?;
         }
+        let engines = Engines::default();
+        engines::refresh(&engines, &self.store, &self.sealer, &self.install_id).await?;
         let args = &self.config.args;
         Ok(Arc::new(Services {
             store: self.store.clone(),
@@ -220,6 +211,7 @@ impl App {
                 endpoint_domain: args.endpoint_domain.clone(),
                 overcommit: self.config.overcommit,
                 storage: self.config.storage,
+                member_ports: args.member_ports,
                 is_test: args.test,
             },
         }))

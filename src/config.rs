@@ -49,6 +49,9 @@ pub struct ServeArgs {
     /// First and last of the dedicated ports, one for each server.
     #[arg(long, env = "PGFLEX_GATEWAY_PORTS", default_value = "20000-21999", value_parser = parse_ports)]
     pub gateway_ports: (u16, u16),
+    /// First and last of the ports on which hosts on other machines publish their members.
+    #[arg(long, env = "PGFLEX_MEMBER_PORTS", default_value = "22000-23999", value_parser = parse_ports)]
+    pub member_ports: (u16, u16),
     /// Host name that clients use to reach the gateway; it is in every server's certificate.
     #[arg(long, env = "PGFLEX_ENDPOINT_HOST", default_value = "localhost")]
     pub endpoint_host: String,
@@ -97,11 +100,27 @@ pub struct FileConfig {
 #[serde(deny_unknown_fields)]
 pub struct HostConfig {
     pub name: String,
-    /// `unix:///var/run/docker.sock`.
+    /// `unix:///var/run/docker.sock` or `tcp://10.0.0.5:2376`.
     pub address: String,
+    /// Where other machines reach the ports of its members; with TLS it is the address of the engine by itself.
+    #[serde(default)]
+    pub member_address: Option<IpAddr>,
+    /// Certificates for an engine on another machine.
+    #[serde(default)]
+    pub tls: Option<TlsPaths>,
     /// Which zones of which regions live on it; without any, all.
     #[serde(default)]
     pub places: Vec<Place>,
+}
+
+/// PEM files of the way to one engine, read at the start.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsPaths {
+    /// Authority that signed the engine's certificate.
+    pub ca: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// All settings of one process.
@@ -146,6 +165,8 @@ impl Config {
         let local = || HostConfig {
             name: "local".into(),
             address: args.docker_host.clone(),
+            member_address: None,
+            tls: None,
             places: vec![],
         };
         Self {

@@ -9,6 +9,7 @@ pub struct Poke {
     runner: Arc<Notify>,
     monitor: Arc<Notify>,
     routes: Arc<Notify>,
+    hosts: Arc<Notify>,
     /// Counts changes of operations; pages with live parts watch it.
     progress: watch::Sender<u64>,
 }
@@ -19,6 +20,7 @@ impl Default for Poke {
             runner: Arc::default(),
             monitor: Arc::default(),
             routes: Arc::default(),
+            hosts: Arc::default(),
             progress: watch::channel(0).0,
         }
     }
@@ -40,6 +42,11 @@ impl Poke {
         self.routes.notify_one();
     }
 
+    /// A host was added, changed or removed.
+    pub fn hosts(&self) {
+        self.hosts.notify_one();
+    }
+
     /// A step began, ended or wrote a line.
     pub fn progress(&self) {
         self.progress.send_modify(|count| *count += 1);
@@ -55,6 +62,10 @@ impl Poke {
 
     pub async fn wait_routes(&self) {
         self.routes.notified().await;
+    }
+
+    pub async fn wait_hosts(&self) {
+        self.hosts.notified().await;
     }
 
     /// A receiver that changes with every progress of any operation in this process.

@@ -91,6 +91,7 @@ async fn host(portal: &Portal) -> anyhow::Result<HostId> {
         storage_free_bytes: Some(32 << 40),
         images: vec!["pgflex/postgres:17-r1".into()],
         ranges: vec![],
+        clock_ahead_ms: None,
     };
     portal.store.observe_host(&id, portal.clock.now(), &facts, &[]).await?;
     Ok(id)

@@ -4,6 +4,7 @@ use super::ids::HostId;
 use super::virtual_network::TakenRange;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// A host as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,37 @@ pub struct Host {
     pub address: String,
     /// Region and zone pairs that live on this host; empty means all of them.
     pub places: Vec<Place>,
+    /// Where portal, gateway and other members reach what its members publish; `None` where they are reached by
+    /// their containers' addresses, which works on the portal's own machine only.
+    pub member_address: Option<IpAddr>,
+    pub origin: HostOrigin,
+    /// Whether certificates for it are kept.
+    pub has_tls: bool,
+    /// Grows with every change.
+    pub version: i64,
+}
+
+/// Who says that a host is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostOrigin {
+    /// The configuration file; only it can change the host or take it away.
+    #[default]
+    File,
+    /// The Hosts page.
+    Portal,
+}
+
+impl HostOrigin {
+    pub fn key(self) -> &'static str {
+        match self {
+            HostOrigin::File => "File",
+            HostOrigin::Portal => "Portal",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [HostOrigin::File, HostOrigin::Portal].into_iter().find(|origin| origin.key() == text)
+    }
 }
 
 /// A region and one of its zones.
@@ -25,6 +57,25 @@ pub struct Place {
 }
 
 impl Host {
+    /// A host of the file whose members are reached by their containers' addresses.
+    pub fn new(
+        id: HostId,
+        name: impl Into<String>,
+        address: impl Into<String>,
+        places: Vec<Place>,
+    ) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            address: address.into(),
+            places,
+            member_address: None,
+            origin: HostOrigin::File,
+            has_tls: false,
+            version: 1,
+        }
+    }
+
     pub fn serves(&self, region: &str, zone: &str) -> bool {
         self.places.is_empty()
             || self.places.iter().any(|place| place.region == region && place.zone == zone)
@@ -32,7 +83,7 @@ impl Host {
 }
 
 /// What an engine said of itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EngineFacts {
     pub engine_id: String,
     pub engine_version: String,
@@ -48,6 +99,10 @@ pub struct EngineFacts {
     /// Address ranges of the engine's networks, but for virtual networks of ours.
     #[serde(default)]
     pub ranges: Vec<TakenRange>,
+    /// How far the engine's clock is ahead of the portal's, in milliseconds, give or take half of the time that
+    /// the question took; `None` where it did not tell.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// The last look at a host.

@@ -189,13 +189,10 @@ mod tests {
             storage_free_bytes: Some(100 << 30),
             images: vec![],
             ranges: vec![],
+            clock_ahead_ms: None,
         };
         let id = HostId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
-        HostLoad {
-            host: Host { id, name: "h".into(), address: "unix:///x".into(), places: vec![] },
-            facts: Some(facts),
-            promised,
-        }
+        HostLoad { host: Host::new(id, "h", "unix:///x", vec![]), facts: Some(facts), promised }
     }
 
     fn reason(load: &HostLoad, sku: &str, gib: u32) -> Option<String> {

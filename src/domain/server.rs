@@ -11,6 +11,7 @@ use super::storage::Disk;
 use super::version::Major;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 
 /// Everything a person asked for. Written by requests only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,6 +237,18 @@ impl Member {
     }
 }
 
+/// Port of PostgreSQL inside its container.
+pub const POSTGRES_PORT: u16 = 5432;
+
+impl MemberFacts {
+    /// Where its PostgreSQL was reached while it ran.
+    pub fn reached_at(&self) -> Option<SocketAddr> {
+        let text = self.address.as_deref().filter(|_| self.container_state == "running")?;
+        let own = || Some(SocketAddr::new(text.parse().ok()?, POSTGRES_PORT));
+        text.parse().ok().or_else(own)
+    }
+}
+
 /// A name in every server's certificate that no change of the configuration touches. In the server's
 /// network it leads to its PostgreSQL.
 pub fn internal_name(server: &ServerId) -> String {
@@ -257,6 +270,7 @@ pub struct MemberFacts {
     pub restarts: i64,
     /// Last exit code while not running.
     pub exit_code: Option<i64>,
+    /// Address of its container; with a port where its host publishes it.
     pub address: Option<String>,
     pub memory_limit_bytes: u64,
     pub cpu_limit: f64,

@@ -72,7 +72,9 @@ impl Blueprint<'_> {
             name: network_name(&self.server.id),
             labels: self.server_labels(),
             range: None,
-            is_open: false,
+            // A network without a way out publishes nothing, so a member that is published can reach what its host
+            // reaches; docs/hosts.md says so.
+            is_open: self.member.port.is_some(),
         }
     }
 

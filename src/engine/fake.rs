@@ -434,6 +434,7 @@ fn usual_facts() -> EngineFacts {
         storage_free_bytes: Some(1024 << 30),
         images: Major::ALL.map(Major::image_tag).to_vec(),
         ranges: vec![],
+        clock_ahead_ms: None,
     }
 }
 

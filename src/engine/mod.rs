@@ -12,6 +12,7 @@ pub mod docker;
 #[cfg(feature = "test-util")]
 pub mod fake;
 pub mod image;
+pub mod registry;
 
 use crate::domain::host::EngineFacts;
 use crate::domain::storage::VolumeUsage;
@@ -68,6 +69,16 @@ impl EngineError {
     pub fn is_transient(&self) -> bool {
         matches!(self, EngineError::Silent(_))
     }
+}
+
+/// What proves portal and engine to each other over TCP: PEM text, held in memory and sealed in the store.
+#[derive(Debug, Clone)]
+pub struct EngineTls {
+    /// Authority that signed the engine's certificate.
+    pub ca: String,
+    /// The portal's own, which the engine's authority must have signed.
+    pub certificate: String,
+    pub key: crate::secrets::Secret,
 }
 
 /// A network without a way out of the host: one server's own, or a virtual network.

@@ -29,7 +29,7 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
         for (host, engine) in
             hosts.iter().filter_map(|host| Some((host, services.engines.get(&host.id)?)))
         {
-            notes.extend(take_off(engine, host, &network).await);
+            notes.extend(take_off(&engine, host, &network).await);
         }
         let now = services.clock.now();
         if notes.is_empty() {

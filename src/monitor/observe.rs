@@ -16,6 +16,7 @@ use crate::operations::access;
 use crate::operations::context::Services;
 use crate::store::{Record, StoreError};
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,9 +34,16 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     known.extend(networks.into_iter().map(|network| network.id.to_string()));
     let hosts = services.store.hosts().await?;
     let mut silent = HashSet::new();
-    let looks = hosts.iter().filter_map(|host| Some((host, services.engines.get(&host.id)?)));
-    for (host, engine) in looks {
-        match look_at_host(engine, &known).await {
+    let engines = services.engines.now();
+    let driven = hosts.iter().filter_map(|host| Some((host, &engines.get(&host.id)?.engine)));
+    // At once, and each is written when it answers: an engine that hangs hides nothing of the others.
+    let looks = driven.map(|(host, engine)| {
+        let known = &known;
+        async move { (host, look_at_host(engine, known).await) }
+    });
+    let mut looks = looks.collect::<FuturesUnordered<_>>();
+    while let Some((host, look)) = looks.next().await {
+        match look {
             Ok((facts, orphans)) => {
                 services
                     .store
@@ -132,12 +140,7 @@ async fn ask(
     member: &Member,
     facts: &MemberFacts,
 ) -> (bool, Option<String>) {
-    let address = facts
-        .address
-        .as_deref()
-        .and_then(|text| text.parse().ok())
-        .map(|ip| SocketAddr::new(ip, access::POSTGRES_PORT));
-    let Some(address) = address else {
+    let Some(address) = facts.reached_at() else {
         return (false, Some("the container has no address".into()));
     };
     let Ok(Some(server)) = services.store.server(&member.server_id).await else {
@@ -175,7 +178,7 @@ fn container_facts(container: &ContainerFacts) -> MemberFacts {
         started_at: container.started_at,
         restarts: container.restarts,
         exit_code: container.exit_code,
-        address: container.address.clone(),
+        address: container.published.map(|at| at.to_string()).or(container.address.clone()),
         memory_limit_bytes: container.memory_limit_bytes,
         cpu_limit: container.cpu_limit,
         accepts_queries: None,
@@ -250,9 +253,7 @@ fn keeps_address(kind: OperationKind) -> bool {
 }
 
 fn moved_to(route: &Route, facts: &MemberFacts) -> Option<SocketAddr> {
-    let ip =
-        facts.address.as_deref().filter(|_| facts.container_state == "running")?.parse().ok()?;
-    let address = SocketAddr::new(ip, access::POSTGRES_PORT);
+    let address = facts.reached_at()?;
     (route.target != Some(address) && route.state != RouteState::Held).then_some(address)
 }
 

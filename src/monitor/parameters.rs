@@ -14,7 +14,7 @@ use crate::store::operations::OperationFilter;
 use chrono::{DateTime, Duration, Utc};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A look older than this is repeated: people also change things by SQL.
@@ -84,14 +84,14 @@ async fn due_server(
     let Some(running) = looks.into_iter().find(|look| look.member_id == member.id) else {
         return Ok(None);
     };
-    let address = running.facts.address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
-    let Some(ip) = address.filter(|_| running.facts.accepts_queries == Some(true)) else {
+    let address = running.facts.reached_at();
+    let Some(address) = address.filter(|_| running.facts.accepts_queries == Some(true)) else {
         return Ok(None);
     };
     let Some(server) = services.store.server(id).await? else { return Ok(None) };
     let is_due =
         server.active.is_none() && is_old(services, &server, running.facts.started_at).await?;
-    Ok(is_due.then(|| (server, SocketAddr::new(ip, access::POSTGRES_PORT))))
+    Ok(is_due.then(|| (server, address)))
 }
 
 async fn is_old(

@@ -82,7 +82,7 @@ async fn look(services: &Arc<Services>, member: Member) -> Result<Option<Look>, 
     if server.active.is_some() {
         return Ok(None);
     }
-    match measure(services, engine, &server, &member).await {
+    match measure(services, &engine, &server, &member).await {
         Ok((usage, is_down)) => Ok(Some(Look { server, host: member.host_id, usage, is_down })),
         Err(error) => {
             tracing::debug!(server.id = %server.id, %error, "the storage was not measured");

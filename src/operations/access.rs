@@ -4,16 +4,16 @@ use super::context::{Services, StepContext};
 use super::step::StepError;
 use crate::domain::ids::ServerId;
 use crate::domain::server::{Member, Server};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{ContainerFacts, Engine, EngineError};
 use crate::postgres::Target;
 use crate::secrets::Secret;
 use crate::store::WriteTx;
 use chrono::{DateTime, Utc};
-use std::net::{IpAddr, SocketAddr};
+use std::borrow::Borrow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Port of PostgreSQL inside its container.
-pub const POSTGRES_PORT: u16 = 5432;
+pub use crate::domain::server::POSTGRES_PORT;
 
 /// Names of a server's sealed secrets.
 pub mod secret {
@@ -84,16 +84,28 @@ pub async fn keep_secret(
     Ok(tx.put_server_secret(server, name, sealed, expires_at).await?)
 }
 
-/// Where a running member listens; `None` while its container has no address.
+/// Where portal, gateway and other members reach a running member; `None` while its container has no address.
 pub async fn address_of(
-    engine: &Arc<dyn Engine>,
+    engine: impl Borrow<Arc<dyn Engine>> + Send,
     member: &Member,
 ) -> Result<Option<SocketAddr>, EngineError> {
-    let facts = engine.container(&member.container()).await?;
-    let address = facts.filter(|facts| facts.state == "running").and_then(|facts| facts.address);
-    Ok(address
-        .and_then(|text| text.parse::<IpAddr>().ok())
-        .map(|ip| SocketAddr::new(ip, POSTGRES_PORT)))
+    let facts = engine.borrow().container(&member.container()).await?;
+    Ok(facts.and_then(|facts| address_in(&facts)))
+}
+
+/// The same from what its engine said of its container: where it is published on its host, else its own address.
+pub fn address_in(facts: &ContainerFacts) -> Option<SocketAddr> {
+    if facts.state != "running" {
+        return None;
+    }
+    let own = || Some(SocketAddr::new(facts.address.as_deref()?.parse().ok()?, POSTGRES_PORT));
+    facts.published.or_else(own)
+}
+
+/// Where a member is reached that its host publishes, running or not, without asking its engine; `None` for one
+/// that is reached by its container's address.
+pub fn published_address(services: &Services, member: &Member) -> Option<SocketAddr> {
+    Some(SocketAddr::new(services.engines.member_address(&member.host_id)?, member.port?))
 }
 
 /// The name by which the portal knows a server's certificate, whatever its endpoint is called.

@@ -3,10 +3,10 @@
 use crate::certificates::Authority;
 use crate::clock::Clock;
 use crate::domain::ha::{HighAvailability, MemberRole};
-use crate::domain::ids::HostId;
 use crate::domain::operation::{Lease, Operation};
 use crate::domain::server::{Member, Server};
 use crate::engine::Engine;
+use crate::engine::registry::{Engines, Snapshot};
 use crate::operations::step::StepError;
 use crate::poke::Poke;
 use crate::postgres::Postgres;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// What steps and the runner share; made once in `app.rs`.
 pub struct Services {
     pub store: Store,
-    pub engines: HashMap<HostId, Arc<dyn Engine>>,
+    pub engines: Engines,
     pub postgres: Arc<dyn Postgres>,
     pub clock: Arc<dyn Clock>,
     pub sealer: Sealer,
@@ -38,6 +38,8 @@ pub struct OperationSettings {
     pub overcommit: crate::domain::host::Overcommit,
     /// How the storage of new servers is kept to its size.
     pub storage: crate::domain::storage::StoragePolicy,
+    /// First and last of the ports on which hosts with a member address publish their members.
+    pub member_ports: (u16, u16),
     /// Extra label for the clean-up after tests.
     pub is_test: bool,
 }
@@ -60,6 +62,8 @@ pub struct StepContext {
     pub ha: Option<HighAvailability>,
     /// Output of every finished step, by name.
     pub outputs: HashMap<String, serde_json::Value>,
+    /// The engines as they were when the call began.
+    pub(super) engines: Snapshot,
     pub(super) lease: Lease,
     pub(super) step: &'static str,
 }
@@ -77,6 +81,7 @@ impl StepContext {
             members,
             ha: self.ha.clone(),
             outputs: self.outputs.clone(),
+            engines: self.engines.clone(),
             lease: self.lease.clone(),
             step: self.step,
         }
@@ -99,12 +104,8 @@ impl StepContext {
 
     /// The engine of a member's host.
     pub fn engine(&self, member: &Member) -> Result<&Arc<dyn Engine>, StepError> {
-        let why = || {
-            StepError::Transient(
-                "The member's host is not in the configuration of this process.".into(),
-            )
-        };
-        self.services.engines.get(&member.host_id).ok_or_else(why)
+        let why = || StepError::Transient("This process does not drive the member's host.".into());
+        self.engines.get(&member.host_id).map(|driven| &driven.engine).ok_or_else(why)
     }
 
     /// What the kind was told when it was submitted.

@@ -7,13 +7,11 @@
 
 use super::access::{self, keep_secret, need_secret, open_secret, secret};
 use super::context::StepContext;
+use super::placement::{Seat, place_member};
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{disk, member, networks};
-use crate::clock::new_id;
 use crate::domain::ha::MemberRole;
-use crate::domain::ids::MemberId;
-use crate::domain::placement;
-use crate::domain::server::{Member, network_name};
+use crate::domain::server::network_name;
 use crate::engine::{EngineError, ImageProgress};
 use crate::postgres::CONTROL_ROLE;
 use futures_util::future::BoxFuture;
@@ -119,40 +117,10 @@ fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
         if let Some(member) = ctx.members.first() {
             return Ok(Outcome::Done(json!({ "member": member.id, "host": member.host_id })));
         }
-        let spec = &ctx.server.spec;
         let mut tx = ctx.begin_write().await?;
-        tx.lock_placement().await?;
-        let loads = tx.host_loads().await?;
-        let policy = &ctx.services.settings.overcommit;
-        let host_id = placement::choose_host(
-            &loads,
-            &spec.region,
-            &spec.zone,
-            spec.sku(),
-            spec.storage(),
-            policy,
-        )
-        .map_err(|why| {
-            StepError::permanent(
-                format!("No host can take this server: {why}"),
-                "Choose a smaller size or another zone, or free a host, then retry.",
-            )
-        })?;
-        let id: MemberId = new_id(MemberId::parse);
-        let disk = disk::plan(ctx.services.settings.storage, &id, &tx.loop_minors(&host_id).await?);
-        let member = Member {
-            id,
-            server_id: ctx.server.id.clone(),
-            host_id,
-            generation: 1,
-            image: String::new(),
-            postgres_version: String::new(),
-            disk: Some(disk),
-            zone: spec.zone.clone(),
-            port: None,
-            role: MemberRole::Primary,
-        };
-        tx.insert_member(&member).await?;
+        let zone = &ctx.server.spec.zone;
+        let seat = Seat { zone, role: MemberRole::Primary, avoid: &[] };
+        let member = place_member(&mut tx, ctx, seat).await?;
         ctx.commit(tx).await?;
         Ok(Outcome::Done(json!({ "member": member.id, "host": member.host_id })))
     })

@@ -103,7 +103,8 @@ pub fn init_container(ctx: &StepContext, member: &Member) -> ContainerSpec {
 
 pub fn container(ctx: &StepContext, member: &Member) -> ContainerSpec {
     let joins = networks::join(&ctx.services.settings, &ctx.server).into_iter().collect();
-    ContainerSpec { joins, ..blueprint(ctx, member).member_container(&member.image) }
+    let publish = access::published_address(&ctx.services, member);
+    ContainerSpec { joins, publish, ..blueprint(ctx, member).member_container(&member.image) }
 }
 
 pub fn pooler_volume(ctx: &StepContext, member: &Member) -> VolumeSpec {

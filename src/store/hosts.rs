@@ -4,12 +4,13 @@ use super::codec::{from_json, json, micros, parsed, time};
 use super::{Record, Store, StoreError, WriteTx};
 use crate::clock::new_id;
 use crate::domain::catalog::{Sku, StorageSize};
-use crate::domain::host::{EngineFacts, Host, HostObservation, Orphan};
+use crate::domain::host::{EngineFacts, Host, HostObservation, HostOrigin, Orphan, Place};
 use crate::domain::ids::HostId;
 use crate::domain::placement::{HostLoad, Promise};
 use chrono::{DateTime, Utc};
 use sqlx::{AnyConnection, FromRow};
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 #[derive(FromRow)]
 struct Row {
@@ -17,6 +18,20 @@ struct Row {
     name: String,
     address: String,
     places: String,
+    member_address: String,
+    origin: String,
+    has_tls: i64,
+    version: i64,
+}
+
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            "SELECT id, name, address, places, member_address, origin,
+             CASE WHEN sealed_tls IS NULL THEN 0 ELSE 1 END AS has_tls, version FROM hosts ",
+            $tail
+        )
+    };
 }
 
 impl Row {
@@ -26,6 +41,10 @@ impl Row {
             name: self.name,
             address: self.address,
             places: from_json(&self.places, "places")?,
+            member_address: self.member_address.parse().ok(),
+            origin: parsed(&self.origin, HostOrigin::parse, "origin of a host")?,
+            has_tls: self.has_tls != 0,
+            version: self.version,
         })
     }
 }
@@ -54,29 +73,76 @@ impl ObservationRow {
     }
 }
 
+/// A host as the file or a form says it is.
+#[derive(Debug, Clone, Default)]
+pub struct HostEntry {
+    /// Unique; the host is known by it.
+    pub name: String,
+    pub address: String,
+    pub places: Vec<Place>,
+    pub member_address: Option<IpAddr>,
+    /// Certificates as [`crate::operations::engines::seal_tls`] gives them.
+    pub sealed_tls: Option<Vec<u8>>,
+}
+
+type Statement<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
+
+/// Binds $1 to $7: id, name, address, places, time, member address, certificates.
+fn bind<'q>(
+    statement: Statement<'q>,
+    id: &HostId,
+    entry: &HostEntry,
+    now: DateTime<Utc>,
+) -> Statement<'q> {
+    statement
+        .bind(id.to_string())
+        .bind(entry.name.clone())
+        .bind(entry.address.clone())
+        .bind(json(&entry.places))
+        .bind(micros(now))
+        .bind(entry.member_address.map(|ip| ip.to_string()).unwrap_or_default())
+        .bind(entry.sealed_tls.clone())
+}
+
 impl Store {
-    /// Makes the hosts of the configuration known, by name; gives them with their ids.
+    /// Makes the hosts of the configuration known, by name; gives every host with its id.
     /// A host that left the configuration stays on record, because servers may be on it, but takes no new one.
     pub async fn register_hosts(
         &self,
         now: DateTime<Utc>,
-        wanted: &[(String, String, Vec<crate::domain::host::Place>)],
+        wanted: &[(String, String, Vec<Place>)],
+    ) -> Result<Vec<Host>, StoreError> {
+        let entry = |(name, address, places): &(String, String, Vec<Place>)| HostEntry {
+            name: name.clone(),
+            address: address.clone(),
+            places: places.clone(),
+            ..HostEntry::default()
+        };
+        let wanted: Vec<HostEntry> = wanted.iter().map(entry).collect();
+        self.register_host_entries(now, &wanted).await
+    }
+
+    /// The same with everything that the file says of them. Hosts of the Hosts page stay as they are, unless the
+    /// file names one: then it is the file's.
+    pub async fn register_host_entries(
+        &self,
+        now: DateTime<Utc>,
+        wanted: &[HostEntry],
     ) -> Result<Vec<Host>, StoreError> {
         let mut tx = self.begin_write(now).await?;
-        sqlx::query("UPDATE hosts SET is_configured = 0").execute(&mut *tx.tx).await?;
-        for (name, address, places) in wanted {
-            let id: HostId = new_id(HostId::parse);
-            sqlx::query(
-                "INSERT INTO hosts (id, name, address, places, created_at) VALUES ($1, $2, $3, $4, $5)
-                 ON CONFLICT (name) DO UPDATE SET address = excluded.address, places = excluded.places, is_configured = 1",
-            )
-            .bind(id.as_str())
-            .bind(name.clone())
-            .bind(address.clone())
-            .bind(json(places))
-            .bind(micros(now))
+        sqlx::query("UPDATE hosts SET is_configured = 0 WHERE origin = 'File'")
             .execute(&mut *tx.tx)
             .await?;
+        for entry in wanted {
+            let id: HostId = new_id(HostId::parse);
+            let statement = sqlx::query(
+                "INSERT INTO hosts (id, name, address, places, created_at, member_address, sealed_tls, origin)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, 'File')
+                 ON CONFLICT (name) DO UPDATE SET address = excluded.address, places = excluded.places, is_configured = 1,
+                   member_address = excluded.member_address, sealed_tls = excluded.sealed_tls, origin = 'File',
+                   version = hosts.version + 1",
+            );
+            bind(statement, &id, entry, now).execute(&mut *tx.tx).await?;
         }
         tx.commit(Record::Nothing("the configuration file is the record of what hosts there are"))
             .await?;
@@ -85,10 +151,32 @@ impl Store {
 
     pub async fn hosts(&self) -> Result<Vec<Host>, StoreError> {
         let rows: Vec<Row> =
-            sqlx::query_as("SELECT id, name, address, places FROM hosts ORDER BY name")
+            sqlx::query_as(select!("ORDER BY name")).fetch_all(self.read()).await?;
+        rows.into_iter().map(Row::into_host).collect()
+    }
+
+    /// A host by its id.
+    pub async fn host(&self, id: &HostId) -> Result<Option<Host>, StoreError> {
+        let row: Option<Row> = sqlx::query_as(select!("WHERE id = $1"))
+            .bind(id.as_str())
+            .fetch_optional(self.read())
+            .await?;
+        row.map(Row::into_host).transpose()
+    }
+
+    /// Hosts of the file and of the Hosts page, with their sealed certificates: those that are driven.
+    pub async fn driven_hosts(&self) -> Result<Vec<(Host, Option<Vec<u8>>)>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(CONFIGURED).fetch_all(self.read()).await?;
+        let sealed: Vec<(String, Vec<u8>)> =
+            sqlx::query_as("SELECT id, sealed_tls FROM hosts WHERE sealed_tls IS NOT NULL")
                 .fetch_all(self.read())
                 .await?;
-        rows.into_iter().map(Row::into_host).collect()
+        let mut sealed: HashMap<String, Vec<u8>> = sealed.into_iter().collect();
+        let whole = |row: Row| {
+            let tls = sealed.remove(&row.id);
+            row.into_host().map(|host| (host, tls))
+        };
+        rows.into_iter().map(whole).collect()
     }
 
     pub async fn host_observations(&self) -> Result<Vec<HostObservation>, StoreError> {
@@ -169,9 +257,8 @@ async fn observations(connection: &mut AnyConnection) -> Result<Vec<HostObservat
     rows.into_iter().map(ObservationRow::into_observation).collect()
 }
 
-const CONFIGURED: &str =
-    "SELECT id, name, address, places FROM hosts WHERE is_configured = 1 ORDER BY name";
-const ALL: &str = "SELECT id, name, address, places FROM hosts ORDER BY name";
+const CONFIGURED: &str = select!("WHERE is_configured = 1 ORDER BY name");
+const ALL: &str = select!("ORDER BY name");
 
 async fn loads(
     connection: &mut AnyConnection,

@@ -80,6 +80,7 @@ pub fn settings(install_id: &str) -> OperationSettings {
         endpoint_domain: "pgflex.localhost".into(),
         overcommit: Overcommit::default(),
         storage: Default::default(),
+        member_ports: (22000, 22999),
         is_test: true,
     }
 }
@@ -112,5 +113,6 @@ pub fn big_host() -> EngineFacts {
         storage_free_bytes: Some(1 << 40),
         images: vec!["pgflex/postgres:17".into()],
         ranges: vec![],
+        clock_ahead_ms: None,
     }
 }

@@ -52,7 +52,8 @@ impl World {
         let (authority, _) = Authority::generate(&install_id, clock.now()).unwrap();
         let services = Arc::new(Services {
             store: test.store.clone(),
-            engines: HashMap::from([(host.clone(), Arc::new(engine.clone()) as Arc<dyn Engine>)]),
+            engines: HashMap::from([(host.clone(), Arc::new(engine.clone()) as Arc<dyn Engine>)])
+                .into(),
             postgres: Arc::new(postgres.clone()),
             clock: Arc::new(clock.clone()),
             sealer: Sealer::from_key([7; 32]),

@@ -6,15 +6,19 @@ use crate::engine::blueprint::VOLUME_PATH;
 use crate::engine::{ContainerFacts, ContainerSpec, EngineError};
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig,
-    HostConfigLogConfig, Mount, MountType, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
+    HostConfigLogConfig, Mount, MountType, NetworkingConfig, PortBinding, PortMap, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
 };
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+/// What is published of a member, where anything is.
+const PUBLISHED: &str = "5432/tcp";
 /// Output kept by the engine for one container: three files of ten megabytes.
 const LOG_LIMITS: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
 /// The only places besides the volume that can be written to; both live in memory and count as such.
@@ -107,6 +111,8 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         labels: Some(to_map(&spec.labels)),
         stop_signal: Some("SIGINT".into()),
         stop_timeout: Some(spec.stop_seconds),
+        // The engine binds only ports that are named here too.
+        exposed_ports: spec.publish.map(|_| vec![PUBLISHED.to_owned()]),
         network_disabled: spec.network.is_none().then_some(true),
         networking_config: spec.network.as_ref().map(|(name, aliases)| NetworkingConfig {
             endpoints_config: Some(HashMap::from([(
@@ -144,6 +150,7 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         shm_size: Some(i64::try_from(spec.shm_bytes).unwrap_or(i64::MAX)),
         pids_limit: Some(spec.pids_max),
         cap_drop: Some(vec!["ALL".into()]),
+        port_bindings: spec.publish.map(published_on),
         security_opt: Some(vec!["no-new-privileges:true".into()]),
         readonly_rootfs: Some(true),
         tmpfs: Some(pairs(&SCRATCH)),
@@ -156,6 +163,24 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
     }
 }
 
+fn published_on(address: SocketAddr) -> PortMap {
+    let binding = PortBinding {
+        host_ip: Some(address.ip().to_string()),
+        host_port: Some(address.port().to_string()),
+    };
+    HashMap::from([(PUBLISHED.to_owned(), Some(vec![binding]))])
+}
+
+/// Where the engine forwards from to PostgreSQL now; nothing while the container does not run.
+fn published_in(ports: Option<PortMap>) -> Option<SocketAddr> {
+    let bindings = ports?.remove(PUBLISHED)??;
+    let address = |binding: PortBinding| {
+        let ip = binding.host_ip?.parse().ok()?;
+        Some(SocketAddr::new(ip, binding.host_port?.parse().ok()?))
+    };
+    bindings.into_iter().find_map(address)
+}
+
 fn pairs(list: &[(&str, &str)]) -> HashMap<String, String> {
     list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
@@ -165,8 +190,8 @@ fn facts(name: &str, found: ContainerInspectResponse) -> ContainerFacts {
     let config = found.config.unwrap_or_default();
     let status = state.status.map(|status| status.to_string()).unwrap_or_default();
     let is_running = status == "running";
-    let mut networks =
-        found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let settings = found.network_settings.unwrap_or_default();
+    let mut networks = settings.networks.unwrap_or_default();
     let mut network_names: Vec<String> = networks.keys().cloned().collect();
     network_names.sort();
     // It may be in more networks; only the one that it was made with is there for us.
@@ -195,7 +220,7 @@ fn facts(name: &str, found: ContainerInspectResponse) -> ContainerFacts {
         address: address.filter(|_| is_running),
         memory_limit_bytes: host.memory.and_then(|bytes| bytes.try_into().ok()).unwrap_or(0),
         cpu_limit: host.nano_cpus.unwrap_or(0) as f64 / 1e9,
-        published: None,
+        published: published_in(settings.ports),
         state: status,
     }
 }

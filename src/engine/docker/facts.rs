@@ -2,15 +2,17 @@
 
 use super::errors::within;
 use super::{Address, DockerEngine, LOOK, labels_of};
+use crate::clock::{Clock, SystemClock};
 use crate::domain::host::EngineFacts;
 use crate::domain::virtual_network::TakenRange;
 use crate::engine::{EngineError, OwnedObject, label};
 use bollard::Docker;
-use bollard::models::{IpamConfig, Network};
+use bollard::models::{IpamConfig, Network, SystemInfo};
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptions,
     ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
 };
+use chrono::DateTime;
 use std::collections::HashMap;
 
 /// Repository of our images.
@@ -19,9 +21,9 @@ const IMAGES: &str = "pgflex/postgres";
 impl DockerEngine {
     pub(super) async fn read_facts(&self) -> Result<EngineFacts, EngineError> {
         let client = self.client().await?;
-        let (version, info, images, ranges) = tokio::try_join!(
+        let (version, (info, clock_ahead_ms), images, ranges) = tokio::try_join!(
             within(LOOK, "the engine's version", client.version()),
-            within(LOOK, "the engine", client.info()),
+            info_and_clock(client),
             our_images(client),
             self.ranges(client),
         )?;
@@ -37,6 +39,7 @@ impl DockerEngine {
             storage_free_bytes: storage.map(|(_, free)| free),
             images,
             ranges,
+            clock_ahead_ms,
         })
     }
 
@@ -77,6 +80,18 @@ impl DockerEngine {
         all.sort();
         Ok(all)
     }
+}
+
+/// What the engine says, and how far its clock is ahead of ours: it tells its time at some moment between our
+/// question and its answer, taken as the middle.
+async fn info_and_clock(client: &Docker) -> Result<(SystemInfo, Option<i64>), EngineError> {
+    let asked = SystemClock.now();
+    let info = within(LOOK, "the engine", client.info()).await?;
+    let answered = SystemClock.now();
+    let told = info.system_time.as_deref().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    let middle = asked + (answered - asked) / 2;
+    let ahead = told.map(|told| (told.to_utc() - middle).num_milliseconds());
+    Ok((info, ahead))
 }
 
 /// IPv4 alone: what is of another kind does not parse.

@@ -1,8 +1,9 @@
 //! A Docker Engine through bollard. Only this folder and `engine::image` know bollard.
 //!
-//! An address is a local socket (`unix:///…`) or plain TCP to a loopback address (an SSH tunnel, a test).
-//! Plain TCP to anything else is refused: whoever reads or speaks there owns the host. TLS is not written yet.
+//! An address is a local socket (`unix:///…`), TCP with mutual TLS, or plain TCP to a loopback address (an SSH
+//! tunnel, a test). Plain TCP to anything else is refused: whoever reads or speaks there owns the host.
 
+mod address;
 mod container;
 mod disk;
 mod disk_scripts;
@@ -14,9 +15,11 @@ mod limits;
 mod network;
 mod places;
 pub(super) mod process;
+mod tls;
 mod usage;
 mod volume;
 
+use super::EngineTls;
 use super::image::ImageMaker;
 use super::{
     ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, FileSpec,
@@ -26,10 +29,11 @@ use super::{
 use crate::domain::host::EngineFacts;
 use crate::domain::storage::VolumeUsage;
 use crate::domain::version::Major;
+use address::Address;
 use async_trait::async_trait;
 use bollard::{API_DEFAULT_VERSION, Docker};
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tls::Transport;
 use tokio::sync::OnceCell;
 
 /// Reads: inspect, list, version.
@@ -45,55 +49,41 @@ const REMOVE_GRACE: Duration = Duration::from_secs(20);
 /// Bollard's own limit on an answer's head; ours above are shorter, except for long waits.
 const TRANSPORT_SECONDS: u64 = 1800;
 
-/// Where an engine listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Address {
-    Unix(String),
-    Loopback(SocketAddr),
-}
-
-impl Address {
-    fn parse(text: &str) -> Result<Self, EngineError> {
-        if let Some(path) = text.strip_prefix("unix://").filter(|path| path.starts_with('/')) {
-            return Ok(Address::Unix(path.to_owned()));
-        }
-        let refused = |why: &str| EngineError::Refused(format!("the address “{text}” {why}"));
-        let Some(rest) = text.strip_prefix("tcp://") else {
-            return Err(refused("is neither unix:///path/of/socket nor tcp://127.0.0.1:port"));
-        };
-        let rest = rest.trim_end_matches('/').replacen("localhost:", "127.0.0.1:", 1);
-        match rest.parse::<SocketAddr>() {
-            Ok(address) if is_loopback(address.ip()) => Ok(Address::Loopback(address)),
-            Ok(_) => Err(refused(
-                "is plain TCP to another machine, where anybody on the way could take over the host; \
-                 TLS to engines is not supported yet: use a local socket or an SSH tunnel to a loopback port",
-            )),
-            Err(_) => Err(refused("has no address and port, such as tcp://127.0.0.1:2375")),
-        }
-    }
-}
-
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
-}
-
 /// One engine. Cheap to make: nothing is opened before the first call.
 pub struct DockerEngine {
     address: Address,
+    /// `None` where the address needs no TLS.
+    tls: Option<Transport>,
     install_id: String,
     client: OnceCell<Docker>,
     images: ImageMaker,
 }
 
 impl DockerEngine {
-    /// An engine at `address`, whose objects carry `install_id`. It need not be up.
+    /// An engine at `address` without TLS: a local socket or a loopback port. It need not be up.
     ///
     /// # Errors
-    /// When the address is not one that may be used.
+    /// When the address is not one that may be used so.
     pub fn connect(address: &str, install_id: impl Into<String>) -> Result<Self, EngineError> {
-        let (address, install_id) = (Address::parse(address)?, install_id.into());
+        Self::connect_with(address, None, install_id)
+    }
+
+    /// An engine at `address`, whose objects carry `install_id`; with `tls` both sides show a certificate.
+    ///
+    /// # Errors
+    /// When the address is not one that may be used, or the certificates cannot be read.
+    pub fn connect_with(
+        address: &str,
+        tls: Option<&EngineTls>,
+        install_id: impl Into<String>,
+    ) -> Result<Self, EngineError> {
+        let (address, install_id) = (Address::parse(address, tls.is_some())?, install_id.into());
+        let tls = match (&address, tls) {
+            (Address::Tls { host, port }, Some(tls)) => Some(Transport::new(host, *port, tls)?),
+            _ => None,
+        };
         let images = ImageMaker::new(&install_id);
-        Ok(Self { address, install_id, client: OnceCell::new(), images })
+        Ok(Self { address, tls, install_id, client: OnceCell::new(), images })
     }
 
     /// The client, with the API version that both sides know. Asked for until the engine answers once;
@@ -103,14 +93,26 @@ impl DockerEngine {
     }
 
     async fn negotiated(&self) -> Result<Docker, EngineError> {
-        let docker = match &self.address {
-            Address::Unix(path) => {
+        let docker = match (&self.address, &self.tls) {
+            (_, Some(transport)) => {
+                let url = transport.url();
+                let transport = transport.clone();
+                let call = move |request| transport.clone().call(request);
+                Docker::connect_with_custom_transport(
+                    call,
+                    Some(url),
+                    TRANSPORT_SECONDS,
+                    API_DEFAULT_VERSION,
+                )
+            }
+            (Address::Unix(path), None) => {
                 Docker::connect_with_unix(path, TRANSPORT_SECONDS, API_DEFAULT_VERSION)
             }
-            Address::Loopback(address) => {
+            (Address::Loopback(address), None) => {
                 let url = format!("tcp://{address}");
                 Docker::connect_with_http(&url, TRANSPORT_SECONDS, API_DEFAULT_VERSION)
             }
+            (Address::Tls { .. }, None) => return Err(address::needs_tls()),
         };
         let docker = docker.map_err(|error| errors::explain("the engine", error))?;
         errors::within(LOOK, "the engine's version", docker.negotiate_version()).await
@@ -119,6 +121,14 @@ impl DockerEngine {
     /// Whether labels are of this installation.
     fn is_ours(&self, labels: &Labels) -> bool {
         labels.get(label::INSTALL) == Some(&self.install_id)
+    }
+}
+
+/// Host of the address of an engine with TLS, without brackets; `None` for any other address.
+pub fn host_of(address: &str) -> Option<String> {
+    match Address::parse(address, true) {
+        Ok(Address::Tls { host, .. }) => Some(host),
+        _ => None,
     }
 }
 
@@ -271,23 +281,6 @@ impl Engine for DockerEngine {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_socket_or_loopback_is_an_address() {
-        for good in ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "tcp://localhost:1"] {
-            assert!(DockerEngine::connect(good, "i").is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "unix://x",
-            "tcp://10.0.0.1:2375",
-            "tcp://127.0.0.1",
-            "http://127.0.0.1:1",
-            "ssh://h",
-        ] {
-            assert!(DockerEngine::connect(bad, "i").is_err(), "{bad}");
-        }
-    }
 
     #[tokio::test]
     async fn an_engine_that_is_down_is_silent() {

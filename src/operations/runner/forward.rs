@@ -184,6 +184,7 @@ impl Runner {
             members,
             ha,
             outputs,
+            engines: self.services.engines.now(),
             lease: lease.clone(),
             step,
         }))

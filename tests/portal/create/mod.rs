@@ -32,6 +32,7 @@ pub async fn with_host(app: &TestApp) {
         storage_free_bytes: Some(100 << 30),
         images: vec![Major::V17.image_tag()],
         ranges: vec![],
+        clock_ahead_ms: None,
     };
     app.state.store.observe_host(&hosts[0].id, now, &facts, &[]).await.unwrap();
 }

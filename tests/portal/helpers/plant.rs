@@ -35,7 +35,8 @@ impl Plant {
         state.store.observe_host(&host, now, &kit::big_host(), &[]).await.unwrap();
         let services = Arc::new(Services {
             store: state.store.clone(),
-            engines: HashMap::from([(host.clone(), Arc::new(engine.clone()) as Arc<dyn Engine>)]),
+            engines: HashMap::from([(host.clone(), Arc::new(engine.clone()) as Arc<dyn Engine>)])
+                .into(),
             postgres: Arc::new(postgres),
             clock: state.clock.clone(),
             sealer: state.sealer.clone(),

@@ -105,6 +105,7 @@ mod tests {
             storage_free_bytes: None,
             images: vec![],
             ranges: vec![],
+            clock_ahead_ms: None,
         }
     }
 

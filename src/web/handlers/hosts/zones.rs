@@ -95,12 +95,8 @@ mod tests {
             region: (*region).into(),
             zone: (*zone).into(),
         };
-        let host = Host {
-            id: new_id(HostId::parse),
-            name: name.into(),
-            address: format!("tcp://{name}"),
-            places: places.iter().map(place).collect(),
-        };
+        let places = places.iter().map(place).collect();
+        let host = Host::new(new_id(HostId::parse), name, format!("tcp://{name}"), places);
         HostLoad { host, facts: None, promised: Promise::default() }
     }
 

@@ -209,14 +209,15 @@ pub mod tests {
             storage_free_bytes: Some(100 << 30),
             images: vec![Major::V17.image_tag()],
             ranges: vec![],
+            clock_ahead_ms: None,
         };
         HostLoad {
-            host: Host {
-                id: HostId::parse(&format!("01890a5d-ac96-774b-bcce-b302099a80{end}")).unwrap(),
-                name: format!("host-{end}"),
-                address: "unix:///x".into(),
-                places: zones.iter().map(place).collect(),
-            },
+            host: Host::new(
+                HostId::parse(&format!("01890a5d-ac96-774b-bcce-b302099a80{end}")).unwrap(),
+                format!("host-{end}"),
+                "unix:///x",
+                zones.iter().map(place).collect(),
+            ),
             facts: Some(facts),
             promised: Promise::default(),
         }

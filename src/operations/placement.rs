@@ -1,0 +1,118 @@
+//! A place for a member: a host, a disk, and a port where the host publishes its members.
+
+use super::context::StepContext;
+use super::disk;
+use super::step::StepError;
+use crate::clock::new_id;
+use crate::domain::ha::MemberRole;
+use crate::domain::host::Host;
+use crate::domain::ids::{HostId, MemberId};
+use crate::domain::network::Access;
+use crate::domain::placement::{HostLoad, choose_host};
+use crate::domain::server::{Member, Server};
+use crate::store::WriteTx;
+use std::collections::HashSet;
+
+/// What a new member shall be.
+#[derive(Debug, Clone, Copy)]
+pub struct Seat<'a> {
+    pub zone: &'a str,
+    /// What it will be by the row of its pair; the row itself is the caller's to write.
+    pub role: MemberRole,
+    /// Hosts that are taken only where no other of the zone has room, such as that of the other member.
+    pub avoid: &'a [HostId],
+}
+
+/// Chooses a host and everything that a member has for good, and writes its row into `tx`, which must belong to this
+/// operation. Locks placement, so that nobody else is given the same room, loop device or port.
+///
+/// # Errors
+/// Permanent, when no host of the zone can take it; nothing is written then.
+pub async fn place_member(
+    tx: &mut WriteTx,
+    ctx: &StepContext,
+    seat: Seat<'_>,
+) -> Result<Member, StepError> {
+    tx.lock_placement().await?;
+    let host = choose(&tx.host_loads().await?, ctx, &seat)?;
+    let (settings, id) = (&ctx.services.settings, new_id(MemberId::parse));
+    let disk = disk::plan(settings.storage, &id, &tx.loop_minors(&host.id).await?);
+    let port = match host.member_address {
+        None => None,
+        Some(_) => {
+            Some(free_port(settings.member_ports, &tx.member_ports(&host.id).await?, &host)?)
+        }
+    };
+    let member = Member {
+        id,
+        server_id: ctx.server.id.clone(),
+        host_id: host.id,
+        generation: 1,
+        image: String::new(),
+        postgres_version: String::new(),
+        disk: Some(disk),
+        zone: seat.zone.to_owned(),
+        port,
+        role: seat.role,
+    };
+    tx.insert_member(&member).await?;
+    Ok(member)
+}
+
+fn choose(loads: &[HostLoad], ctx: &StepContext, seat: &Seat<'_>) -> Result<Host, StepError> {
+    let (spec, policy) = (&ctx.server.spec, &ctx.services.settings.overcommit);
+    let offered: Vec<HostLoad> = loads
+        .iter()
+        .filter(|load| reason_against_access(&load.host, &ctx.server).is_none())
+        .cloned()
+        .collect();
+    let among = |loads: &[HostLoad]| {
+        choose_host(loads, &spec.region, seat.zone, spec.sku(), spec.storage(), policy)
+    };
+    let preferred: Vec<HostLoad> =
+        offered.iter().filter(|load| !seat.avoid.contains(&load.host.id)).cloned().collect();
+    let chosen = among(&preferred).or_else(|_| among(&offered)).map_err(|why| {
+        let here = loads.iter().filter(|load| load.host.serves(&spec.region, seat.zone));
+        let closed = here.filter_map(|load| reason_against_access(&load.host, &ctx.server)).next();
+        let why = if offered.is_empty() { closed.unwrap_or(why) } else { why };
+        StepError::permanent(
+            format!("No host can take this server: {why}"),
+            "Choose a smaller size or another zone, or free a host, then retry.",
+        )
+    })?;
+    let host = offered.into_iter().map(|load| load.host).find(|host| host.id == chosen);
+    host.ok_or_else(|| StepError::Transient("The chosen host is gone.".into()))
+}
+
+/// Why a server with this access cannot be on a host. A virtual network ends at its Docker Engine, and the network
+/// of a member that is published has a way out: neither is private.
+pub fn reason_against_access(host: &Host, server: &Server) -> Option<String> {
+    (server.spec.access == Access::Private && host.member_address.is_some()).then(|| {
+        format!("Private access needs a host on the portal's own machine; {} is reached over the network.", host.name)
+    })
+}
+
+fn free_port(range: (u16, u16), taken: &HashSet<u16>, host: &Host) -> Result<u16, StepError> {
+    (range.0..=range.1).find(|port| !taken.contains(port)).ok_or_else(|| {
+        StepError::permanent(
+            format!("Host {} has no free port between {} and {}.", host.name, range.0, range.1),
+            "Start pgflex with a wider --member-ports, then retry.",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_given_once() {
+        let id = HostId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
+        let host = Host::new(id, "h", "tcp://10.0.0.1:2376", vec![]);
+        assert_eq!(
+            free_port((22000, 22002), &HashSet::from([22000, 22002]), &host).unwrap(),
+            22001
+        );
+        assert!(free_port((22000, 22000), &HashSet::from([22000]), &host).is_err());
+    }
+}
