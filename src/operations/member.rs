@@ -3,9 +3,10 @@
 use super::access::{self, need_secret, secret};
 use super::context::{OperationSettings, StepContext};
 use super::step::{Outcome, StepError};
-use super::{networks, pooler};
+use super::{ha, networks, pooler};
 use crate::domain::credits::effective_vcores;
-use crate::domain::drift::{SeenContainer, Wanted};
+use crate::domain::drift::{Keeper, SeenContainer, Wanted};
+use crate::domain::ha::{HighAvailability, MemberRole};
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
 use crate::domain::server::{Member, Server, network_name};
@@ -68,8 +69,9 @@ pub fn disk(ctx: &StepContext, member: &Member) -> Option<DiskSpec> {
     blueprint(ctx, member).disk(&member.image)
 }
 
-/// What a member shall be on its host, to be compared with what is seen of it. `is_held`: without CPU credits.
-pub fn wanted(server: &Server, member: &Member, is_held: bool) -> Wanted {
+/// What a member shall be on its host, to be compared with what is seen of it. `is_held`: without CPU credits;
+/// `has_ha`: its server has high availability.
+pub fn wanted(server: &Server, member: &Member, is_held: bool, has_ha: bool) -> Wanted {
     let sku = server.spec.sku();
     Wanted {
         container: member.container(),
@@ -80,6 +82,11 @@ pub fn wanted(server: &Server, member: &Member, is_held: bool) -> Wanted {
         volume: member.volume(),
         data_volume: member.data_volume(),
         image_tag: server.spec.major.image_tag(),
+        keeper: match member.role {
+            _ if !has_ha => Keeper::Engine,
+            MemberRole::Primary => Keeper::Pair,
+            MemberRole::Standby | MemberRole::Former => Keeper::PairStandby,
+        },
     }
 }
 
@@ -104,7 +111,9 @@ pub fn init_container(ctx: &StepContext, member: &Member) -> ContainerSpec {
 pub fn container(ctx: &StepContext, member: &Member) -> ContainerSpec {
     let joins = networks::join(&ctx.services.settings, &ctx.server).into_iter().collect();
     let publish = access::published_address(&ctx.services, member);
-    ContainerSpec { joins, publish, ..blueprint(ctx, member).member_container(&member.image) }
+    // A member of a pair is started by the pair alone (N1).
+    let restart = ctx.ha.is_none();
+    ContainerSpec { joins, publish, restart, ..blueprint(ctx, member).member_container(&member.image) }
 }
 
 pub fn pooler_volume(ctx: &StepContext, member: &Member) -> VolumeSpec {
@@ -122,8 +131,23 @@ pub async fn files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
 
 /// The same for a server as it shall become.
 pub async fn files_of(ctx: &StepContext, server: &Server) -> Result<Vec<FileSpec>, StepError> {
-    let settings = Settings::of(server).admitting(networks::admission(ctx, server).await?);
-    Ok(collect(conf::all_files(&settings, &tls(ctx).await?.borrow())))
+    files_by(ctx, server, ctx.ha.as_ref()).await
+}
+
+/// The same by a row of its pair that may be newer than the context's.
+pub async fn files_by(
+    ctx: &StepContext,
+    server: &Server,
+    row: Option<&HighAvailability>,
+) -> Result<Vec<FileSpec>, StepError> {
+    let settings = Settings::of(server)
+        .admitting(networks::admission(ctx, server).await?)
+        .replicating(ha::files::replication(ctx, row, ctx.member()?).await?);
+    let mut files = collect(conf::all_files(&settings, &tls(ctx).await?.borrow()));
+    if row.is_some() {
+        files.extend(ha::files::certificates(ctx).await?);
+    }
+    Ok(files)
 }
 
 /// The certificates alone.
@@ -150,14 +174,19 @@ impl Tls {
 
 async fn tls(ctx: &StepContext) -> Result<Tls, StepError> {
     let (services, id) = (&ctx.services, &ctx.server.id);
-    // PgBouncer's certificate has an authority of its own: PostgreSQL reads both from one file.
+    // PgBouncer's certificate has an authority of its own, and that of standbys: PostgreSQL reads all from one file.
     let portal = need_secret(services, id, secret::CLIENT_AUTHORITY).await?;
     let pooler = access::open_secret(services, id, secret::POOLER_AUTHORITY).await?;
-    let both = format!("{}{}", portal.reveal(), pooler.unwrap_or_default().reveal());
+    let standbys = match &ctx.ha {
+        Some(_) => access::open_secret(services, id, secret::REPLICATION_AUTHORITY).await?,
+        None => None,
+    };
+    let (pooler, standbys) = (pooler.unwrap_or_default(), standbys.unwrap_or_default());
+    let all = format!("{}{}{}", portal.reveal(), pooler.reveal(), standbys.reveal());
     Ok(Tls {
         certificate: need_secret(services, id, secret::SERVER_CERTIFICATE).await?,
         key: need_secret(services, id, secret::SERVER_KEY).await?,
-        client_authority: Secret::new(both),
+        client_authority: Secret::new(all),
     })
 }
 

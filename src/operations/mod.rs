@@ -28,6 +28,7 @@ pub mod member;
 pub mod networks;
 pub mod owner;
 pub mod placement;
+pub mod pair;
 pub mod pooler;
 pub mod protect_storage;
 pub mod reconfigure;
