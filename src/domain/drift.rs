@@ -73,6 +73,8 @@ pub enum What {
     RestartPolicy,
     OtherImage,
     Image,
+    /// It ends right after its start, again and again.
+    Start,
 }
 
 /// How bad it is.
@@ -128,6 +130,7 @@ impl Drift {
             What::RestartPolicy => "The restart policy",
             What::OtherImage => "The container’s image",
             What::Image => "The image on the host",
+            What::Start => "PostgreSQL",
         }
     }
 
@@ -149,7 +152,8 @@ impl Drift {
             | What::Memory
             | What::Cpu
             | What::RestartPolicy
-            | What::Image => false,
+            | What::Image
+            | What::Start => false,
         }
     }
 }
@@ -183,12 +187,19 @@ fn kept_by(keeper: Keeper, drift: Drift) -> Drift {
     };
     match drift.remedy {
         Remedy::ByPerson if !of_standby => drift,
-        _ => Drift { remedy: Remedy::WhenNeeded, severity, of_standby, advice: BY_THE_PAIR.into(), ..drift },
+        _ => Drift {
+            remedy: Remedy::WhenNeeded,
+            severity,
+            of_standby,
+            advice: BY_THE_PAIR.into(),
+            ..drift
+        },
     }
 }
 
 /// What becomes of a member of a pair that does not run as it should.
-const BY_THE_PAIR: &str = "High availability deals with it by itself: its page says what it sees and does.";
+const BY_THE_PAIR: &str =
+    "High availability deals with it by itself: its page says what it sees and does.";
 
 fn drift(
     what: What,
@@ -273,6 +284,10 @@ const SAME_VCORES: f64 = 0.005;
 
 fn state(wanted: &Wanted, seen: &SeenContainer) -> Option<Drift> {
     let text = match seen.exit_code {
+        Some(VOLUME_IN_USE) => format!(
+            "{} with exit code {VOLUME_IN_USE}: another container runs on its volume",
+            seen.state
+        ),
         Some(code) => format!("{} with exit code {code}", seen.state),
         None => seen.state.clone(),
     };
@@ -313,9 +328,13 @@ fn vcores(count: f64) -> String {
 /// Repairs by itself within [`REPAIRS_WITHIN`]: after these it only tells.
 pub const REPAIRS_MAX: usize = 3;
 pub const REPAIRS_WITHIN: Duration = Duration::minutes(30);
+/// Exit code of a container that found its volume locked by another one.
+pub const VOLUME_IN_USE: i64 = 75;
 /// Two looks that both found it, at least so far apart, make a drift: an engine that starts a container
 /// again after a crash needs a moment.
 pub const SURE_AFTER: Duration = Duration::seconds(3);
+/// The same for a container that is gone: no engine makes it again.
+pub const GONE_AFTER: Duration = Duration::seconds(1);
 
 /// What happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -358,7 +377,7 @@ impl DriftLook {
         let since = before.filter(same).map_or(now, |look| look.since);
         let next = next(
             &drifts,
-            before.is_some_and(|look| same(&look)) && now - since >= SURE_AFTER,
+            before.is_some_and(|look| same(&look)) && now - since >= sure_after(&drifts),
             recent_repairs,
         );
         Self { drifts, next, since }
@@ -368,6 +387,11 @@ impl DriftLook {
     pub fn is_worth_telling(&self) -> bool {
         self.drifts.iter().any(|drift| drift.severity > Severity::Note)
     }
+}
+
+fn sure_after(drifts: &[Drift]) -> Duration {
+    let is_gone = drifts.iter().any(|drift| drift.what == What::Container);
+    if is_gone { GONE_AFTER } else { SURE_AFTER }
 }
 
 fn kinds(drifts: &[Drift]) -> Vec<What> {

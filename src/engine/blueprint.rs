@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 /// Where a member's volume is mounted; everything that must survive is below it.
 pub const VOLUME_PATH: &str = "/var/lib/pgflex";
 /// Exit code of a container that finds its volume in use by another one.
-pub const VOLUME_IN_USE: i64 = 75;
+pub use crate::domain::drift::VOLUME_IN_USE;
 
 /// Taken by the first process of every container that opens the data, so that no two ever do.
 const LOCK: &str = "/var/lib/pgflex/lock";

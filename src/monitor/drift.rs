@@ -9,6 +9,7 @@ use crate::domain::drift::{
 use crate::domain::ha::MemberRole;
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::operation::OperationKind;
+use crate::domain::starts::{self, Starts};
 use crate::operations::context::Services;
 use crate::operations::member;
 use crate::operations::submit::{Door, SubmitError};
@@ -27,11 +28,13 @@ pub async fn follow(
 ) -> Result<(), StoreError> {
     let images = images(services).await?;
     let before = services.store.server_observations::<DriftLook>(OBSERVATION).await?;
+    let starts = services.store.server_observations::<Starts>(starts::OBSERVATION).await?;
     let mut seen: Vec<(ServerId, DriftLook)> = vec![];
     for looks in of_servers(quiet, looks) {
         let Some(id) = looks.first().map(|look| &look.member.server_id) else { continue };
         let earlier = before.get(id.as_str()).map(|observed| &observed.facts);
-        if let Some(now) = compare(services, &looks, &images, earlier).await? {
+        let starts = starts.get(id.as_str()).map(|observed| &observed.facts);
+        if let Some(now) = compare(services, &looks, &images, (earlier, starts)).await? {
             seen.push((id.clone(), now));
         }
     }
@@ -75,7 +78,7 @@ async fn compare(
     services: &Services,
     looks: &[&Look],
     images: &HashMap<HostId, Vec<String>>,
-    earlier: Option<&DriftLook>,
+    (earlier, starts): (Option<&DriftLook>, Option<&Starts>),
 ) -> Result<Option<DriftLook>, StoreError> {
     let Some(first) = looks.first().filter(|look| look.member.role == MemberRole::Primary) else {
         return Ok(None);
@@ -100,6 +103,8 @@ async fn compare(
         };
         found.extend(drifts(&member::wanted(&server, &look.member, is_held, has_ha), &seen));
     }
+    found.extend(starts.and_then(|starts| starts.drift(&first.member.volume())));
+    found.sort_by_key(|drift| std::cmp::Reverse(drift.severity));
     let repairs = recent_repairs(services, &server.id, &found).await?;
     Ok(Some(DriftLook::after(earlier, found, repairs, services.clock.now())))
 }

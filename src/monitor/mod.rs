@@ -1,11 +1,13 @@
-//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], which says why;
-//! what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
+//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`starts`] and [`ha::fence`], which say
+//! why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
 //! the next tick is the retry.
 
 pub mod credits;
 pub mod databases;
 pub mod drift;
 pub mod drills;
+pub mod events;
+pub mod ha;
 pub mod meters;
 pub mod networks;
 pub mod observe;
@@ -13,6 +15,7 @@ pub mod parameters;
 pub mod pooler;
 pub mod power;
 pub mod schedule;
+pub mod starts;
 pub mod storage;
 
 use crate::operations::context::Services;
@@ -31,8 +34,24 @@ const CREDITS_EVERY: Duration = Duration::from_secs(60);
 /// Pokes that come close together make one tick.
 const CALM: Duration = Duration::from_millis(150);
 
-/// Runs until `stop` is set.
-pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
+/// Runs until `stop` is set: the looks at everything, and beside them what must never wait for them.
+pub async fn run(services: Arc<Services>, stop: watch::Receiver<bool>) {
+    let bell = events::Bell::default();
+    tokio::join!(
+        events::run(services.clone(), bell.clone(), stop.clone()),
+        apart(ha::run(services.clone(), bell, ha::Pace::default(), stop.clone())),
+        look_at_everything(services, stop),
+    );
+}
+
+/// In a task of its own: another thread drives it while this one computes.
+async fn apart(work: impl Future<Output = ()> + Send + 'static) {
+    if let Err(error) = tokio::spawn(work).await {
+        tracing::error!(%error, "a watch of the monitor ended");
+    }
+}
+
+async fn look_at_everything(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
     let mut schedule = tokio::time::interval(SCHEDULE_EVERY);
     let mut credits = tokio::time::interval(CREDITS_EVERY);
     while !*stop.borrow() {

@@ -4,11 +4,11 @@
 //! One thing is put right without an operation: a container that its engine started again may have
 //! another address, and the gateway must follow. That is a row of ours, no change of the host.
 
-use super::drift;
+use super::{drift, starts};
 use crate::domain::ha::MemberRole;
 use crate::domain::host::Orphan;
-use crate::domain::ids::MemberId;
-use crate::domain::operation::OperationKind;
+use crate::domain::ids::{MemberId, ServerId};
+use crate::domain::operation::{Lane, OperationKind};
 use crate::domain::route::{Route, RouteState, Service};
 use crate::domain::server::{Member, MemberFacts, SettledState};
 use crate::engine::{ContainerFacts, Engine, EngineError, OwnedObject, label};
@@ -74,13 +74,40 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
         .filter_map(|look| async { look })
         .collect()
         .await;
+    keep(services, &quiet, &looks).await
+}
+
+/// Looks at the members of one server once, now.
+///
+/// # Errors
+/// As [`tick`].
+pub async fn look_at(services: &Arc<Services>, id: &ServerId) -> Result<Vec<Look>, StoreError> {
+    let quiet = services.store.quiet_servers().await?;
+    let Some(server) = services.store.server(id).await? else { return Ok(vec![]) };
+    let mut looks = vec![];
+    for member in services.store.members(id).await? {
+        looks.extend(look_at_member(services, member, server.settled).await);
+    }
+    if !looks.is_empty() {
+        keep(services, &quiet, &looks).await?;
+    }
+    Ok(looks)
+}
+
+/// Keeps what was seen, and does what follows from it.
+async fn keep(
+    services: &Arc<Services>,
+    quiet: &HashMap<String, i64>,
+    looks: &[Look],
+) -> Result<(), StoreError> {
     let seen: Vec<(Member, MemberFacts)> =
         looks.iter().map(|look| (look.member.clone(), look.facts.clone())).collect();
     let rows: Vec<(MemberId, MemberFacts)> =
         seen.iter().map(|(member, facts)| (member.id.clone(), facts.clone())).collect();
     services.store.observe_members(services.clock.now(), &rows).await?;
-    follow_addresses(services, &quiet, &seen).await?;
-    drift::follow(services, &quiet, &looks).await
+    follow_addresses(services, quiet, &seen).await?;
+    starts::answered(services, quiet, looks).await?;
+    drift::follow(services, quiet, looks).await
 }
 
 async fn look_at_host(
@@ -135,7 +162,8 @@ async fn look_at_member(
     Some(Look { member, facts, container })
 }
 
-async fn ask(
+/// Whether PostgreSQL answers where the container was seen, and why not.
+pub async fn ask(
     services: &Arc<Services>,
     member: &Member,
     facts: &MemberFacts,
@@ -209,11 +237,19 @@ async fn follow_addresses(
         // The lock itself counts one up.
         let untouched = quiet.get(member.server_id.as_str()).map(|version| version + 1);
         let server = tx.lock_server(&member.server_id).await?;
-        if server.is_some_and(|server| {
-            Some(server.version) == untouched
-                && server.settled == SettledState::Ready
-                && server.active.is_none_or(keeps_address)
-        }) {
+        // Of a pair only the primary of now is led to, and not while it is being rescued.
+        let pair = tx.ha(&member.server_id).await?;
+        let is_primary = pair.is_none_or(|row| row.primary.as_ref() == Some(&member.id));
+        let kinds = tx.active_kinds(&member.server_id).await?;
+        let is_rescued = kinds.iter().any(|kind| kind.lane() == Lane::Rescue);
+        if is_primary
+            && !is_rescued
+            && server.is_some_and(|server| {
+                Some(server.version) == untouched
+                    && server.settled == SettledState::Ready
+                    && server.active.is_none_or(keeps_address)
+            })
+        {
             tx.set_route(&member.server_id, Some(address), route.state).await?;
             tx.commit(Record::Nothing("the engine gave the container another address")).await?;
             tracing::info!(server.id = %member.server_id, %address, "the route follows the container");

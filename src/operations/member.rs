@@ -113,7 +113,8 @@ pub fn container(ctx: &StepContext, member: &Member) -> ContainerSpec {
     let publish = access::published_address(&ctx.services, member);
     // A member of a pair is started by the pair alone (N1).
     let restart = ctx.ha.is_none();
-    ContainerSpec { joins, publish, restart, ..blueprint(ctx, member).member_container(&member.image) }
+    let container = blueprint(ctx, member).member_container(&member.image);
+    ContainerSpec { joins, publish, restart, ..container }
 }
 
 pub fn pooler_volume(ctx: &StepContext, member: &Member) -> VolumeSpec {

@@ -17,6 +17,7 @@ pub mod drafts;
 pub mod drills;
 pub mod groups;
 pub mod ha;
+pub mod ha_watch;
 pub mod history;
 pub mod hosts;
 pub mod hosts_view;

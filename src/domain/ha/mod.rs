@@ -6,6 +6,7 @@
 //! changed it since it was read.
 
 mod decide;
+mod look;
 mod lsn;
 mod row;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use decide::{
     Action, Decision, FAILOVERS_PER_HOUR, FROZEN_GRACE, PATIENCE, Pause, RESTART_BUDGET,
     STARTS_IN_A_ROW, SYNC_GRACE, decide,
 };
+pub use look::{HaLook, LookMember, OBSERVATION};
 pub use lsn::Lsn;
 pub use row::{HighAvailability, Illegal, Move, WaitsFor};
 pub use seen::{Failed, Seen, SeenMember, SeenSender, Sql};

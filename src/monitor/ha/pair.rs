@@ -1,0 +1,130 @@
+//! One pair as the store has it, and what was seen of it, in the shape that the decision takes.
+
+use super::sight::Sight;
+use crate::domain::ha::{HighAvailability, MemberRole, Seen, SeenMember};
+use crate::domain::ids::ServerId;
+use crate::domain::operation::{Lane, OperationKind};
+use crate::domain::server::{Member, SettledState};
+use crate::store::ha_watch::FailoverCount;
+use crate::store::{Store, StoreError};
+use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Reads of one row until nobody changed it in between.
+const READS_MAX: u32 = 5;
+
+/// A pair on record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pair {
+    pub row: HighAvailability,
+    /// Every member of the server.
+    pub members: Vec<Member>,
+    /// What is under way, of every lane.
+    pub active: Vec<OperationKind>,
+    pub failovers: FailoverCount,
+}
+
+/// Every pair whose server is Ready.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn all(store: &Store, now: DateTime<Utc>) -> Result<HashMap<ServerId, Pair>, StoreError> {
+    // The row before what is under way: an operation is active before it changes the row.
+    let rows = store.ha_all().await?;
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut active = store.active_kinds_all().await?;
+    let failovers = store.failover_counts(now).await?;
+    let mut members: HashMap<ServerId, Vec<Member>> = HashMap::new();
+    for (member, _, settled) in store.members_all().await? {
+        if settled == SettledState::Ready {
+            members.entry(member.server_id.clone()).or_default().push(member);
+        }
+    }
+    let pairs = rows.into_iter().filter_map(|row| {
+        let id = row.server_id.clone();
+        let pair = Pair {
+            row,
+            members: members.remove(&id)?,
+            active: active.remove(id.as_str()).unwrap_or_default(),
+            failovers: failovers.get(id.as_str()).copied().unwrap_or_default(),
+        };
+        Some((id, pair))
+    });
+    Ok(pairs.collect())
+}
+
+/// One pair as it is at this moment: row and operations belong together. `None` when the server has no pair any
+/// more or is not Ready.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn one(
+    store: &Store,
+    server: &ServerId,
+    now: DateTime<Utc>,
+) -> Result<Option<Pair>, StoreError> {
+    for _ in 0..READS_MAX {
+        let Some(row) = store.ha(server).await? else { return Ok(None) };
+        let active = store.active_kinds_of(server).await?;
+        let failovers = store.failover_counts(now).await?;
+        let failovers = failovers.get(server.as_str()).copied().unwrap_or_default();
+        let members = store.members(server).await?;
+        let found = store.server(server).await?;
+        if found.is_none_or(|server| server.settled != SettledState::Ready) {
+            return Ok(None);
+        }
+        // An operation that ended in between changed the row before it ended.
+        if store.ha(server).await?.as_ref() == Some(&row) {
+            return Ok(Some(Pair { row, members, active, failovers }));
+        }
+    }
+    Ok(None)
+}
+
+impl Pair {
+    /// The member that is the primary, by the row.
+    pub fn primary(&self) -> Option<&Member> {
+        self.members.iter().find(|member| Some(&member.id) == self.row.primary.as_ref())
+    }
+
+    /// The member that is the standby, by the row.
+    pub fn standby(&self) -> Option<&Member> {
+        self.members.iter().find(|member| Some(&member.id) == self.row.standby.as_ref())
+    }
+
+    /// Members that count for nothing in this epoch.
+    pub fn former(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.role == MemberRole::Former)
+    }
+
+    /// Whether an operation of a lane is under way.
+    pub fn is_busy(&self, lane: Lane) -> bool {
+        self.active.iter().any(|kind| kind.lane() == lane)
+    }
+
+    /// What is decided from. A member without a sight was not looked at yet.
+    pub fn seen<'a>(
+        &self,
+        sights: impl Fn(&Member) -> Option<&'a Sight>,
+        at: Instant,
+        now: DateTime<Utc>,
+    ) -> Seen {
+        let look = |member: Option<&Member>| -> SeenMember {
+            member.and_then(&sights).map(|sight| sight.seen(at)).unwrap_or_default()
+        };
+        let since = |last: DateTime<Utc>| (now - last).to_std().unwrap_or(Duration::ZERO);
+        Seen {
+            primary: look(self.primary()),
+            standby: self.row.standby.is_some().then(|| look(self.standby())),
+            change: self.active.iter().copied().find(|kind| kind.lane() == Lane::Change),
+            is_building: self.active.contains(&OperationKind::BuildStandby),
+            is_rescuing: self.is_busy(Lane::Rescue),
+            since_failover: self.failovers.last.map(since),
+            failovers_within_hour: self.failovers.within_hour,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! From a decision to an operation, through the door that people use too.
+//!
+//! Two processes may watch the same pair. Both decide from what they see, both submit: the lanes of a server let one in and
+//! refuse the other, which is no fault. What was let in looks at the row again in the transaction that changes it (F1), so of two
+//! operations that were submitted one after the other the second finds its work done and ends.
+
+use crate::domain::activity::Actor;
+use crate::domain::ha::{Action, Cause};
+use crate::domain::ids::ServerId;
+use crate::domain::operation::{Operation, OperationKind, OperationStatus};
+use crate::operations::context::Services;
+use crate::operations::submit::{Change, Door, SubmitError};
+use crate::store::StoreError;
+use crate::store::operations::OperationFilter;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Time between two tries to submit the same.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+/// Pause after the first failure; it doubles with each further one in a row.
+const PAUSE: chrono::Duration = chrono::Duration::seconds(15);
+const PAUSE_MAX: chrono::Duration = chrono::Duration::minutes(15);
+
+/// What the monitor tells the operations of a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    pub cause: Cause,
+    /// One sentence: what was seen and why this follows.
+    pub reason: String,
+    /// When the first sign of it was seen.
+    pub seen_at: DateTime<Utc>,
+}
+
+/// The operation that an action is; `None` for those that are none.
+pub fn kind(action: Action) -> Option<OperationKind> {
+    match action {
+        Action::Failover => Some(OperationKind::Failover),
+        Action::RecoverPrimary => Some(OperationKind::RecoverPrimary),
+        Action::Disarm => Some(OperationKind::Disarm),
+        Action::BuildStandby => Some(OperationKind::BuildStandby),
+        Action::Nothing | Action::Wait(_) | Action::Blocked => None,
+    }
+}
+
+/// When what was tried last: a look every half second must not ask the store as often.
+#[derive(Debug, Default)]
+pub struct Tries(HashMap<OperationKind, Instant>);
+
+impl Tries {
+    pub fn may_try(&self, kind: OperationKind, now: Instant) -> bool {
+        self.0.get(&kind).is_none_or(|last| now.saturating_duration_since(*last) >= TRY_EVERY)
+    }
+
+    pub fn tried(&mut self, kind: OperationKind, now: Instant) {
+        self.0.insert(kind, now);
+    }
+}
+
+/// Submits. `Some` is why it was not, for people.
+///
+/// # Errors
+/// When the store does not answer; then nothing was written.
+pub async fn submit(
+    services: &Services,
+    server: &ServerId,
+    kind: OperationKind,
+    reason: &str,
+    seen_at: DateTime<Utc>,
+) -> Result<Option<String>, StoreError> {
+    if let Some(why) = pause(services, server, kind).await? {
+        return Ok(Some(why));
+    }
+    let request = Request { cause: Cause::Automatic, reason: reason.to_owned(), seen_at };
+    let change = Change::new(kind, reason, &request);
+    let door = Door { store: &services.store, clock: &*services.clock, poke: &services.poke };
+    match door.submit_change(change, server, &Actor::system(), None).await {
+        Ok(operation) => {
+            tracing::warn!(server.id = %server, operation.id = %operation, kind = kind.key(), reason, "the monitor acts on a pair");
+            Ok(None)
+        }
+        Err(SubmitError::Refused(why)) => {
+            tracing::info!(server.id = %server, kind = kind.key(), %why, "an operation of a pair waits");
+            Ok(Some(why.to_string()))
+        }
+        Err(SubmitError::Store(error)) => Err(error),
+    }
+}
+
+/// Tries that failed are not made again at once: each is a line in the activity log, and what made it fail is often still
+/// there. A failover is urgent: its first pause is that of every look.
+async fn pause(
+    services: &Services,
+    server: &ServerId,
+    kind: OperationKind,
+) -> Result<Option<String>, StoreError> {
+    let filter = OperationFilter {
+        server_id: Some(server.clone()),
+        kind: Some(kind),
+        ..OperationFilter::default()
+    };
+    let before = services.store.operations(&filter).await?;
+    Ok(pause_after(&before, kind, services.clock.now()))
+}
+
+fn pause_after(before: &[Operation], kind: OperationKind, now: DateTime<Utc>) -> Option<String> {
+    let failed = |operation: &&Operation| {
+        matches!(operation.status, OperationStatus::Failed | OperationStatus::Cancelled)
+    };
+    let in_row = before.iter().take_while(failed).count();
+    let free = usize::from(kind == OperationKind::Failover);
+    let doubled = u32::try_from(in_row.checked_sub(free + 1)?).unwrap_or(u32::MAX).min(10);
+    let last = before.first()?;
+    let again = last.ended_at? + (PAUSE * 2i32.pow(doubled)).min(PAUSE_MAX);
+    (now < again).then(|| {
+        format!(
+            "The last try failed: {} It is tried again at {} UTC.",
+            last.error.clone().unwrap_or_default(),
+            again.format("%H:%M:%S")
+        )
+    })
+}

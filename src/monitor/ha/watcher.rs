@@ -1,0 +1,148 @@
+//! One pair: looks at its members, decides, submits. Between a look and the submit nothing is written and no engine is
+//! asked; the row is read again, because what follows counts for the row as it is.
+
+use super::eye::{Eye, Look};
+use super::looks::{Board, show};
+use super::pair::{self, Pair};
+use super::request::{self, Tries};
+use super::sight::Sight;
+use crate::domain::ha::{Action, Decision, Pause, Seen, decide};
+use crate::domain::ids::{MemberId, ServerId};
+use crate::domain::server::Member;
+use crate::operations::context::Services;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Follows a pair until its sender is gone.
+pub async fn follow(look: Look, board: Arc<Board>, mut pairs: watch::Receiver<Arc<Pair>>) {
+    let server = pairs.borrow().row.server_id.clone();
+    let mut watcher =
+        Watcher { look, server, eyes: HashMap::new(), tries: Tries::default(), since: None };
+    loop {
+        let pair = pairs.borrow_and_update().clone();
+        watcher.keep_eyes(&pair);
+        let decision = watcher.step(&pair).await;
+        watcher.show(&board, &pair, decision);
+        tokio::select! {
+            () = watcher.look.moved.notified() => {}
+            () = tokio::time::sleep(watcher.look.pace.look_every) => {}
+            changed = pairs.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+struct Watcher {
+    look: Look,
+    server: ServerId,
+    eyes: HashMap<MemberId, (Member, Eye)>,
+    tries: Tries,
+    /// The last action and when it was decided first, microseconds UTC.
+    since: Option<(Action, i64)>,
+}
+
+impl Watcher {
+    fn services(&self) -> &Services {
+        &self.look.services
+    }
+
+    /// An eye for each member that the row names. A new container of a member is another thing to look at.
+    fn keep_eyes(&mut self, pair: &Pair) {
+        let named: Vec<&Member> = [pair.primary(), pair.standby()].into_iter().flatten().collect();
+        self.eyes.retain(|id, (member, _)| {
+            named.iter().any(|one| {
+                one.id == *id
+                    && one.host_id == member.host_id
+                    && one.container() == member.container()
+            })
+        });
+        for member in named {
+            self.eyes
+                .entry(member.id.clone())
+                .or_insert_with(|| (member.clone(), Eye::open(&self.look, member)));
+        }
+    }
+
+    fn sights(&self) -> HashMap<MemberId, Sight> {
+        self.eyes.iter().map(|(id, (_, eye))| (id.clone(), eye.sight())).collect()
+    }
+
+    fn seen(&self, pair: &Pair, sights: &HashMap<MemberId, Sight>) -> Seen {
+        let now = self.services().clock.now();
+        pair.seen(|member| sights.get(&member.id), Instant::now(), now)
+    }
+
+    async fn step(&mut self, pair: &Pair) -> Decision {
+        let decision = self.decide(pair);
+        let Some(kind) = request::kind(decision.action) else { return decision };
+        if !self.tries.may_try(kind, Instant::now()) {
+            return decision;
+        }
+        // The pair that was handed over may be a second old: what is submitted follows from the row as it is now.
+        let fresh = pair::one(&self.services().store, &self.server, self.services().clock.now());
+        let fresh = match fresh.await {
+            Ok(Some(fresh)) => fresh,
+            Ok(None) => return decision,
+            Err(error) => return self.no_store(decision, &error),
+        };
+        let decision = self.decide(&fresh);
+        let Some(kind) = request::kind(decision.action) else { return decision };
+        let seen_at = self.first_sign(&fresh, decision.action);
+        self.tries.tried(kind, Instant::now());
+        match request::submit(self.services(), &self.server, kind, &decision.reason, seen_at).await
+        {
+            Ok(None) => decision,
+            Ok(Some(why)) => Decision { reason: format!("{} {why}", decision.reason), ..decision },
+            Err(error) => self.no_store(decision, &error),
+        }
+    }
+
+    /// Without the store nothing is decided: the members go on as they are.
+    fn no_store(&self, decision: Decision, error: &crate::store::StoreError) -> Decision {
+        tracing::warn!(server.id = %self.server, %error, action = ?decision.action, "nothing was submitted: the store does not answer");
+        decision
+    }
+
+    fn decide(&self, pair: &Pair) -> Decision {
+        let sights = self.sights();
+        let seen = self.seen(pair, &sights);
+        let decision = decide(&pair.row, &seen, self.services().clock.now());
+        let primary = pair.primary().and_then(|member| sights.get(&member.id));
+        // Its engine's word is no silence.
+        if decision.action != Action::Failover || primary.is_some_and(Sight::is_ended) {
+            return decision;
+        }
+        match self.look.horizon.blindness(Instant::now()) {
+            None => decision,
+            Some(why) => Decision {
+                action: Action::Wait(Pause::Unsure),
+                reason: format!("The primary does not answer. Nothing is done yet: {why}."),
+            },
+        }
+    }
+
+    /// When the first sign of it was seen, by the clock that the store keeps times in.
+    fn first_sign(&self, pair: &Pair, action: Action) -> chrono::DateTime<chrono::Utc> {
+        let member = match action {
+            Action::Disarm | Action::BuildStandby => pair.standby(),
+            _ => pair.primary(),
+        };
+        let sight = member.and_then(|member| self.eyes.get(&member.id)).map(|(_, eye)| eye.sight());
+        let ago = sight.map(|sight| sight.since().elapsed()).unwrap_or_default();
+        self.services().clock.now() - chrono::Duration::from_std(ago).unwrap_or_default()
+    }
+
+    fn show(&mut self, board: &Board, pair: &Pair, decision: Decision) {
+        let now = self.services().clock.now();
+        let since = match self.since {
+            Some((action, since)) if action == decision.action => since,
+            _ => now.timestamp_micros(),
+        };
+        if self.since.is_none_or(|(action, _)| action != decision.action) {
+            tracing::info!(server.id = %self.server, state = pair.row.state.key(), action = ?decision.action, reason = %decision.reason, "a pair is decided upon");
+        }
+        self.since = Some((decision.action, since));
+        board.put(&self.server, show(pair, &self.sights(), &decision, since, now));
+    }
+}

@@ -1,0 +1,77 @@
+//! What the monitor's watch over pairs reads once a second: few statements for all pairs together.
+
+use super::codec::{micros, parsed, time};
+use super::{Store, StoreError};
+use crate::domain::ids::ServerId;
+use crate::domain::operation::OperationKind;
+use chrono::{DateTime, Duration, Utc};
+use std::collections::HashMap;
+
+/// Automatic failovers of a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FailoverCount {
+    /// When the last one was decided; `None` when there was none.
+    pub last: Option<DateTime<Utc>>,
+    pub within_hour: u32,
+}
+
+impl Store {
+    /// Kinds that are under way, of every lane, by server id.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn active_kinds_all(
+        &self,
+    ) -> Result<HashMap<String, Vec<OperationKind>>, StoreError> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT server_id, kind FROM operations WHERE is_active = 1")
+                .fetch_all(self.read())
+                .await?;
+        let mut found: HashMap<String, Vec<OperationKind>> = HashMap::new();
+        for (server, kind) in rows {
+            let kind = parsed(&kind, OperationKind::parse, "operation kind")?;
+            found.entry(server).or_default().push(kind);
+        }
+        Ok(found)
+    }
+
+    /// Kinds that are under way on one server, of every lane.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn active_kinds_of(
+        &self,
+        server: &ServerId,
+    ) -> Result<Vec<OperationKind>, StoreError> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT kind FROM operations WHERE server_id = $1 AND is_active = 1")
+                .bind(server.as_str())
+                .fetch_all(self.read())
+                .await?;
+        rows.iter().map(|(kind,)| parsed(kind, OperationKind::parse, "operation kind")).collect()
+    }
+
+    /// Automatic failovers by server id; servers without any are left out.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn failover_counts(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<HashMap<String, FailoverCount>, StoreError> {
+        let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+            "SELECT server_id, MAX(decided_at), COUNT(CASE WHEN decided_at > $1 THEN 1 END) FROM promotions
+             WHERE cause = 'Automatic' GROUP BY server_id",
+        )
+        .bind(micros(now - Duration::hours(1)))
+        .fetch_all(self.read())
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(server, last, within_hour)| {
+                let within_hour = u32::try_from(within_hour).unwrap_or(u32::MAX);
+                (server, FailoverCount { last: Some(time(last)), within_hour })
+            })
+            .collect())
+    }
+}
