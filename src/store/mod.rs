@@ -16,6 +16,7 @@ pub mod credits;
 pub mod drafts;
 pub mod groups;
 pub mod ha;
+pub mod ha_story;
 pub mod history;
 pub mod hosts;
 pub mod hosts_view;

@@ -8,12 +8,14 @@
 mod decide;
 mod look;
 mod lsn;
+mod offer;
 mod row;
 mod seen;
 
 pub use decide::{Action, Decision, Pause, decide};
 pub use look::{HaLook, LookMember, OBSERVATION};
 pub use lsn::Lsn;
+pub use offer::{AskedHa, reason_against};
 pub use row::{HighAvailability, Illegal, Move};
 pub use seen::{Seen, SeenMember, SeenSender, Sql};
 
