@@ -119,7 +119,8 @@ impl ClientCertificates {
     /// # Errors
     /// When key or certificate cannot be made.
     pub fn issue(role: &str, now: DateTime<Utc>) -> Result<Self, CertificateError> {
-        let mut params = authority_params("pgflex pooler of one server");
+        // Authorities of one server stand in one file: a name for each, so that the right one is found.
+        let mut params = authority_params(&format!("{} of one server", role.replace('_', " ")));
         set_life(&mut params, now, ROOT_LIFE);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         let leaf = leaf_params(role, ExtendedKeyUsagePurpose::ClientAuth);

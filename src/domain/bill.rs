@@ -5,7 +5,7 @@
 
 use super::catalog::Sku;
 use super::cost::{HOURS_PER_MONTH, PriceList};
-use super::meter::{Meter, MeterInterval};
+use super::meter::{Meter, MeterInterval, per_member};
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use std::iter::Sum;
 
@@ -104,7 +104,7 @@ pub struct Period {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
     pub meter: Meter,
-    /// SKU or GiB.
+    /// SKU or GiB, of so many members.
     pub quantity: String,
     pub seconds: i64,
 }
@@ -165,11 +165,13 @@ pub struct Line {
 
 impl PriceList {
     fn price(&self, usage: &Usage) -> Option<Price> {
-        let gib =
-            || usage.quantity.parse::<f64>().ok().filter(|gib| gib.is_finite() && *gib >= 0.0);
+        let (members, each) = per_member(&usage.quantity);
+        let members = f64::from(members);
+        let gib = || each.parse::<f64>().ok().filter(|gib| gib.is_finite() && *gib >= 0.0);
+        let gib = || gib().map(|gib| gib * members);
         match usage.meter {
             Meter::Compute | Meter::Stopped => {
-                Sku::by_name(&usage.quantity).map(|sku| Price::Hour(self.compute_hour(sku)))
+                Sku::by_name(each).map(|sku| Price::Hour(self.compute_hour(sku) * members))
             }
             Meter::Storage => {
                 gib().map(|gib| Price::GibMonth { gib, price: self.storage_gib_month })

@@ -129,8 +129,13 @@ impl Pooler {
         Ok(())
     }
 
-    /// Why servers of a tier or with an access have no pooler; `None` when they may.
-    pub fn why_closed(tier: Tier, access: Access) -> Option<&'static str> {
+    /// Why servers of a tier, with an access or with high availability have no pooler; `None` when they may.
+    pub fn why_closed(tier: Tier, access: Access, has_ha: bool) -> Option<&'static str> {
+        if has_ha {
+            return Some(
+                "Connection pooling is not offered with high availability: the built-in PgBouncer stands beside one member and would not follow a failover. Switch high availability off first, or run a pooler beside your application.",
+            );
+        }
         if access == Access::Private {
             return Some(
                 "Connection pooling is for servers with public access: PgBouncer stands outside of the virtual network. Change access on the page Networking first.",

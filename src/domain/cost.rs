@@ -66,6 +66,20 @@ impl PriceList {
         Self { is_example: false, ..self }
     }
 
+    /// The list of a server with so many members: each of them costs what one does.
+    #[must_use]
+    pub fn for_members(&self, members: u32) -> Self {
+        let members = f64::from(members);
+        Self {
+            burstable_vcore_hour: self.burstable_vcore_hour * members,
+            general_purpose_vcore_hour: self.general_purpose_vcore_hour * members,
+            memory_optimized_vcore_hour: self.memory_optimized_vcore_hour * members,
+            storage_gib_month: self.storage_gib_month * members,
+            sku_hour: self.sku_hour.iter().map(|(sku, one)| (sku.clone(), one * members)).collect(),
+            ..self.clone()
+        }
+    }
+
     /// Why the list cannot be used.
     ///
     /// # Errors
@@ -175,6 +189,18 @@ mod tests {
             let list = PriceList { storage_gib_month: price, ..PriceList::default() };
             assert!(list.check().unwrap_err().contains("storage_gib_month"));
         }
+    }
+
+    #[test]
+    fn two_members_cost_twice_and_their_backups_once() {
+        let mut prices = PriceList::default();
+        let (sku, size) =
+            (Sku::by_name("Standard_D2ds_v5").unwrap(), StorageSize::by_gib(128).unwrap());
+        let pair = prices.for_members(2);
+        assert_eq!(pair.text(pair.estimate(sku, size).total()), "€ 276.36");
+        assert_eq!(pair.backup_gib_month, prices.backup_gib_month);
+        prices.sku_hour.insert(sku.name.into(), 0.2);
+        assert!((prices.for_members(2).compute_hour(sku) - 0.4).abs() < 1e-9);
     }
 
     #[test]

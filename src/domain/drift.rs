@@ -18,6 +18,19 @@ pub struct Wanted {
     pub data_volume: String,
     /// Tag of the image that a new container would be made from.
     pub image_tag: String,
+    /// Whose word it is that the member runs.
+    pub keeper: Keeper,
+}
+
+/// Who starts a member that does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// Its engine after a crash, and the repair: the only member of a server without high availability.
+    Engine,
+    /// Nobody but the pair's own operations: only they know whether it may still be the primary.
+    Pair,
+    /// The same, for the standby of a pair.
+    PairStandby,
 }
 
 /// What was seen of a member on its host.
@@ -96,6 +109,9 @@ pub struct Drift {
     pub seen: String,
     /// What a person can do; empty where the portal does it.
     pub advice: String,
+    /// Whether it is the standby that differs, while the database itself is as it should be.
+    #[serde(default)]
+    pub of_standby: bool,
 }
 
 impl Drift {
@@ -117,7 +133,11 @@ impl Drift {
 
     /// "The memory limit is 1024 MiB; 2048 MiB is right."
     pub fn sentence(&self) -> String {
-        format!("{} is {}; {} is right.", self.subject(), self.seen, self.wanted)
+        let (subject, seen, wanted) = (self.subject(), &self.seen, &self.wanted);
+        match self.of_standby {
+            false => format!("{subject} is {seen}; {wanted} is right."),
+            true => format!("Of the standby: {subject} is {seen}; {wanted} is right."),
+        }
     }
 
     /// Whether only a new container puts it right.
@@ -142,9 +162,33 @@ pub fn drifts(wanted: &Wanted, seen: &Seen) -> Vec<Drift> {
     };
     found.extend(lost_volume(wanted, seen));
     found.extend(image(wanted, seen.images.as_deref()));
+    let mut found: Vec<Drift> =
+        found.into_iter().map(|drift| kept_by(wanted.keeper, drift)).collect();
     found.sort_by_key(|drift| std::cmp::Reverse(drift.severity));
     found
 }
+
+/// Says who puts it right in a pair. What can be changed while the member works is put right by a repair; whatever
+/// needs a start or a new container is the pair's own, because a start behind its back could make two primaries.
+fn kept_by(keeper: Keeper, drift: Drift) -> Drift {
+    let of_standby = keeper == Keeper::PairStandby;
+    let is_live = matches!(drift.what, What::Memory | What::Cpu | What::RestartPolicy);
+    if keeper == Keeper::Engine || is_live || drift.what == What::Image {
+        return Drift { of_standby, ..drift };
+    }
+    let severity = match drift.severity {
+        // The page of the pair says how it stands; commits go on.
+        Severity::Down if of_standby => Severity::Note,
+        other => other,
+    };
+    match drift.remedy {
+        Remedy::ByPerson if !of_standby => drift,
+        _ => Drift { remedy: Remedy::WhenNeeded, severity, of_standby, advice: BY_THE_PAIR.into(), ..drift },
+    }
+}
+
+/// What becomes of a member of a pair that does not run as it should.
+const BY_THE_PAIR: &str = "High availability deals with it by itself: its page says what it sees and does.";
 
 fn drift(
     what: What,
@@ -159,6 +203,7 @@ fn drift(
         wanted: wanted.into(),
         seen: seen.into(),
         advice: String::new(),
+        of_standby: false,
     }
 }
 
@@ -212,11 +257,13 @@ fn different(wanted: &Wanted, seen: &SeenContainer) -> Vec<Drift> {
     if (seen.vcores - wanted.vcores).abs() > SAME_VCORES {
         found.push(drift(What::Cpu, Severity::Wrong, vcores(wanted.vcores), vcores(seen.vcores)));
     }
-    if !seen.restarts_by_itself {
-        let policy = drift(What::RestartPolicy, Severity::Note, "“unless-stopped”", "another");
-        let advice =
-            format!("On the host: docker update --restart unless-stopped {}", wanted.container);
-        found.push(by_person(policy, advice));
+    let restarts = wanted.keeper == Keeper::Engine;
+    if seen.restarts_by_itself != restarts {
+        let words = |restarts| if restarts { "“unless-stopped”" } else { "“no”" };
+        let (wanted, seen) = (words(restarts), words(seen.restarts_by_itself));
+        // An engine that starts a member of a pair by itself can bring back a primary of before.
+        let severity = if restarts { Severity::Note } else { Severity::Wrong };
+        found.push(drift(What::RestartPolicy, severity, wanted, seen));
     }
     found
 }

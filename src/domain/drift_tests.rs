@@ -10,6 +10,7 @@ fn wanted() -> Wanted {
         volume: "pgflex-1-data".into(),
         data_volume: "pgflex-1-disk".into(),
         image_tag: "pgflex/postgres:17-r2".into(),
+        keeper: Keeper::Engine,
     }
 }
 
@@ -104,8 +105,49 @@ fn two_looks_that_are_apart_make_a_repair_and_three_repairs_are_enough() {
 fn what_a_person_did_on_purpose_is_left_to_a_person() {
     let paused = found(Some(SeenContainer { state: "paused".into(), vcores: 0.5, ..right() }));
     assert_eq!(next(&paused, true, 0), Next::Person);
+}
+
+#[test]
+fn the_restart_policy_is_put_right() {
     let policy = found(Some(SeenContainer { restarts_by_itself: false, ..right() }));
-    assert_eq!(next(&policy, true, 0), Next::Nothing, "nobody notices");
-    let both = found(Some(SeenContainer { restarts_by_itself: false, vcores: 0.5, ..right() }));
-    assert_eq!(next(&both, true, 0), Next::Repair, "the one does not hold up the other");
+    assert_eq!((policy[0].severity, policy[0].remedy), (Severity::Note, Remedy::ByItself));
+    assert_eq!(next(&policy, true, 0), Next::Repair);
+    let of_pair = Wanted { keeper: Keeper::Pair, ..wanted() };
+    let seen = Seen { container: Some(right()), ..Seen::default() };
+    let found = drifts(&of_pair, &seen);
+    assert_eq!((found[0].what, found[0].severity), (What::RestartPolicy, Severity::Wrong));
+    assert_eq!(found[0].sentence(), "The restart policy is “unless-stopped”; “no” is right.");
+    assert_eq!(next(&found, true, 0), Next::Repair);
+}
+
+/// Only the row knows who may be started: a repair by itself could start a primary of before.
+#[test]
+fn a_member_of_a_pair_that_does_not_run_is_left_to_the_pair() {
+    let down = SeenContainer { state: "exited".into(), restarts_by_itself: false, ..right() };
+    for (keeper, severity) in
+        [(Keeper::Pair, Severity::Down), (Keeper::PairStandby, Severity::Note)]
+    {
+        for container in [Some(down.clone()), None] {
+            let seen = Seen { container, has_volume: Some(true), images: None };
+            let found = drifts(&Wanted { keeper, ..wanted() }, &seen);
+            assert_eq!((found.len(), found[0].severity), (1, severity), "{keeper:?}");
+            assert_eq!(found[0].remedy, Remedy::WhenNeeded, "{keeper:?}");
+            assert_eq!(next(&found, true, 0), Next::Nothing, "{keeper:?}");
+        }
+    }
+}
+
+#[test]
+fn limits_of_a_standby_are_put_right_whatever_a_person_did_to_it() {
+    let seen = SeenContainer {
+        image: "sha256:2".into(),
+        vcores: 0.5,
+        restarts_by_itself: false,
+        ..right()
+    };
+    let seen = Seen { container: Some(seen), ..Seen::default() };
+    let found = drifts(&Wanted { keeper: Keeper::PairStandby, ..wanted() }, &seen);
+    assert!(found.iter().all(|drift| drift.of_standby && drift.severity == Severity::Wrong));
+    assert!(found.iter().any(|drift| drift.sentence().starts_with("Of the standby: The CPU limit")));
+    assert_eq!(next(&found, true, 0), Next::Repair);
 }

@@ -25,6 +25,20 @@ impl Networking {
         }
     }
 
+    /// Why a server that has what is named cannot be reached so.
+    pub fn reason_against(&self, has_pooler: bool, has_ha: bool) -> Option<&'static str> {
+        match self.access {
+            Access::Public => None,
+            Access::Private if has_ha => Some(
+                "Private access is not offered with high availability: a virtual network is on one host, and a failover leads to another. Switch high availability off first.",
+            ),
+            Access::Private if has_pooler => Some(
+                "A server with private access has no built-in PgBouncer. Switch connection pooling off first.",
+            ),
+            Access::Private => None,
+        }
+    }
+
     /// A server that is reached so.
     pub fn applied(&self, server: &Server) -> Server {
         Server {

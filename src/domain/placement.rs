@@ -88,6 +88,40 @@ pub fn reason_against_scaling(
     compute_reason(&rest, facts, to, policy)
 }
 
+/// The same for a host with several of the server's members, each of which gets the other size.
+pub fn reason_against_scaling_members(
+    load: &HostLoad,
+    members: usize,
+    from: &Sku,
+    to: &Sku,
+    policy: &Overcommit,
+) -> Option<String> {
+    let mut load = load.clone();
+    (0..members).find_map(|_| {
+        let why = reason_against_scaling(&load, from, to, policy);
+        load.promised.vcores = load.promised.vcores.saturating_sub(from.vcores) + to.vcores;
+        let rest = load.promised.memory_bytes.saturating_sub(from.memory_bytes());
+        load.promised.memory_bytes = rest + to.memory_bytes();
+        why
+    })
+}
+
+/// [`storage_reason`] for a host with several of the server's members, each of which grows.
+pub fn storage_reason_members(
+    load: &HostLoad,
+    members: usize,
+    from_gib: u32,
+    to: &StorageSize,
+    policy: &Overcommit,
+) -> Option<String> {
+    let mut load = load.clone();
+    (0..members).find_map(|_| {
+        let why = storage_reason(&load, from_gib, to, policy);
+        load.promised.storage_bytes += to.bytes().saturating_sub(u64::from(from_gib) << 30);
+        why
+    })
+}
+
 /// Whether a size needs more of the host than another.
 pub fn grows(from: &Sku, to: &Sku) -> bool {
     to.vcores > from.vcores || to.memory_gib > from.memory_gib
@@ -233,6 +267,25 @@ mod tests {
         assert_eq!(why(&over, "Standard_B4ms", "Standard_B2ms"), None, "less always fits");
         let silent = HostLoad { facts: None, ..full };
         assert!(why(&silent, "Standard_B4ms", "Standard_B2ms").is_some());
+    }
+
+    #[test]
+    fn a_host_with_both_members_needs_room_for_both() {
+        let sku = |name| Sku::by_name(name).unwrap();
+        let (from, to) = (sku("Standard_D2ds_v5"), sku("Standard_D4ds_v5"));
+        let promised =
+            Promise { servers: 2, vcores: 4, memory_bytes: 16 << 30, storage_bytes: 64 << 30 };
+        let host = load(8, 24, promised);
+        let why = |members| {
+            reason_against_scaling_members(&host, members, from, to, &Overcommit::default())
+        };
+        assert_eq!(why(1), None);
+        assert!(why(2).unwrap().contains("memory"), "{:?}", why(2));
+        let size = StorageSize::by_gib(256).unwrap();
+        let why =
+            |members| storage_reason_members(&host, members, 32, size, &Overcommit::default());
+        assert_eq!(why(1).is_some(), storage_reason(&host, 32, size, &Overcommit::default()).is_some());
+        assert!(why(2).unwrap().contains("256 GiB"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::domain::activity::Actor;
 use crate::domain::drift::{
     DriftLook, Next, OBSERVATION, REPAIRS_WITHIN, SURE_AFTER, Seen, drifts,
 };
+use crate::domain::ha::MemberRole;
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::operation::OperationKind;
 use crate::operations::context::Services;
@@ -27,10 +28,10 @@ pub async fn follow(
     let images = images(services).await?;
     let before = services.store.server_observations::<DriftLook>(OBSERVATION).await?;
     let mut seen: Vec<(ServerId, DriftLook)> = vec![];
-    for look in looks.iter().filter(|look| quiet.contains_key(look.member.server_id.as_str())) {
-        let id = &look.member.server_id;
+    for looks in of_servers(quiet, looks) {
+        let Some(id) = looks.first().map(|look| &look.member.server_id) else { continue };
         let earlier = before.get(id.as_str()).map(|observed| &observed.facts);
-        if let Some(now) = compare(services, look, &images, earlier).await? {
+        if let Some(now) = compare(services, &looks, &images, earlier).await? {
             seen.push((id.clone(), now));
         }
     }
@@ -53,36 +54,64 @@ async fn images(services: &Services) -> Result<HashMap<HostId, Vec<String>>, Sto
         .collect())
 }
 
-/// `None` where it could not be told: the server is gone, or its engine does not answer.
+/// The looks of each quiet server, its primary's first. Members of before are no part of what a server is.
+fn of_servers<'a>(quiet: &HashMap<String, i64>, looks: &'a [Look]) -> Vec<Vec<&'a Look>> {
+    let mut servers: HashMap<&str, Vec<&Look>> = HashMap::new();
+    let counts = |look: &&Look| {
+        quiet.contains_key(look.member.server_id.as_str()) && look.member.role != MemberRole::Former
+    };
+    for look in looks.iter().filter(counts) {
+        servers.entry(look.member.server_id.as_str()).or_default().push(look);
+    }
+    let mut servers: Vec<Vec<&Look>> = servers.into_values().collect();
+    for looks in &mut servers {
+        looks.sort_by_key(|look| look.member.role != MemberRole::Primary);
+    }
+    servers
+}
+
+/// `None` where it could not be told: the server is gone, or the engine of its primary does not answer.
 async fn compare(
     services: &Services,
-    look: &Look,
+    looks: &[&Look],
     images: &HashMap<HostId, Vec<String>>,
     earlier: Option<&DriftLook>,
 ) -> Result<Option<DriftLook>, StoreError> {
-    let Some(server) = services.store.server(&look.member.server_id).await? else {
+    let Some(first) = looks.first().filter(|look| look.member.role == MemberRole::Primary) else {
         return Ok(None);
     };
-    // What a container mounts cannot be removed; the volume with an image file can.
-    let is_safe = look.container.is_some() && look.member.loop_minor().is_none();
-    let has_volume = match services.engines.get(&look.member.host_id) {
-        _ if is_safe => None,
-        Some(engine) => match engine.has_volume(&look.member.data_volume()).await {
-            Ok(there) => Some(there),
-            Err(_) => return Ok(None),
-        },
-        None => return Ok(None),
-    };
-    let seen = Seen {
-        container: look.container.as_ref().map(member::seen),
-        has_volume,
-        images: images.get(&look.member.host_id).cloned(),
+    let Some(server) = services.store.server(&first.member.server_id).await? else {
+        return Ok(None);
     };
     let is_held = services.store.is_held(&server.id).await?;
-    let wanted = member::wanted(&server, &look.member, is_held);
-    let found = drifts(&wanted, &seen);
+    let has_ha = services.store.ha(&server.id).await?.is_some();
+    let mut found = vec![];
+    for look in looks {
+        let has_volume = match has_volume(services, look).await {
+            Some(has_volume) => has_volume,
+            // Of the standby nothing is known then, and the rest stands without it.
+            None if look.member.role == MemberRole::Standby => continue,
+            None => return Ok(None),
+        };
+        let seen = Seen {
+            container: look.container.as_ref().map(member::seen),
+            has_volume,
+            images: images.get(&look.member.host_id).cloned(),
+        };
+        found.extend(drifts(&member::wanted(&server, &look.member, is_held, has_ha), &seen));
+    }
     let repairs = recent_repairs(services, &server.id, &found).await?;
     Ok(Some(DriftLook::after(earlier, found, repairs, services.clock.now())))
+}
+
+/// What a container mounts cannot be removed; the volume with an image file can. `None` inside where that need not
+/// be asked, outside where it could not be.
+async fn has_volume(services: &Services, look: &Look) -> Option<Option<bool>> {
+    if look.container.is_some() && look.member.loop_minor().is_none() {
+        return Some(None);
+    }
+    let engine = services.engines.get(&look.member.host_id)?;
+    engine.has_volume(&look.member.data_volume()).await.ok().map(Some)
 }
 
 /// Repairs that the portal itself submitted lately; not asked for where nothing differs.

@@ -6,7 +6,7 @@
 use crate::domain::activity::Actor;
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::operation::{OperationKind, OperationStatus};
-use crate::domain::placement::{HostLoad, storage_reason};
+use crate::domain::placement::{HostLoad, storage_reason_members};
 use crate::domain::server::{Member, Server, SettledState};
 use crate::domain::storage::{
     Decision, Growth, OBSERVATION, Protection, Situation, StorageLook, VolumeUsage, decide,
@@ -142,8 +142,13 @@ async fn why_not_grown(
     let Some(next) = next_size(server.spec.storage_gib) else {
         return Ok(Some("It has the largest size there is.".into()));
     };
-    let host = loads.get(&look.host).and_then(|load| {
-        storage_reason(load, server.spec.storage_gib, next, &services.settings.overcommit)
+    let members = services.store.members(&server.id).await?;
+    let on = |host: &HostId| members.iter().filter(|member| member.host_id == *host).count();
+    // Both of a pair grow, or none.
+    let host = members.iter().find_map(|member| {
+        let load = loads.get(&member.host_id)?;
+        let (host, gib) = (&member.host_id, server.spec.storage_gib);
+        storage_reason_members(load, on(host), gib, next, &services.settings.overcommit)
     });
     if let Some(why) = host {
         return Ok(Some(format!("The host cannot hold {}: {why}", next.label())));

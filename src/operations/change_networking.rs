@@ -99,11 +99,9 @@ fn before(ctx: &StepContext) -> Result<Option<Networking>, StepError> {
 fn remember(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let wanted = wanted(ctx)?;
-        if wanted.access == Access::Private && ctx.server.configuration.pooler.enabled {
-            return Err(StepError::permanent(
-                "A server with private access has no built-in PgBouncer. Nothing was changed.",
-                "Switch connection pooling off first.",
-            ));
+        let has_pooler = ctx.server.configuration.pooler.enabled;
+        if let Some(why) = wanted.reason_against(has_pooler, ctx.ha.is_some()) {
+            return Err(StepError::permanent(why, "Nothing was changed."));
         }
         if let Some(id) = &wanted.network_id {
             networks::find(ctx, id).await?;

@@ -8,7 +8,7 @@
 use super::access::{self, keep_secret, need_secret, open_secret, secret};
 use super::context::StepContext;
 use super::step::{Outcome, Step, StepError, Undo};
-use super::{disk, member, networks};
+use super::{disk, member, networks, pair};
 use crate::clock::new_id;
 use crate::domain::ha::MemberRole;
 use crate::domain::ids::MemberId;
@@ -255,7 +255,10 @@ fn create_network(ctx: &StepContext) -> StepResult<'_> {
 
 pub(super) fn remove_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        if let Some(member) = ctx.members.first() {
+        // Each host of a member has one of its own.
+        for (host, _) in pair::hosts(ctx) {
+            let on_it = ctx.members.iter().find(|member| member.host_id == host);
+            let Some(member) = on_it else { continue };
             ours_is_gone(ctx.engine(member)?.remove_network(&network_name(&ctx.server.id)).await)?;
         }
         Ok(Outcome::done())
@@ -346,6 +349,7 @@ fn remove_member(ctx: &StepContext) -> StepResult<'_> {
 pub(super) fn start_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
+        pair::must_be_primary(ctx, member).await?;
         ctx.engine(member)?.start_container(&member.container()).await?;
         Ok(Outcome::done())
     })

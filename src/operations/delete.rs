@@ -93,6 +93,7 @@ fn remove_member(ctx: &StepContext) -> StepResult<'_> {
         for member in &ctx.members {
             let engine = ctx.engine(member)?;
             engine.remove_container(&member.init_container()).await?;
+            engine.remove_container(&member.copy_container()).await?;
             engine.remove_container(&member.container()).await?;
             for left in left_over(engine, member).await? {
                 engine.remove_container(&left).await?;

@@ -7,12 +7,12 @@
 use super::configure;
 use super::context::StepContext;
 use super::disk;
-use super::member;
+use super::{member, pair};
 use super::step::{Outcome, Step, StepError, Undo};
 use crate::domain::catalog::StorageSize;
 use crate::domain::meter::Meter;
-use crate::domain::placement::storage_reason;
-use crate::domain::server::Server;
+use crate::domain::placement::storage_reason_members;
+use crate::domain::server::{Member, Server};
 use crate::domain::storage::Growth;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -101,15 +101,16 @@ fn reserve_storage(ctx: &StepContext) -> StepResult<'_> {
         if ctx.server.spec.storage_gib == to.gib {
             return Ok(Outcome::done());
         }
-        let host = &ctx.member()?.host_id;
+        let policy = &ctx.services.settings.overcommit;
         let mut tx = ctx.begin_write().await?;
         tx.lock_placement().await?;
         let loads = tx.host_loads().await?;
-        let load = loads.iter().find(|load| load.host.id == *host);
-        let why = load.map_or_else(
-            || Some("The host is not in the configuration.".to_owned()),
-            |load| storage_reason(load, before.gib, to, &ctx.services.settings.overcommit),
-        );
+        let why = pair::hosts(ctx).into_iter().find_map(|(host, members)| {
+            match loads.iter().find(|load| load.host.id == host) {
+                None => Some("The host is not in the configuration.".to_owned()),
+                Some(load) => storage_reason_members(load, members, before.gib, to, policy),
+            }
+        });
         if let Some(why) = why {
             return Err(StepError::permanent(
                 format!("The host cannot hold {}: {why}", to.label()),
@@ -134,25 +135,34 @@ fn release_storage(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
+/// The standby first: a primary may write what its standby must have room for.
 fn grow_disk(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let member = ctx.member()?;
-        let Some(spec) = member::disk(ctx, member) else {
-            ctx.log("A plain volume: there is no file system to grow").await;
-            return Ok(Outcome::done());
-        };
-        disk::ensure(ctx).await?;
-        ctx.engine(member)?.grow_disk(&spec).await?;
-        ctx.log(format!("The file system has {} GiB", ctx.server.spec.storage_gib)).await;
+        for member in pair::standby_first(ctx) {
+            grow_one(&ctx.on(member), member).await?;
+        }
         Ok(Outcome::done())
     })
+}
+
+async fn grow_one(ctx: &StepContext, member: &Member) -> Result<(), StepError> {
+    let Some(spec) = member::disk(ctx, member) else {
+        ctx.log("A plain volume: there is no file system to grow").await;
+        return Ok(());
+    };
+    disk::ensure(ctx).await?;
+    ctx.engine(member)?.grow_disk(&spec).await?;
+    let gib = ctx.server.spec.storage_gib;
+    let whom = pair::of_whom(ctx, member);
+    ctx.log(format!("The file system{whom} has {gib} GiB")).await;
+    Ok(())
 }
 
 fn count_storage(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let gib = target(ctx)?.gib.to_string();
         let mut tx = ctx.begin_write().await?;
-        tx.set_meter(&ctx.server.id, Meter::Storage, Some(&gib)).await?;
+        tx.set_member_meter(&ctx.server.id, Meter::Storage, &gib).await?;
         ctx.commit(tx).await?;
         Ok(Outcome::done())
     })

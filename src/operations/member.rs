@@ -5,7 +5,8 @@ use super::context::{OperationSettings, StepContext};
 use super::step::{Outcome, StepError};
 use super::{networks, pooler};
 use crate::domain::credits::effective_vcores;
-use crate::domain::drift::{SeenContainer, Wanted};
+use crate::domain::drift::{Keeper, SeenContainer, Wanted};
+use crate::domain::ha::MemberRole;
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
 use crate::domain::server::{Member, Server, network_name};
@@ -68,8 +69,9 @@ pub fn disk(ctx: &StepContext, member: &Member) -> Option<DiskSpec> {
     blueprint(ctx, member).disk(&member.image)
 }
 
-/// What a member shall be on its host, to be compared with what is seen of it. `is_held`: without CPU credits.
-pub fn wanted(server: &Server, member: &Member, is_held: bool) -> Wanted {
+/// What a member shall be on its host, to be compared with what is seen of it. `is_held`: without CPU credits;
+/// `has_ha`: its server has high availability.
+pub fn wanted(server: &Server, member: &Member, is_held: bool, has_ha: bool) -> Wanted {
     let sku = server.spec.sku();
     Wanted {
         container: member.container(),
@@ -80,6 +82,11 @@ pub fn wanted(server: &Server, member: &Member, is_held: bool) -> Wanted {
         volume: member.volume(),
         data_volume: member.data_volume(),
         image_tag: server.spec.major.image_tag(),
+        keeper: match member.role {
+            _ if !has_ha => Keeper::Engine,
+            MemberRole::Primary => Keeper::Pair,
+            MemberRole::Standby | MemberRole::Former => Keeper::PairStandby,
+        },
     }
 }
 
@@ -103,7 +110,9 @@ pub fn init_container(ctx: &StepContext, member: &Member) -> ContainerSpec {
 
 pub fn container(ctx: &StepContext, member: &Member) -> ContainerSpec {
     let joins = networks::join(&ctx.services.settings, &ctx.server).into_iter().collect();
-    ContainerSpec { joins, ..blueprint(ctx, member).member_container(&member.image) }
+    // A member of a pair is started by the pair alone (N1).
+    let restart = ctx.ha.is_none();
+    ContainerSpec { joins, restart, ..blueprint(ctx, member).member_container(&member.image) }
 }
 
 pub fn pooler_volume(ctx: &StepContext, member: &Member) -> VolumeSpec {

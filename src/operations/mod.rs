@@ -27,6 +27,7 @@ pub mod look;
 pub mod member;
 pub mod networks;
 pub mod owner;
+pub mod pair;
 pub mod pooler;
 pub mod protect_storage;
 pub mod reconfigure;

@@ -8,8 +8,9 @@
 
 use super::context::StepContext;
 use super::step::{Outcome, Step, StepError, Undo};
-use super::{configure, create, disk, member, networks, pooler, sized};
+use super::{configure, create, disk, member, networks, pair, pooler, sized};
 use crate::domain::drift::{Drift, Seen, What, drifts};
+use crate::domain::ha::MemberRole;
 use crate::domain::server::Member;
 use crate::engine::{ContainerFacts, ImageProgress};
 use futures_util::future::BoxFuture;
@@ -81,11 +82,13 @@ fn look(ctx: &StepContext) -> StepResult<'_> {
             images: None,
         };
         let is_held = ctx.services.store.is_held(&ctx.server.id).await?;
-        let found = drifts(&member::wanted(&ctx.server, member, is_held), &seen);
+        let wanted = member::wanted(&ctx.server, member, is_held, ctx.ha.is_some());
+        let found = drifts(&wanted, &seen);
         refuse_paused(container.as_ref())?;
         ctx.log_new(&lines(&found)).await;
         let replaces = found.iter().any(Drift::needs_new_container)
             || lost_its_network(ctx, container.as_ref()).await?;
+        refuse_in_pair(ctx, runs && !replaces)?;
         Ok(Outcome::Done(json!(Plan {
             replaces,
             container: member.container(),
@@ -118,6 +121,21 @@ fn refuse_paused(container: Option<&ContainerFacts>) -> Result<(), StepError> {
         )),
         _ => Ok(()),
     }
+}
+
+/// While a standby may take over, a start of the primary is the pair's own: behind its back the one would be
+/// promoted while the other comes up. What works is left at work, so its limits and files can be put right.
+fn refuse_in_pair(ctx: &StepContext, stays_at_work: bool) -> Result<(), StepError> {
+    use crate::domain::ha::ReplicationState as S;
+    let Some(row) = &ctx.ha else { return Ok(()) };
+    let is_settled = matches!(row.state, S::Single | S::Building | S::CatchUp | S::Sync);
+    if is_settled && (stays_at_work || !row.is_promotable) {
+        return Ok(());
+    }
+    Err(StepError::permanent(
+        "The members of this server are High availability’s to start: a repair could make two primaries. Nothing was changed.",
+        "The page High availability says what it sees and does. After a planned failover this member is made a standby again, and put right with it.",
+    ))
 }
 
 fn lines(found: &[Drift]) -> Vec<String> {
@@ -185,24 +203,41 @@ fn ensure_container(ctx: &StepContext) -> StepResult<'_> {
 
 fn put_limits(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let member = ctx.member()?;
-        let engine = ctx.engine(member)?;
-        let name = member.container();
-        let is_held = ctx.services.store.is_held(&ctx.server.id).await?;
-        let wanted = member::wanted(&ctx.server, member, is_held);
-        let Some(container) = engine.container(&name).await? else {
-            return Err(StepError::permanent(
-                format!("The container {name} was removed while it was repaired."),
-                "Its volume is untouched. See that nobody removes it, then repair again.",
-            ));
-        };
-        let seen = Seen { container: Some(member::seen(&container)), ..Seen::default() };
-        let differs = |drift: &Drift| matches!(drift.what, What::Memory | What::Cpu);
-        if drifts(&wanted, &seen).iter().any(differs) {
-            sized::update_limits(ctx, &ctx.server).await?;
+        for member in pair::primary_first(ctx) {
+            put_limits_of(&ctx.on(member), member).await?;
         }
         Ok(Outcome::done())
     })
+}
+
+async fn put_limits_of(ctx: &StepContext, member: &Member) -> Result<(), StepError> {
+    let engine = match ctx.engine(member) {
+        Err(_) if member.role == MemberRole::Standby => return Ok(()),
+        engine => engine?,
+    };
+    let name = member.container();
+    let container = match engine.container(&name).await {
+        // What becomes of a standby that is away or gone is the pair's own.
+        Err(_) | Ok(None) if member.role == MemberRole::Standby => return Ok(()),
+        container => container?,
+    };
+    let Some(container) = container else {
+        return Err(StepError::permanent(
+            format!("The container {name} was removed while it was repaired."),
+            "Its volume is untouched. See that nobody removes it, then repair again.",
+        ));
+    };
+    let is_held = ctx.services.store.is_held(&ctx.server.id).await?;
+    let wanted = member::wanted(&ctx.server, member, is_held, ctx.ha.is_some());
+    let seen = Seen { container: Some(member::seen(&container)), ..Seen::default() };
+    let found = drifts(&wanted, &seen);
+    if found.iter().any(|drift| matches!(drift.what, What::Memory | What::Cpu)) {
+        sized::update_limits(ctx, &ctx.server).await?;
+    }
+    if found.iter().any(|drift| drift.what == What::RestartPolicy) {
+        engine.set_restart(&name, ctx.ha.is_none()).await?;
+    }
+    Ok(())
 }
 
 fn put_files(ctx: &StepContext) -> StepResult<'_> {

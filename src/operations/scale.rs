@@ -18,7 +18,7 @@ use super::stop::STOP_GRACE;
 use super::{configure, create, disk, member, networks, sized};
 use crate::domain::catalog::Sku;
 use crate::domain::network::Access;
-use crate::domain::placement::{grows, reason_against_scaling};
+use crate::domain::placement::{grows, reason_against_scaling_members};
 use crate::domain::route::RouteState;
 use crate::domain::server::{Member, Server};
 use futures_util::future::BoxFuture;
@@ -170,16 +170,16 @@ fn reserve_size(ctx: &StepContext) -> StepResult<'_> {
         if !grows(from, to) {
             return Ok(Outcome::done());
         }
-        let member = ctx.member()?;
         let policy = &ctx.services.settings.overcommit;
         let mut tx = ctx.begin_write().await?;
         tx.lock_placement().await?;
         let loads = tx.host_loads().await?;
-        let load = loads.iter().find(|load| load.host.id == member.host_id);
-        let why = match load {
-            None => Some("The server's host is no longer in the configuration.".into()),
-            Some(load) => reason_against_scaling(load, from, to, policy),
-        };
+        let why = super::pair::hosts(ctx).into_iter().find_map(|(host, members)| {
+            match loads.iter().find(|load| load.host.id == host) {
+                None => Some("The server's host is no longer in the configuration.".into()),
+                Some(load) => reason_against_scaling_members(load, members, from, to, policy),
+            }
+        });
         if let Some(why) = why {
             return Err(StepError::permanent(
                 format!("The host cannot take this size: {why}"),

@@ -69,6 +69,14 @@ fn kept(server: &Server, to: &'static Sku) -> Vec<(String, String)> {
     parameters.into_iter().filter(|(name, _)| follows(name)).collect()
 }
 
+/// Why a pair cannot have a size. The original offers none of this tier with high availability, and neither do
+/// we: a standby that replays with a baseline of a fifth of a core holds up every commit.
+pub fn reason_against_pair(has_ha: bool, to: &Sku) -> Option<String> {
+    (has_ha && to.tier == Tier::Burstable).then(|| {
+        "Burstable sizes have no high availability. Switch high availability off first.".into()
+    })
+}
+
 /// Why a size cannot hold what a person set: PostgreSQL would not start, or be killed.
 pub fn reason_against(server: &Server, to: &Sku) -> Option<String> {
     if to.tier == Tier::Burstable && server.configuration.pooler.enabled {

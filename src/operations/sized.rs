@@ -34,7 +34,8 @@ pub async fn container(
 fn container_of(ctx: &StepContext, server: &Server, member: &Member) -> ContainerSpec {
     let spec = member::blueprint_of(ctx, server, member).member_container(&member.image);
     let joins = networks::join(&ctx.services.settings, server).into_iter().collect();
-    ContainerSpec { joins, ..spec }
+    // A member of a pair is started by the pair alone (N1).
+    ContainerSpec { joins, restart: ctx.ha.is_none(), ..spec }
 }
 
 /// Gives the member's container the limits of a server.

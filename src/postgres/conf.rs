@@ -4,9 +4,13 @@
 //! is no line to inject. Formulas for memory are the original's (inventory 9.2).
 
 mod hba;
+mod replication;
 mod values;
 
 pub use hba::Admission;
+pub use replication::{
+    Commits, NOBODY, Replication, ReplicationFiles, Source, replication_files, standby_signal,
+};
 
 use crate::domain::catalog::{RESERVED_CONNECTIONS, Sku, StorageSize};
 use crate::domain::configuration::Configuration;
@@ -55,6 +59,7 @@ pub struct Settings<'a> {
     pub storage: &'static StorageSize,
     pub configuration: &'a Configuration,
     pub admission: Admission,
+    pub replication: Replication,
 }
 
 impl<'a> Settings<'a> {
@@ -71,12 +76,18 @@ impl<'a> Settings<'a> {
                 Access::Public => Admission::Everyone,
                 Access::Private => Admission::Nobody,
             },
+            replication: Replication::None,
         }
     }
 
     /// The same with people from elsewhere.
     pub fn admitting(self, admission: Admission) -> Self {
         Self { admission, ..self }
+    }
+
+    /// The same as a member of a pair.
+    pub fn replicating(self, replication: Replication) -> Self {
+        Self { replication, ..self }
     }
 }
 
@@ -153,6 +164,10 @@ fn postgresql_conf(settings: &Settings<'_>) -> String {
     // Behind what a person set: a full storage is no matter of taste.
     if settings.configuration.write_protected {
         push_group(&mut text, "Protection of a storage that is nearly full", protection());
+    }
+    // Behind all else: no setting may undo what an acknowledged commit rests on.
+    if let Some(group) = replication::group(settings) {
+        push_group(&mut text, "Replication", group);
     }
     text
 }

@@ -11,6 +11,7 @@ fn settings(name: &ServerName, major: Major, sku: &str, gib: u32) -> String {
         storage,
         configuration: &configuration,
         admission: Admission::Everyone,
+        replication: Replication::None,
     })
 }
 
@@ -24,6 +25,7 @@ fn plain<'a>(name: &'a ServerName, configuration: &'a Configuration) -> Settings
         storage,
         configuration,
         admission: Admission::Everyone,
+        replication: Replication::None,
     }
 }
 

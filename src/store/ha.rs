@@ -249,7 +249,7 @@ impl WriteTx {
         .bind(micros(row.changed_at))
         .execute(&mut *self.tx)
         .await?;
-        Ok(())
+        self.recount_members(&row.server_id).await
     }
 
     /// Puts `row` in the place of the one that it came from: of two that meet one wins.
@@ -289,7 +289,7 @@ impl WriteTx {
             .bind(server.as_str())
             .execute(&mut *self.tx)
             .await?;
-        Ok(())
+        self.recount_members(server).await
     }
 
     /// Writes a line of the story.

@@ -4,7 +4,7 @@ use super::codec::{micros, parsed, time, time_option};
 use super::{Record, Store, StoreError, WriteTx};
 use crate::clock::new_uuid;
 use crate::domain::ids::{GroupId, ServerId};
-use crate::domain::meter::{Meter, MeterInterval};
+use crate::domain::meter::{Meter, MeterInterval, of_members, per_member};
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -31,6 +31,17 @@ impl Row {
             ended_at: time_option(self.ended_at),
         })
     }
+}
+
+/// Members that a server `s` is charged for: both of a pair from the moment it is asked for.
+macro_rules! counted {
+    ($each:literal) => {
+        concat!(
+            "(CASE WHEN EXISTS (SELECT 1 FROM high_availability h WHERE h.server_id = s.id) THEN '2x ' ELSE '' END || ",
+            $each,
+            ")"
+        )
+    };
 }
 
 impl Store {
@@ -79,8 +90,8 @@ impl Store {
         let mut tx = self.begin_write(now).await?;
         let mut changed = tx.end_strays().await?;
         for (meter, quantity, states) in [
-            (Meter::Storage, "CAST(s.storage_gib AS TEXT)", "'Ready', 'Stopped'"),
-            (Meter::Compute, "s.sku", "'Ready'"),
+            (Meter::Storage, counted!("CAST(s.storage_gib AS TEXT)"), "'Ready', 'Stopped'"),
+            (Meter::Compute, counted!("s.sku"), "'Ready'"),
         ] {
             changed += tx.follow_state(meter, quantity, states).await?;
         }
@@ -116,6 +127,38 @@ impl WriteTx {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The same for a quantity of one member: a pair counts twice.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn set_member_meter(
+        &mut self,
+        server: &ServerId,
+        meter: Meter,
+        each: &str,
+    ) -> Result<(), StoreError> {
+        let members = if self.ha(server).await?.is_some() { 2 } else { 1 };
+        self.set_meter(server, meter, Some(&of_members(members, each))).await
+    }
+
+    /// Lets the meters that run count as many members as there are, after a pair was asked for or given up.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(super) async fn recount_members(&mut self, server: &ServerId) -> Result<(), StoreError> {
+        let running: Vec<(String, String)> = sqlx::query_as(
+            "SELECT meter, quantity FROM meters WHERE server_id = $1 AND ended_at IS NULL AND meter IN ('compute', 'storage')",
+        )
+        .bind(server.as_str())
+        .fetch_all(&mut *self.tx)
+        .await?;
+        for (meter, quantity) in running {
+            let meter = parsed(&meter, Meter::parse, "meter")?;
+            self.set_member_meter(server, meter, per_member(&quantity).1).await?;
+        }
+        Ok(())
     }
 
     /// Ends a running meter unless it has the quantity `except`; gives the quantity that it had. It never ends
@@ -265,6 +308,54 @@ mod tests {
                 (i.meter, i.quantity, (end - i.started_at).num_seconds())
             })
             .collect()
+    }
+
+    #[tokio::test]
+    async fn a_pair_counts_twice_from_the_moment_it_is_asked_for() {
+        use crate::domain::ha::{Durability, HaMode, HighAvailability};
+        for test in testing::all().await {
+            let store = &test.store;
+            let begun = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
+            let at = |seconds| begun + Duration::seconds(seconds);
+            let server = testing::server(store, begun, "shop").await;
+            let mut tx = store.begin_write(begun).await.unwrap();
+            tx.set_settled(&server, SettledState::Ready).await.unwrap();
+            tx.follow_meters(&server, SettledState::Ready).await.unwrap();
+            tx.commit(Record::Nothing("a test")).await.unwrap();
+            let row = HighAvailability::asked(
+                server.clone(),
+                HaMode::SameZone,
+                Durability::Preferred,
+                "1".into(),
+                begun,
+            );
+            let mut tx = store.begin_write(at(10)).await.unwrap();
+            tx.insert_ha(&row).await.unwrap();
+            tx.commit(Record::Nothing("a test")).await.unwrap();
+            assert_eq!(store.reconcile_meters(at(11)).await.unwrap(), 0, "nothing to put right");
+            let mut tx = store.begin_write(at(20)).await.unwrap();
+            let sku = crate::domain::catalog::Sku::by_name("Standard_D2ds_v5").unwrap();
+            tx.set_sku(&server, sku).await.unwrap();
+            tx.commit(Record::Nothing("a test")).await.unwrap();
+            let mut tx = store.begin_write(at(30)).await.unwrap();
+            tx.delete_ha(&server).await.unwrap();
+            tx.commit(Record::Nothing("a test")).await.unwrap();
+            assert_eq!(store.reconcile_meters(at(31)).await.unwrap(), 0, "nothing to put right");
+            let mut seen = lengths(store, &server, at(40)).await;
+            seen.sort_by(|a, b| a.1.cmp(&b.1));
+            let expected = [
+                (Meter::Compute, "2x Standard_B2s".to_owned(), 10),
+                (Meter::Storage, "2x 32".into(), 20),
+                (Meter::Compute, "2x Standard_D2ds_v5".into(), 10),
+                (Meter::Storage, "32".into(), 10),
+                (Meter::Storage, "32".into(), 10),
+                (Meter::Compute, "Standard_B2s".into(), 10),
+                (Meter::Compute, "Standard_D2ds_v5".into(), 10),
+            ];
+            let mut expected = expected.to_vec();
+            expected.sort_by(|a, b| a.1.cmp(&b.1));
+            assert_eq!(seen, expected, "{}", test.name);
+        }
     }
 
     #[tokio::test]

@@ -75,7 +75,7 @@ impl WriteTx {
         .bind(sku.tier.key())
         .execute(&mut *self.tx)
         .await?;
-        self.set_meter(server, Meter::Compute, Some(sku.name)).await
+        self.set_member_meter(server, Meter::Compute, sku.name).await
     }
 
     /// Lets the meters follow where an operation left the server: Ready counts compute and storage,
@@ -98,8 +98,8 @@ impl WriteTx {
                         .fetch_optional(&mut *self.tx)
                         .await?;
                 let Some((sku, gib)) = row else { return Ok(()) };
-                self.set_meter(server, Meter::Compute, Some(&sku)).await?;
-                self.set_meter(server, Meter::Storage, Some(&gib.to_string())).await
+                self.set_member_meter(server, Meter::Compute, &sku).await?;
+                self.set_member_meter(server, Meter::Storage, &gib.to_string()).await
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Who may log in from where: `pg_hba.conf`, rendered whole. First match wins.
 
-use super::Settings;
+use super::{Replication, Settings};
+use crate::postgres::replication::REPLICATION_ROLE;
 use crate::postgres::{CONTROL_ROLE, POOLER_ROLE};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -18,11 +19,19 @@ pub enum Admission {
 
 /// The portal proves itself by certificate and by nothing else, and so does PgBouncer when it asks for verifiers;
 /// people come with a SCRAM password, over TLS
-/// unless the server was told not to require it; replication and sockets are refused.
+/// unless the server was told not to require it; replication and sockets are refused. In a pair a standby reads the
+/// log by certificate; by it nobody gets at a database.
 pub(super) fn pg_hba_conf(settings: &Settings<'_>) -> String {
     let pooler = match settings.configuration.pooler.enabled {
         true => format!("hostssl    all          {POOLER_ROLE}   all                 cert\n"),
         false => String::new(),
+    };
+    let standbys = match settings.replication {
+        Replication::None => String::new(),
+        _ => format!(
+            "hostssl    replication  {REPLICATION_ROLE}  all                cert\n\
+             host       all          {REPLICATION_ROLE}  all                reject\n"
+        ),
     };
     let mut text = format!(
         "# Rendered by pgflex; changes are lost.\n\
@@ -31,6 +40,7 @@ pub(super) fn pg_hba_conf(settings: &Settings<'_>) -> String {
          host       all          {CONTROL_ROLE}  all                 reject\n\
          {pooler}\
          host       all          {POOLER_ROLE}   all                 reject\n\
+         {standbys}\
          local      all          all                                 reject\n\
          local      replication  all                                 reject\n\
          host       replication  all             all                 reject\n"
@@ -78,6 +88,7 @@ mod tests {
             storage: StorageSize::by_gib(32).unwrap(),
             configuration: &configuration,
             admission,
+            replication: Replication::None,
         };
         let text = pg_hba_conf(&settings);
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -143,8 +143,9 @@ impl<'a> World<'a> {
     pub fn row(&self, server: &ServerCost) -> ServerRow {
         let sums = &server.sums;
         let money = |cents| self.prices.money(cents);
-        let gib: Vec<&str> =
-            of_meter(&server.lines, Meter::Storage).map(|line| &*line.usage.quantity).collect();
+        let gib: Vec<String> = of_meter(&server.lines, Meter::Storage)
+            .map(|line| line.usage.quantity.replacen("x ", " × ", 1))
+            .collect();
         let is_present = self.present.contains(server.id.as_str());
         ServerRow {
             name: server.name.clone(),

@@ -8,8 +8,8 @@ use super::nav::{self, Frame, Tab};
 use crate::domain::catalog::Sku;
 use crate::domain::cost::PriceList;
 use crate::domain::operation::OperationKind;
-use crate::domain::placement::{HostLoad, reason_against_scaling};
-use crate::domain::server::Server;
+use crate::domain::placement::{HostLoad, reason_against_scaling_members};
+use crate::domain::server::{Member, Server};
 use crate::operations::scale_plan;
 use crate::web::error::{PageError, PageResult};
 use crate::web::form::FormState;
@@ -37,8 +37,8 @@ impl ComputePage {
     /// # Errors
     /// When the store does not answer.
     pub async fn new(visit: &Visit, frame: Frame, f: FormState) -> Result<Self, PageError> {
-        let prices = &visit.state.config.prices;
-        let host = Host::of(visit, &frame.server).await?;
+        let prices = &frame.prices(&visit.state.config);
+        let host = Host::of(visit, &frame).await?;
         let from = frame.server.spec.sku();
         let groups = size_groups(from.name, BY_ITS_HOST, |sku| {
             let reason = match sku.name == from.name {
@@ -86,34 +86,47 @@ impl ComputePage {
     }
 }
 
-/// The host that a server is on, with what it promised; `None` inside when it is on none.
+/// The hosts that a server's members are on, with what they promised; none when it is on none.
 pub struct Host<'a> {
-    load: Option<HostLoad>,
+    /// Each with how many of the members it has.
+    loads: Vec<(HostLoad, usize)>,
+    has_ha: bool,
     policy: &'a crate::domain::host::Overcommit,
 }
 
 impl<'a> Host<'a> {
     /// # Errors
     /// When the store does not answer.
-    pub async fn of(visit: &'a Visit, server: &Server) -> Result<Self, PageError> {
+    pub async fn of(visit: &'a Visit, frame: &Frame) -> Result<Self, PageError> {
         let store = &visit.state.store;
-        let member = store.members(&server.id).await?.into_iter().next();
-        let load = store
-            .host_loads()
-            .await?
-            .into_iter()
-            .find(|load| member.as_ref().is_some_and(|member| member.host_id == load.host.id));
-        Ok(Self { load, policy: &visit.state.config.overcommit })
+        let members = store.members(&frame.server.id).await?;
+        let loads = with_members(store.host_loads().await?, &members);
+        let has_ha = frame.ha.is_some();
+        Ok(Self { loads, has_ha, policy: &visit.state.config.overcommit })
     }
 
-    /// Why a server cannot have a size now: its host, or a parameter that somebody set.
+    /// Why a server cannot have a size now: a host of its members, or a parameter that somebody set.
     pub fn reason_against(&self, server: &Server, to: &Sku) -> Option<String> {
-        let Some(load) = &self.load else {
+        if self.loads.is_empty() {
             return Some("The server is on no host of the configuration.".into());
+        }
+        let from = server.spec.sku();
+        let hosts = || {
+            self.loads.iter().find_map(|(load, members)| {
+                reason_against_scaling_members(load, *members, from, to, self.policy)
+            })
         };
-        reason_against_scaling(load, server.spec.sku(), to, self.policy)
+        scale_plan::reason_against_pair(self.has_ha, to)
+            .or_else(hosts)
             .or_else(|| scale_plan::reason_against(server, to))
     }
+}
+
+/// The hosts that have some of the members, with how many.
+pub fn with_members(loads: Vec<HostLoad>, members: &[Member]) -> Vec<(HostLoad, usize)> {
+    let on = |load: &HostLoad| members.iter().filter(|one| one.host_id == load.host.id).count();
+    let counted = loads.into_iter().map(|load| (on(&load), load));
+    counted.filter(|(count, _)| *count > 0).map(|(count, load)| (load, count)).collect()
 }
 
 /// "€ 124.10 / month, € 113.15 more"

@@ -65,11 +65,11 @@ impl ReviewPage {
         f: FormState,
         to: &'static Sku,
     ) -> Result<Self, PageError> {
-        let (store, prices) = (&visit.state.store, &visit.state.config.prices);
+        let (store, prices) = (&visit.state.store, &frame.prices(&visit.state.config));
         let waits = store.scale_interruptions().await?;
         let why_not = match frame.why_closed(OperationKind::Scale) {
             Some(why) => Some(why),
-            None => Host::of(visit, &frame.server).await?.reason_against(&frame.server, to),
+            None => Host::of(visit, &frame).await?.reason_against(&frame.server, to),
         };
         let kept = store.credits(&frame.server.id).await?.map(|row| row.balance);
         let from = frame.server.spec.sku();

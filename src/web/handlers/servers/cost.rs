@@ -4,7 +4,7 @@ use super::create_cards::thousands;
 use super::nav::{self, Frame, Tab};
 use crate::domain::bill::{self, Line, Month, Price, Sums};
 use crate::domain::cost::PriceList;
-use crate::domain::meter::{Meter, MeterInterval};
+use crate::domain::meter::{Meter, MeterInterval, per_member};
 use crate::web::error::PageResult;
 use crate::web::page::{self, Layout};
 use crate::web::paths;
@@ -181,10 +181,12 @@ fn month_row(prices: &PriceList, month: Month, lines: &[Line]) -> MonthRow {
 }
 
 fn quantity(meter: Meter, quantity: &str) -> String {
-    match meter {
-        Meter::Compute | Meter::Stopped => quantity.to_owned(),
-        Meter::Storage | Meter::Backup => format!("{quantity} GiB"),
-    }
+    let (members, each) = per_member(quantity);
+    let each = match meter {
+        Meter::Compute | Meter::Stopped => each.to_owned(),
+        Meter::Storage | Meter::Backup => format!("{each} GiB"),
+    };
+    if members == 1 { each } else { format!("{members} × {each}") }
 }
 
 fn price(prices: &PriceList, price: Option<Price>) -> String {

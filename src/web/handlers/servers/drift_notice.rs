@@ -61,6 +61,9 @@ fn drifted(
         Severity::Down => {
             ("banner-danger", "The database is down: its container is not as it should be.")
         }
+        Severity::Wrong if look.drifts.iter().all(|drift| drift.of_standby) => {
+            ("banner-warn", "The standby’s container is not as it should be.")
+        }
         Severity::Wrong => ("banner-warn", "The container is not as it should be."),
         Severity::Note => ("banner-info", "Something on the host is not as it should be."),
     };
@@ -116,6 +119,7 @@ mod tests {
             volume: "v".into(),
             data_volume: "v".into(),
             image_tag: "t".into(),
+            keeper: drift::Keeper::Engine,
         };
         let seen = drift::Seen { container, has_volume: Some(true), images: None };
         DriftLook::after(None, drift::drifts(&wanted, &seen), 0, DateTime::UNIX_EPOCH)

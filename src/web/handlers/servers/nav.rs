@@ -6,6 +6,8 @@ use super::paused::Paused;
 use super::pending;
 use crate::clock::new_uuid;
 use crate::config::Config;
+use crate::domain::cost::PriceList;
+use crate::domain::ha::HighAvailability;
 use crate::domain::group::Group;
 use crate::domain::ids::ServerId;
 use crate::domain::lock::{self, Act, Lock};
@@ -63,6 +65,8 @@ pub struct Frame {
     pub pending: Option<pending::Pending>,
     /// What is otherwise on its host than on record.
     pub drift: Option<DriftNotice>,
+    /// The row of its pair; `None` without high availability.
+    pub ha: Option<HighAvailability>,
     may_change: bool,
     is_owner: bool,
 }
@@ -136,6 +140,7 @@ pub async fn frame(visit: &Visit, id: &str, tab: Tab) -> Result<Option<Frame>, P
         notice: notice(&visit.state, &server, may_change).await?,
         pending: pending::of(&visit.state, &server, tab).await?,
         drift: drift_notice::of(visit, &server, may_change).await?,
+        ha: store.ha(&id).await?,
         tab,
         may_change,
         paused: Paused::of(&server, visit.now),
@@ -294,6 +299,11 @@ impl Frame {
 
     pub fn group_path(&self) -> String {
         paths::group(&self.server.group_id)
+    }
+
+    /// What this server costs: with high availability it pays for both members.
+    pub fn prices(&self, config: &Config) -> PriceList {
+        config.prices.for_members(if self.ha.is_some() { 2 } else { 1 })
     }
 
     pub fn is_private(&self) -> bool {

@@ -78,11 +78,9 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
     let Some(wanted) = read(&mut f, &posted, &networks) else {
         return page::invalid(&form_page(&visit, frame, f, &networks));
     };
-    if wanted.access == Access::Private && frame.server.configuration.pooler.enabled {
-        f.refuse(Refusal::at(
-            "access",
-            "A server with private access has no built-in PgBouncer. Switch connection pooling off first.",
-        ));
+    let has_pooler = frame.server.configuration.pooler.enabled;
+    if let Some(why) = wanted.reason_against(has_pooler, frame.ha.is_some()) {
+        f.refuse(Refusal::at("access", why));
         return page::invalid(&form_page(&visit, frame, f, &networks));
     }
     let new = Setting::of(&wanted, &networks);
@@ -154,13 +152,17 @@ pub(super) fn network_choices(networks: &[VirtualNetwork]) -> Vec<Choice> {
 }
 
 fn form_page(visit: &Visit, frame: Frame, f: FormState, networks: &[VirtualNetwork]) -> AccessPage {
+    let private = Networking { access: Access::Private, ..Networking::of(&frame.server) };
+    // With a pooler the reason comes with the answer: it can be switched off on another page of this server.
+    let closed = private.reason_against(false, frame.ha.is_some()).unwrap_or_default();
     AccessPage {
         layout: frame.layout(visit, "Change networking"),
         access: vec![
             Choice::new(Access::Public.key(), "Public access")
                 .detail("Through the gateway, from the addresses that firewall rules allow."),
             Choice::new(Access::Private.key(), "Private access")
-                .detail("From containers in its network. The gateway refuses everybody."),
+                .detail("From containers in its network. The gateway refuses everybody.")
+                .closed(closed),
         ],
         networks: network_choices(networks),
         tls: vec![

@@ -59,7 +59,7 @@ impl PoolingPage {
     /// By size first: what is under way passes, the size stays.
     fn why_closed(&self) -> Option<String> {
         let spec = &self.frame.server.spec;
-        Pooler::why_closed(spec.sku().tier, spec.access)
+        Pooler::why_closed(spec.sku().tier, spec.access, self.frame.ha.is_some())
             .map(str::to_owned)
             .or_else(|| self.frame.why_closed(OperationKind::ChangePooler))
     }
@@ -198,7 +198,8 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
     let Some(pooler) = read(&posted, &mut f) else {
         return page::invalid(&PoolingPage::new(&visit, frame, f).await?);
     };
-    if let Some(why) = Pooler::why_closed(frame.server.spec.sku().tier, frame.server.spec.access)
+    let spec = &frame.server.spec;
+    if let Some(why) = Pooler::why_closed(spec.sku().tier, spec.access, frame.ha.is_some())
         .filter(|_| pooler.enabled)
     {
         f.refuse(crate::domain::refusal::Refusal::at("enabled", why));

@@ -40,7 +40,7 @@ pub struct Costs {
 
 impl Costs {
     pub fn of(visit: &Visit, frame: &Frame) -> Self {
-        let (prices, spec) = (&visit.state.config.prices, &frame.server.spec);
+        let (prices, spec) = (frame.prices(&visit.state.config), &frame.server.spec);
         Self {
             compute: prices.text(prices.compute_month(spec.sku())),
             storage: prices.text(prices.storage_month(spec.storage())),

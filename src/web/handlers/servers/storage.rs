@@ -1,5 +1,6 @@
 //! Storage of one server: how full it is, how its size is kept, growth by hand and by itself.
 
+use super::compute::with_members;
 use super::nav::{self, Frame, Tab};
 use super::storage_view::{self as view, Enforced, Rules, Sizes, UsageView};
 use crate::clock::new_uuid;
@@ -44,20 +45,17 @@ struct StoragePage {
 impl StoragePage {
     async fn new(visit: &Visit, frame: Frame, f: FormState) -> Result<Self, PageError> {
         let (store, config, server) = (&visit.state.store, &visit.state.config, &frame.server);
-        let member = store.members(&server.id).await?.into_iter().next();
+        let members = store.members(&server.id).await?;
         let look = store.server_observation::<StorageLook>(&server.id, OBSERVATION).await?;
-        let loads = store.host_loads_all().await?;
-        let load = member
-            .as_ref()
-            .and_then(|member| loads.iter().find(|load| load.host.id == member.host_id));
+        let hosts = with_members(store.host_loads_all().await?, &members);
         Ok(Self {
             layout: frame.layout(visit, "Storage"),
             usage: look.as_ref().map(|look| view::usage(look, visit.now)),
             host_free: look.as_ref().and_then(|look| view::full_host(&look.facts)),
             why_not_grown: look.and_then(|look| look.facts.why_not_grown),
-            enforced: view::enforced(server, member.as_ref()),
+            enforced: view::enforced(server, members.first()),
             rules: view::rules(server),
-            sizes: view::sizes(server, load, &config.prices, &config.overcommit),
+            sizes: view::sizes(server, &hosts, &frame.prices(config), &config.overcommit),
             key: new_uuid(),
             frame,
             f,

@@ -3,7 +3,7 @@
 use super::create_cards::{per_month, thousands};
 use crate::domain::catalog::{STORAGE_SIZES, StorageSize};
 use crate::domain::cost::PriceList;
-use crate::domain::placement::{HostLoad, storage_reason};
+use crate::domain::placement::{HostLoad, storage_reason_members};
 use crate::domain::server::{Member, Server};
 use crate::domain::storage::{
     Disk, HOST_FREE_AGAIN, StorageLook, VolumeUsage, growth_mark, next_size, protection_mark,
@@ -167,7 +167,7 @@ pub struct Sizes {
 
 pub fn sizes(
     server: &Server,
-    load: Option<&HostLoad>,
+    hosts: &[(HostLoad, usize)],
     prices: &PriceList,
     overcommit: &crate::domain::host::Overcommit,
 ) -> Sizes {
@@ -178,9 +178,12 @@ pub fn sizes(
             .fact(format!("up to {} IOPS", thousands(sku.effective_iops(size))))
             .fact(format!("{} provisioned", thousands(size.iops)))
             .price(format!("+ {}", per_month(&prices.text(more))));
-        choice.closed = match load {
-            Some(load) => storage_reason(load, now.gib, size, overcommit).unwrap_or_default(),
-            None => "The host of the server is not known here.".into(),
+        let of_host = |(load, members): &(HostLoad, usize)| {
+            storage_reason_members(load, *members, now.gib, size, overcommit)
+        };
+        choice.closed = match hosts.is_empty() {
+            false => hosts.iter().find_map(of_host).unwrap_or_default(),
+            true => "The host of the server is not known here.".into(),
         };
         choice
     };
