@@ -18,6 +18,7 @@ pub mod drills;
 pub mod groups;
 pub mod ha;
 pub mod ha_watch;
+pub mod ha_story;
 pub mod history;
 pub mod hosts;
 pub mod hosts_view;
