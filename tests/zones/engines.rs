@@ -90,6 +90,50 @@ impl Zones {
         text(&output.stdout)
     }
 
+    /// The same where it may fail; nothing is said.
+    pub fn try_docker(&self, zone: u8, arguments: &[&str]) {
+        let socket = format!("unix://{}", self.socket(zone));
+        let mut command = Command::new("docker");
+        command.args(["-H", &socket]).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        let _ = command.status();
+    }
+
+    /// Number of the engine's process.
+    pub fn engine_process(&self, zone: u8) -> u32 {
+        let (_, folder) = &self.settings[1];
+        let text = std::fs::read_to_string(format!("{folder}/{zone}/dockerd.pid")).unwrap();
+        text.trim().parse().unwrap()
+    }
+
+    /// Nothing passes between a zone and an address any more.
+    pub fn block(&self, zone: u8, address: &str) {
+        self.rules(zone, "--insert", address);
+    }
+
+    /// Ends [`Zones::block`].
+    pub fn unblock(&self, zone: u8, address: &str) {
+        self.rules(zone, "--delete", address);
+    }
+
+    /// Before any translation of addresses on the way in, after it on the way out.
+    fn rules(&self, zone: u8, what: &str, address: &str) {
+        let (_, name) = &self.settings[2];
+        let namespace = format!("--net=/run/netns/{name}{zone}");
+        let ways = [["raw", "PREROUTING", "--source"], ["mangle", "OUTPUT", "--destination"], ["mangle", "FORWARD", "--destination"]];
+        for [table, chain, side] in ways {
+            let done = Command::new("nsenter")
+                .args([&namespace, "iptables", "--wait", "--table", table, what, chain, side, address])
+                .args(["--jump", "DROP"])
+                .status();
+            assert!(done.unwrap().success(), "{what} {chain} in zone {zone}");
+        }
+    }
+
+    /// IP address of the machine that the portal is on.
+    pub fn machine(&self) -> String {
+        format!("{}.1", self.net)
+    }
+
     /// SIGKILL to the first process of a container.
     pub fn kill_container(&self, zone: u8, container: &str) {
         self.docker(zone, &["kill", "--signal", "KILL", container]);

@@ -109,11 +109,12 @@ pub async fn a_portal_killed_in_a_failover_loses_nothing(zones: Arc<Zones>) {
         let (from, before) = (checker.now(), pair.row().await.epoch);
         let name = format!("22 portal killed in a failover after “{}”", step.title);
         println!("  {name} …");
-        pair.portal.restart_until(&format!("{}:acted", step.name));
+        let stopped = pair.portal.restart_until(&format!("{}:acted", step.name));
         let primary = pair.place(MemberRole::Primary).await;
         // Lost for good: a primary that is only killed would be started again in place.
         zones.docker(primary.zone, &["rm", "--force", &primary.container]);
-        pair.portal.wait_line("stopped at").await;
+        let waited = tokio::time::timeout(Duration::from_secs(60), stopped).await;
+        assert!(matches!(waited, Ok(Ok(()))), "{name}: it never came to it\n{}", pair.story().await);
         pair.portal.restart();
         let healthy_after = pair.healthy(&name).await;
         let failed_over = pair.row().await.epoch > before;

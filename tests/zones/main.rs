@@ -1,6 +1,3 @@
-//! Three engines, faults, and the checker of acknowledged commits.
-
-mod checker;
 //! Stories on three Docker Engines, one for each zone, with a real portal process in front. Needs root; runs with
 //! `PGFLEX_TEST_ZONES=1` (as `make test` does where it can), else it says that it was skipped.
 //!
@@ -10,11 +7,16 @@ mod checker;
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
+mod checker;
 mod engines;
+mod fault;
+mod faults;
 #[path = "../../benches/promises/http.rs"]
 #[expect(dead_code, reason = "the benchmarks use more of it")]
 mod http;
+mod pair;
 mod portal;
+mod soak;
 mod stories;
 
 use engines::Zones;
@@ -39,6 +41,15 @@ const STORIES: &[(&str, Story)] = &[
     story!(stories::an_image_is_carried_to_a_zone_that_lacks_it),
     story!(stories::a_zone_that_is_cut_off_holds_up_no_other),
     story!(stories::an_engine_that_is_cut_off_is_silent_within_seconds),
+    story!(faults::the_usual_faults_lose_nothing),
+];
+
+/// Only with `PGFLEX_ZONES_ALL=1`, or when a word names them: they take long.
+const LONG_STORIES: &[(&str, Story)] = &[
+    story!(faults::every_fault_loses_nothing),
+    story!(faults::two_failovers_in_a_row_lose_nothing),
+    story!(faults::a_portal_killed_in_a_failover_loses_nothing),
+    story!(soak::soak),
 ];
 
 #[expect(clippy::disallowed_methods, reason = "tests take their switches from the environment")]
@@ -49,10 +60,13 @@ fn variable(name: &str) -> Option<String> {
 fn main() -> ExitCode {
     let words: Vec<String> =
         std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let is_asked = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
-    let asked: Vec<_> = STORIES.iter().filter(|(name, _)| is_asked(name)).collect();
+    let is_named = |name: &str| words.iter().any(|word| name.contains(word));
+    let all = variable("PGFLEX_ZONES_ALL").is_some_and(|value| value == "1");
+    let usual = STORIES.iter().filter(|(name, _)| words.is_empty() || is_named(name));
+    let long = LONG_STORIES.iter().filter(|(name, _)| (words.is_empty() && all) || is_named(name));
+    let asked: Vec<_> = usual.chain(long).collect();
     if std::env::args().any(|word| word == "--list") {
-        STORIES.iter().for_each(|(name, _)| println!("{name}: test"));
+        STORIES.iter().chain(LONG_STORIES).for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
     if variable("PGFLEX_TEST_ZONES").is_none_or(|value| value != "1") {

@@ -6,6 +6,7 @@ use clap::Parser;
 use pgflex::app::App;
 use pgflex::config::{Config, ServeArgs};
 use pgflex::domain::activity::Actor;
+use pgflex::domain::ha::{AskedHa, Durability, HaMode};
 use pgflex::domain::ids::{OperationId, RuleId, ServerId};
 use pgflex::domain::names::{AdminLogin, ServerName};
 use pgflex::domain::network::{Access, AddressRange, FirewallRule};
@@ -35,6 +36,8 @@ pub struct Portal {
     arguments: Vec<String>,
     ports: (u16, u16),
     child: Option<Child>,
+    /// A gateway of its own process, when one was started.
+    gateway: Option<Child>,
 }
 
 #[derive(Parser)]
@@ -74,7 +77,7 @@ impl Portal {
             Client::connect(format!("127.0.0.1:{web}").parse().unwrap()).await.unwrap();
         sign_up(&mut browser, &link).await.unwrap();
         let zones = zones.clone();
-        Self { zones, folder, app, browser, arguments, ports, child: Some(child) }
+        Self { zones, folder, app, browser, arguments, ports, child: Some(child), gateway: None }
     }
 
     /// SIGKILL: nothing of it gets to run again.
@@ -85,10 +88,45 @@ impl Portal {
         }
     }
 
+    fn kill_gateway(&mut self) {
+        if let Some(mut gateway) = self.gateway.take() {
+            let _ = gateway.kill();
+            let _ = gateway.wait();
+        }
+    }
+
     /// Starts the process again on the same data.
     pub fn restart(&mut self) {
         self.kill();
         self.child = Some(spawn(&self.folder, &self.arguments));
+    }
+
+    /// Starts one whose gateway is a process of its own: it lives on when the portal is killed.
+    pub async fn start_apart(zones: &Arc<Zones>) -> Self {
+        let mut portal = Self::start(zones).await;
+        let gateway = [portal.arguments.as_slice(), &["--roles=gateway".into()]].concat();
+        portal.arguments.push("--roles=web,runner,monitor".into());
+        portal.restart();
+        portal.gateway = Some(spawn(&portal.folder, &gateway));
+        portal
+    }
+
+    /// Starts the process again; it stops for ever at a moment of an operation, such as `promote:acted`. Gives what
+    /// comes true when it has stopped.
+    pub fn restart_until(&mut self, moment: &str) -> tokio::sync::oneshot::Receiver<()> {
+        self.kill();
+        let until = [self.arguments.as_slice(), &[format!("--test-stop-at={moment}")]].concat();
+        let mut child = spawn(&self.folder, &until);
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        self.child = Some(child);
+        let (stopped, wait) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut lines = lines;
+            if lines.any(|line| line.contains("stopped at")) {
+                let _ = stopped.send(());
+            }
+        });
+        wait
     }
 
     pub fn log(&self) -> String {
@@ -113,16 +151,30 @@ impl Portal {
 
     /// The same with a specification of the story's own.
     pub async fn submit_create_as(&self, spec: &ServerSpec) -> OperationId {
+        self.submit_create_with(spec, None).await
+    }
+
+    async fn submit_create_with(&self, spec: &ServerSpec, ha: Option<&AskedHa>) -> OperationId {
         let new = NewServer {
             spec,
             admin_verifier: &scram_verifier(&Secret::new(PASSWORD)),
             rules: &[here()],
             network: None,
+            ha,
             draft: None,
             ports: self.ports,
             idempotency_key: None,
         };
         self.door().create(&self.app.sealer, &new, &Actor::system()).await.unwrap()
+    }
+
+    /// Makes a server in zone 1 that shall have a standby: in zone 2, or in zone 1 as well.
+    pub async fn create_pair(&self, name: &str, mode: HaMode, durability: Durability) -> ServerId {
+        let zone = if mode == HaMode::SameZone { "1" } else { "2" };
+        let ha = AskedHa { mode, durability, standby_zone: zone.into() };
+        let spec = ServerSpec { sku: "Standard_D2ds_v5".into(), ..spec(name, 1) };
+        let id = self.submit_create_with(&spec, Some(&ha)).await;
+        self.succeed(&id).await.server_id
     }
 
     /// Makes a server and waits until it is ready.
@@ -209,6 +261,7 @@ impl Portal {
     /// Kills the process and removes everything it made in every zone, which must all be there.
     pub async fn finish(mut self) {
         self.kill();
+        self.kill_gateway();
         for zone in 1..=3 {
             let engine = self.zones.engine(zone, &self.app.install_id);
             let owned = engine.owned().await.unwrap();
@@ -232,6 +285,7 @@ impl Portal {
 impl Drop for Portal {
     fn drop(&mut self) {
         self.kill();
+        self.kill_gateway();
     }
 }
 
