@@ -1,8 +1,8 @@
 //! A server with high availability over the zones, and how it stands.
 
-use crate::checker::Endpoint;
-use crate::engines::Zones;
-use crate::portal::{ADMIN, PASSWORD, Portal};
+use super::checker::Endpoint;
+use super::engines::Zones;
+use super::portal::{ADMIN, PASSWORD, Portal};
 use pgflex::domain::ha::{Durability, HaMode, HighAvailability, MemberRole, ReplicationState};
 use pgflex::domain::ids::ServerId;
 use pgflex::domain::operation::OperationKind;

@@ -1,7 +1,7 @@
 //! A real portal process on the zones: verbs for stories.
 
-use crate::engines::Zones;
-use crate::http::{Client, sign_up};
+use super::engines::Zones;
+use super::http::{Client, sign_up};
 use clap::Parser;
 use pgflex::app::App;
 use pgflex::config::{Config, ServeArgs};
