@@ -8,6 +8,7 @@
 mod decide;
 mod look;
 mod lsn;
+mod offer;
 mod row;
 #[cfg(test)]
 mod row_tests;
@@ -22,6 +23,7 @@ pub use look::{HaLook, LookMember, OBSERVATION};
 pub use lsn::Lsn;
 pub use row::{HighAvailability, Illegal, Move, WaitsFor};
 pub use seen::{Failed, Seen, SeenMember, SeenSender, Sql};
+pub use offer::{AskedHa, reason_against};
 
 use serde::{Deserialize, Serialize};
 
