@@ -79,6 +79,7 @@ impl App {
         }
         if self.config.has(Role::Monitor) {
             tasks.spawn(monitor::run(services.clone(), stopped.clone()));
+            tasks.spawn(monitor::drills::run(services.clone(), stopped.clone()));
         }
         if self.config.has(Role::Runner) || self.config.has(Role::Monitor) {
             tasks.spawn(engines::follow(services.clone(), stopped.clone()));

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod allow_extensions;
+pub mod ask_ha;
 pub mod change_extension;
 pub mod change_networking;
 pub mod change_parameters;

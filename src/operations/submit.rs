@@ -4,11 +4,13 @@
 //! operation with its plan, write the activity line. Two submits at once: one wins by the unique index
 //! on (server, lane), the other is told. The same idempotency key gives the same operation.
 
+use super::ask_ha::{is_drill, row_of};
 use super::guard::{admit_to_group, refuse_if_locked_for};
 use super::kinds;
 use super::runner::{new_deadline, plan, settle_server};
 use crate::clock::{Clock, new_id};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
+use crate::domain::ha::AskedHa;
 use crate::domain::ids::{DraftId, GroupId, NetworkId, OperationId, ServerId};
 use crate::domain::network::FirewallRule;
 use crate::domain::operation::{ABOUT, Operation, OperationKind, OperationStatus};
@@ -72,6 +74,8 @@ pub struct NewServer<'a> {
     pub rules: &'a [FirewallRule],
     /// The virtual network of a private server; `None` is its own network only.
     pub network: Option<&'a NetworkId>,
+    /// High availability from the begin on; `None` is none.
+    pub ha: Option<&'a AskedHa>,
     /// The form it came from; a second submit of it leads to the same operation.
     pub draft: Option<&'a DraftId>,
     /// First and last port of the gateway.
@@ -133,6 +137,9 @@ impl Door<'_> {
             {
                 is_network_gone = true;
                 return Err(StoreError::Stale);
+            }
+            if let Some(ha) = new.ha {
+                tx.insert_ha(&row_of(&server_id, ha, self.clock.now())).await?;
             }
             for rule in new.rules {
                 tx.save_firewall_rule(&server_id, rule).await?;
@@ -253,6 +260,9 @@ impl Door<'_> {
                     )
                 })
                 .await;
+        }
+        if is_drill(&change) {
+            tx.open_drill(server_id, &id).await?;
         }
         let about = change.input.get(ABOUT).and_then(serde_json::Value::as_str).unwrap_or_default();
         tx.commit(line(kind, (server_id, name), &id, actor, about)).await?;

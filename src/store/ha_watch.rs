@@ -3,7 +3,7 @@
 use super::codec::{micros, parsed, time};
 use super::{Store, StoreError};
 use crate::domain::ids::ServerId;
-use crate::domain::operation::OperationKind;
+use crate::domain::operation::{OperationKind, OperationStatus};
 use chrono::{DateTime, Duration, Utc};
 use std::collections::HashMap;
 
@@ -15,7 +15,42 @@ pub struct FailoverCount {
     pub within_hour: u32,
 }
 
+/// How far back operations are asked for that ended badly: longer than any distance between two tries.
+const FAILED_WITHIN: Duration = Duration::hours(3);
+
+/// An operation of a pair that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    pub kind: OperationKind,
+    pub succeeded: bool,
+    pub at: DateTime<Utc>,
+}
+
 impl Store {
+    /// Operations of the lanes of standby and rescue that ended lately, by server id, newest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn pair_operations_ended(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<HashMap<String, Vec<Ended>>, StoreError> {
+        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
+            "SELECT o.server_id, o.kind, o.status, o.ended_at FROM operations o JOIN high_availability h ON h.server_id = o.server_id
+             WHERE o.lane IN ('standby', 'rescue') AND o.is_active = 0 AND o.ended_at > $1 ORDER BY o.id DESC",
+        )
+        .bind(micros(now - FAILED_WITHIN))
+        .fetch_all(self.read())
+        .await?;
+        let mut found: HashMap<String, Vec<Ended>> = HashMap::new();
+        for (server, kind, status, at) in rows {
+            let kind = parsed(&kind, OperationKind::parse, "operation kind")?;
+            let succeeded = status == OperationStatus::Succeeded.key();
+            found.entry(server).or_default().push(Ended { kind, succeeded, at: time(at) });
+        }
+        Ok(found)
+    }
+
     /// Kinds that are under way, of every lane, by server id.
     ///
     /// # Errors

@@ -199,6 +199,27 @@ pub fn server_repair(id: &ServerId) -> String {
     format!("/servers/{id}/repair")
 }
 
+/// The page of high availability.
+pub fn server_ha(id: &ServerId) -> String {
+    format!("/servers/{id}/high-availability")
+}
+
+/// A page that asks before high availability is changed, such as `enable`.
+pub fn server_ha_part(id: &ServerId, part: &str) -> String {
+    format!("/servers/{id}/high-availability/{part}")
+}
+
+/// Older lines of the story: those before one.
+pub fn server_ha_before(id: &ServerId, line: &str) -> String {
+    format!("/servers/{id}/high-availability?before={}#h-timeline", encoded(line))
+}
+
+/// The live part; `seen` is what the page around it was made of.
+pub fn server_ha_fragment(id: &ServerId, seen: &str, before: &str) -> String {
+    let (seen, before) = (encoded(seen), encoded(before));
+    format!("/servers/{id}/high-availability/fragment?seen={seen}&before={before}")
+}
+
 pub fn server_restart(id: &ServerId) -> String {
     format!("/servers/{id}/restart")
 }

@@ -86,6 +86,7 @@ impl World {
             admin_verifier: &verifier,
             rules: &[],
             network: None,
+            ha: None,
             draft: None,
             ports: (20000, 20999),
             idempotency_key: None,

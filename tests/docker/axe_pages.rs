@@ -18,6 +18,7 @@ const NOT_PAGES: &[&str] = &[
     "/operations/{id}/fragment",
     "/servers/{id}/fragment",
     "/servers/{id}/networking/effect",
+    "/servers/{id}/high-availability/fragment",
 ];
 
 /// A page to look at.

@@ -1,11 +1,11 @@
 //! One pair as the store has it, and what was seen of it, in the shape that the decision takes.
 
 use super::sight::Sight;
-use crate::domain::ha::{HighAvailability, MemberRole, Seen, SeenMember};
-use crate::domain::ids::ServerId;
+use crate::domain::ha::{Failed, HighAvailability, MemberRole, Seen, SeenMember};
+use crate::domain::ids::{MemberId, ServerId};
 use crate::domain::operation::{Lane, OperationKind};
 use crate::domain::server::{Member, SettledState};
-use crate::store::ha_watch::FailoverCount;
+use crate::store::ha_watch::{Ended, FailoverCount};
 use crate::store::{Store, StoreError};
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
@@ -24,6 +24,8 @@ pub struct Pair {
     /// What is under way, of every lane.
     pub active: Vec<OperationKind>,
     pub failovers: FailoverCount,
+    /// Operations of its lanes that ended lately, newest first.
+    pub ended: Vec<Ended>,
 }
 
 /// Every pair whose server is Ready.
@@ -38,6 +40,7 @@ pub async fn all(store: &Store, now: DateTime<Utc>) -> Result<HashMap<ServerId, 
     }
     let mut active = store.active_kinds_all().await?;
     let failovers = store.failover_counts(now).await?;
+    let mut ended = store.pair_operations_ended(now).await?;
     let mut members: HashMap<ServerId, Vec<Member>> = HashMap::new();
     for (member, _, settled) in store.members_all().await? {
         if settled == SettledState::Ready {
@@ -51,6 +54,7 @@ pub async fn all(store: &Store, now: DateTime<Utc>) -> Result<HashMap<ServerId, 
             members: members.remove(&id)?,
             active: active.remove(id.as_str()).unwrap_or_default(),
             failovers: failovers.get(id.as_str()).copied().unwrap_or_default(),
+            ended: ended.remove(id.as_str()).unwrap_or_default(),
         };
         Some((id, pair))
     });
@@ -72,6 +76,8 @@ pub async fn one(
         let active = store.active_kinds_of(server).await?;
         let failovers = store.failover_counts(now).await?;
         let failovers = failovers.get(server.as_str()).copied().unwrap_or_default();
+        let mut ended = store.pair_operations_ended(now).await?;
+        let ended = ended.remove(server.as_str()).unwrap_or_default();
         let members = store.members(server).await?;
         let found = store.server(server).await?;
         if found.is_none_or(|server| server.settled != SettledState::Ready) {
@@ -79,7 +85,7 @@ pub async fn one(
         }
         // An operation that ended in between changed the row before it ended.
         if store.ha(server).await?.as_ref() == Some(&row) {
-            return Ok(Some(Pair { row, members, active, failovers }));
+            return Ok(Some(Pair { row, members, active, failovers, ended }));
         }
     }
     Ok(None)
@@ -106,25 +112,69 @@ impl Pair {
         self.active.iter().any(|kind| kind.lane() == lane)
     }
 
+    /// Whether the primary's log is read by the standby of this row, as the primary saw it.
+    pub fn is_followed(&self, primary: &SeenMember) -> bool {
+        let name = self.row.standby.as_ref().map(HighAvailability::standby_name);
+        let mut senders = primary.senders.iter();
+        senders.any(|sender| Some(&sender.name) == name.as_ref() && sender.state == "streaming")
+    }
+
     /// What is decided from. A member without a sight was not looked at yet.
-    pub fn seen<'a>(
+    pub fn seen(
         &self,
-        sights: impl Fn(&Member) -> Option<&'a Sight>,
+        sights: &HashMap<MemberId, Sight>,
+        unfollowed_for: Option<Duration>,
         at: Instant,
         now: DateTime<Utc>,
     ) -> Seen {
         let look = |member: Option<&Member>| -> SeenMember {
-            member.and_then(&sights).map(|sight| sight.seen(at)).unwrap_or_default()
+            let sight = member.and_then(|member| sights.get(&member.id));
+            sight.map(|sight| sight.seen(at)).unwrap_or_default()
         };
         let since = |last: DateTime<Utc>| (now - last).to_std().unwrap_or(Duration::ZERO);
         Seen {
             primary: look(self.primary()),
             standby: self.row.standby.is_some().then(|| look(self.standby())),
+            unfollowed_for,
+            build_failed: failed(&self.ended, Lane::Standby, now),
+            rescue_failed: failed(&self.ended, Lane::Rescue, now),
             change: self.active.iter().copied().find(|kind| kind.lane() == Lane::Change),
             is_building: self.active.contains(&OperationKind::BuildStandby),
             is_rescuing: self.is_busy(Lane::Rescue),
             since_failover: self.failovers.last.map(since),
             failovers_within_hour: self.failovers.within_hour,
         }
+    }
+}
+
+/// The operations of a lane that ended badly since the last one that did not.
+fn failed(ended: &[Ended], lane: Lane, now: DateTime<Utc>) -> Option<Failed> {
+    let mut of_lane =
+        ended.iter().filter(|it| it.kind.lane() == lane).take_while(|it| !it.succeeded);
+    let last = of_lane.next()?;
+    Some(Failed {
+        ago: (now - last.at).to_std().unwrap_or_default(),
+        in_a_row: 1 + u32::try_from(of_lane.count()).unwrap_or(u32::MAX - 1),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_counted_back_to_the_last_success_of_the_lane() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        let ended = |kind, succeeded, seconds| Ended { kind, succeeded, at: at(seconds) };
+        let story = [
+            ended(OperationKind::Disarm, false, 90),
+            ended(OperationKind::BuildStandby, true, 80),
+            ended(OperationKind::RecoverPrimary, false, 70),
+            ended(OperationKind::Disarm, true, 60),
+            ended(OperationKind::Failover, false, 50),
+        ];
+        let rescue = failed(&story, Lane::Rescue, at(100));
+        assert_eq!(rescue, Some(Failed { ago: Duration::from_secs(10), in_a_row: 2 }));
+        assert_eq!(failed(&story, Lane::Standby, at(100)), None);
     }
 }

@@ -7,11 +7,10 @@
 use crate::domain::activity::Actor;
 use crate::domain::ha::{Action, Cause};
 use crate::domain::ids::ServerId;
-use crate::domain::operation::{Operation, OperationKind, OperationStatus};
+use crate::domain::operation::OperationKind;
 use crate::operations::context::Services;
 use crate::operations::submit::{Change, Door, SubmitError};
 use crate::store::StoreError;
-use crate::store::operations::OperationFilter;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -20,9 +19,6 @@ use tokio::time::Instant;
 
 /// Time between two tries to submit the same.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-/// Pause after the first failure; it doubles with each further one in a row.
-const PAUSE: chrono::Duration = chrono::Duration::seconds(15);
-const PAUSE_MAX: chrono::Duration = chrono::Duration::minutes(15);
 
 /// What the monitor tells the operations of a pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,9 +66,6 @@ pub async fn submit(
     reason: &str,
     seen_at: DateTime<Utc>,
 ) -> Result<Option<String>, StoreError> {
-    if let Some(why) = pause(services, server, kind).await? {
-        return Ok(Some(why));
-    }
     let request = Request { cause: Cause::Automatic, reason: reason.to_owned(), seen_at };
     let change = Change::new(kind, reason, &request);
     let door = Door { store: &services.store, clock: &*services.clock, poke: &services.poke };
@@ -87,38 +80,4 @@ pub async fn submit(
         }
         Err(SubmitError::Store(error)) => Err(error),
     }
-}
-
-/// Tries that failed are not made again at once: each is a line in the activity log, and what made it fail is often still
-/// there. A failover is urgent: its first pause is that of every look.
-async fn pause(
-    services: &Services,
-    server: &ServerId,
-    kind: OperationKind,
-) -> Result<Option<String>, StoreError> {
-    let filter = OperationFilter {
-        server_id: Some(server.clone()),
-        kind: Some(kind),
-        ..OperationFilter::default()
-    };
-    let before = services.store.operations(&filter).await?;
-    Ok(pause_after(&before, kind, services.clock.now()))
-}
-
-fn pause_after(before: &[Operation], kind: OperationKind, now: DateTime<Utc>) -> Option<String> {
-    let failed = |operation: &&Operation| {
-        matches!(operation.status, OperationStatus::Failed | OperationStatus::Cancelled)
-    };
-    let in_row = before.iter().take_while(failed).count();
-    let free = usize::from(kind == OperationKind::Failover);
-    let doubled = u32::try_from(in_row.checked_sub(free + 1)?).unwrap_or(u32::MAX).min(10);
-    let last = before.first()?;
-    let again = last.ended_at? + (PAUSE * 2i32.pow(doubled)).min(PAUSE_MAX);
-    (now < again).then(|| {
-        format!(
-            "The last try failed: {} It is tried again at {} UTC.",
-            last.error.clone().unwrap_or_default(),
-            again.format("%H:%M:%S")
-        )
-    })
 }

@@ -78,6 +78,9 @@ impl Sight {
         self.first_miss.get_or_insert(begun);
         if self.misses >= MISSES_MAX {
             self.fall_silent();
+        } else if self.sql == Sql::Answers {
+            // The last answer is old: neither there nor gone.
+            (self.sql, self.since) = (Sql::Unknown, begun);
         }
     }
 
@@ -177,9 +180,9 @@ impl Sight {
     }
 }
 
-/// States of a container in which no program of it runs.
+/// States of a container in which no program of it runs: the same as [`SeenMember::is_gone`] takes them.
 fn is_ended(state: &str) -> bool {
-    matches!(state, "exited" | "dead" | "missing" | "created" | "removing")
+    !matches!(state, "running" | "paused" | "restarting")
 }
 
 #[cfg(test)]
@@ -198,7 +201,7 @@ mod tests {
         sight.answered(standing(1), begin);
         sight.missed(at(500));
         sight.missed(at(1000));
-        assert_eq!(sight.sql(), Sql::Answers, "two are none");
+        assert_eq!(sight.sql(), Sql::Unknown, "two prove nothing");
         sight.answered(standing(1), at(1100));
         sight.missed(at(1500));
         sight.missed(at(2000));

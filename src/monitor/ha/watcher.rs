@@ -6,7 +6,7 @@ use super::looks::{Board, show};
 use super::pair::{self, Pair};
 use super::request::{self, Tries};
 use super::sight::Sight;
-use crate::domain::ha::{Action, Decision, Pause, Seen, decide};
+use crate::domain::ha::{Action, Decision, Pause, ReplicationState, Sql, decide};
 use crate::domain::ids::{MemberId, ServerId};
 use crate::domain::server::Member;
 use crate::operations::context::Services;
@@ -18,8 +18,14 @@ use tokio::time::Instant;
 /// Follows a pair until its sender is gone.
 pub async fn follow(look: Look, board: Arc<Board>, mut pairs: watch::Receiver<Arc<Pair>>) {
     let server = pairs.borrow().row.server_id.clone();
-    let mut watcher =
-        Watcher { look, server, eyes: HashMap::new(), tries: Tries::default(), since: None };
+    let mut watcher = Watcher {
+        look,
+        server,
+        eyes: HashMap::new(),
+        tries: Tries::default(),
+        unfollowed: None,
+        since: None,
+    };
     loop {
         let pair = pairs.borrow_and_update().clone();
         watcher.keep_eyes(&pair);
@@ -38,6 +44,8 @@ struct Watcher {
     server: ServerId,
     eyes: HashMap<MemberId, (Member, Eye)>,
     tries: Tries,
+    /// The epoch and the standby that the primary answers without, and since when.
+    unfollowed: Option<((i64, Option<MemberId>), Instant)>,
     /// The last action and when it was decided first, microseconds UTC.
     since: Option<(Action, i64)>,
 }
@@ -68,13 +76,24 @@ impl Watcher {
         self.eyes.iter().map(|(id, (_, eye))| (id.clone(), eye.sight())).collect()
     }
 
-    fn seen(&self, pair: &Pair, sights: &HashMap<MemberId, Sight>) -> Seen {
-        let now = self.services().clock.now();
-        pair.seen(|member| sights.get(&member.id), Instant::now(), now)
+    /// Since when the primary answers and its log is not read by the standby of this row.
+    fn note_follower(&mut self, pair: &Pair, sights: &HashMap<MemberId, Sight>, at: Instant) {
+        let primary = pair.primary().and_then(|member| sights.get(&member.id));
+        let primary = primary.map(|sight| sight.seen(at)).unwrap_or_default();
+        let pair_now = (pair.row.epoch, pair.row.standby.clone());
+        let is_unfollowed = primary.sql == Sql::Answers && !pair.is_followed(&primary);
+        self.unfollowed = match self.unfollowed.take() {
+            _ if !is_unfollowed => None,
+            Some((of, since)) if of == pair_now => Some((of, since)),
+            _ => Some((pair_now, at)),
+        };
     }
 
     async fn step(&mut self, pair: &Pair) -> Decision {
-        let decision = self.decide(pair);
+        // The row is read after the look: a change of it that explains what was seen is never missed.
+        let (sights, at) = (self.sights(), Instant::now());
+        self.note_follower(pair, &sights, at);
+        let decision = self.decide(pair, &sights, at);
         let Some(kind) = request::kind(decision.action) else { return decision };
         if !self.tries.may_try(kind, Instant::now()) {
             return decision;
@@ -86,7 +105,7 @@ impl Watcher {
             Ok(None) => return decision,
             Err(error) => return self.no_store(decision, &error),
         };
-        let decision = self.decide(&fresh);
+        let decision = self.decide(&fresh, &sights, at);
         let Some(kind) = request::kind(decision.action) else { return decision };
         let seen_at = self.first_sign(&fresh, decision.action);
         self.tries.tried(kind, Instant::now());
@@ -104,13 +123,18 @@ impl Watcher {
         decision
     }
 
-    fn decide(&self, pair: &Pair) -> Decision {
-        let sights = self.sights();
-        let seen = self.seen(pair, &sights);
-        let decision = decide(&pair.row, &seen, self.services().clock.now());
-        let primary = pair.primary().and_then(|member| sights.get(&member.id));
-        // Its engine's word is no silence.
-        if decision.action != Action::Failover || primary.is_some_and(Sight::is_ended) {
+    fn decide(&self, pair: &Pair, sights: &HashMap<MemberId, Sight>, at: Instant) -> Decision {
+        let of = (pair.row.epoch, pair.row.standby.clone());
+        let unfollowed = self.unfollowed.as_ref().filter(|(pair, _)| *pair == of);
+        let unfollowed = unfollowed.map(|(_, since)| at.saturating_duration_since(*since));
+        let now = self.services().clock.now();
+        let seen = pair.seen(sights, unfollowed, at, now);
+        let decision = decide(&pair.row, &seen, now);
+        // Its engine's word is no silence, and a promotion that was begun only goes forward.
+        if decision.action != Action::Failover
+            || seen.primary.is_gone()
+            || pair.row.state == ReplicationState::Promoting
+        {
             return decision;
         }
         match self.look.horizon.blindness(Instant::now()) {

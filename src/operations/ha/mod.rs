@@ -10,6 +10,7 @@ pub mod build;
 mod build_data;
 mod build_plan;
 pub mod disarm;
+pub mod drill;
 pub mod failover;
 pub mod files;
 pub mod gate;

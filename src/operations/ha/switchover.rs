@@ -70,6 +70,9 @@ pub struct SwitchoverInput {
 /// P1, P2: the more is written before, the shorter the stop is.
 fn checkpoint_first(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        if let Some(wait) = super::drill::wait_for_probe(ctx).await? {
+            return Ok(wait);
+        }
         let row = pair::fresh(ctx).await?;
         let (primary, standby) = both(ctx, &row)?;
         if row.state != S::Sync {
