@@ -27,6 +27,7 @@ pub mod member;
 pub mod networks;
 pub mod owner;
 pub mod pair;
+pub mod pair_power;
 pub mod pooler;
 pub mod protect_storage;
 pub mod reconfigure;
