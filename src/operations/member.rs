@@ -3,7 +3,7 @@
 use super::access::{self, need_secret, secret};
 use super::context::{OperationSettings, StepContext};
 use super::step::{Outcome, StepError};
-use super::{ha, networks, pooler};
+use super::{ha, networks, pair, pooler};
 use crate::domain::credits::effective_vcores;
 use crate::domain::drift::{Keeper, SeenContainer, Wanted};
 use crate::domain::ha::{HighAvailability, MemberRole};
@@ -15,7 +15,7 @@ use crate::engine::{
     ContainerFacts, ContainerSpec, DiskSpec, Engine, FileSpec, NetworkSpec, VolumeSpec,
 };
 use crate::postgres::PostgresError;
-use crate::postgres::conf::{self, ConfigFile, Settings, TlsFiles};
+use crate::postgres::conf::{self, ConfigFile, Replication, Settings, TlsFiles};
 use crate::secrets::Secret;
 use serde_json::json;
 use std::sync::Arc;
@@ -135,15 +135,19 @@ pub async fn files_of(ctx: &StepContext, server: &Server) -> Result<Vec<FileSpec
     files_by(ctx, server, ctx.ha.as_ref()).await
 }
 
-/// The same by a row of its pair that may be newer than the context's.
+/// The same by a row of its pair that is newer than the step's context.
 pub async fn files_by(
     ctx: &StepContext,
     server: &Server,
     row: Option<&HighAvailability>,
 ) -> Result<Vec<FileSpec>, StepError> {
-    let settings = Settings::of(server)
-        .admitting(networks::admission(ctx, server).await?)
-        .replicating(ha::files::replication(ctx, row, ctx.member()?).await?);
+    let replication = ha::files::replication(ctx, row, ctx.member()?).await?;
+    let server = match replication {
+        Replication::Standby { .. } => pair::not_below_primary(ctx, server).await?,
+        _ => server.clone(),
+    };
+    let settings = Settings::of(&server).admitting(networks::admission(ctx, &server).await?);
+    let settings = settings.replicating(replication);
     let mut files = collect(conf::all_files(&settings, &tls(ctx).await?.borrow()));
     if row.is_some() {
         files.extend(ha::files::certificates(ctx).await?);
@@ -175,15 +179,12 @@ impl Tls {
 
 async fn tls(ctx: &StepContext) -> Result<Tls, StepError> {
     let (services, id) = (&ctx.services, &ctx.server.id);
-    // PgBouncer's certificate has an authority of its own, and that of standbys: PostgreSQL reads all from one file.
+    // PgBouncer's certificate and that of standbys have authorities of their own: PostgreSQL reads all from one file.
     let portal = need_secret(services, id, secret::CLIENT_AUTHORITY).await?;
     let pooler = access::open_secret(services, id, secret::POOLER_AUTHORITY).await?;
-    let standbys = match &ctx.ha {
-        Some(_) => access::open_secret(services, id, secret::REPLICATION_AUTHORITY).await?,
-        None => None,
-    };
-    let (pooler, standbys) = (pooler.unwrap_or_default(), standbys.unwrap_or_default());
-    let all = format!("{}{}{}", portal.reveal(), pooler.reveal(), standbys.reveal());
+    let standbys = access::open_secret(services, id, secret::REPLICATION_AUTHORITY).await?;
+    let others = [pooler, standbys].map(Option::unwrap_or_default);
+    let all = [portal.reveal(), others[0].reveal(), others[1].reveal()].concat();
     Ok(Tls {
         certificate: need_secret(services, id, secret::SERVER_CERTIFICATE).await?,
         key: need_secret(services, id, secret::SERVER_KEY).await?,

@@ -30,6 +30,7 @@ pub mod networks;
 pub mod owner;
 pub mod pair;
 pub mod placement;
+pub mod pair_power;
 pub mod pooler;
 pub mod protect_storage;
 pub mod reconfigure;
