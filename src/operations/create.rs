@@ -9,7 +9,7 @@ use super::access::{self, keep_secret, need_secret, open_secret, secret};
 use super::context::StepContext;
 use super::placement::{Seat, place_member};
 use super::step::{Outcome, Step, StepError, Undo};
-use super::{disk, member, networks};
+use super::{disk, image, member, networks};
 use crate::domain::ha::MemberRole;
 use crate::domain::server::network_name;
 use crate::engine::{EngineError, ImageProgress};
@@ -145,7 +145,7 @@ struct Image {
 fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
-        match ctx.engine(member)?.ensure_image(ctx.server.spec.major).await? {
+        match image::ensure(ctx, member).await? {
             ImageProgress::Building { now, lines } => {
                 ctx.log_new(&lines).await;
                 Ok(Outcome::Wait(Duration::from_secs(1), now))

@@ -70,8 +70,7 @@ impl Portal {
         let serve = Arguments::parse_from(&arguments).serve;
         let app = App::open(Config::load(serve).unwrap()).await.unwrap();
         let (child, link) = run(&folder, &arguments);
-        let mut browser =
-            Client::connect(format!("127.0.0.1:{web}").parse().unwrap()).await.unwrap();
+        let mut browser = connect(web).await;
         sign_up(&mut browser, &link).await.unwrap();
         let zones = zones.clone();
         Self { zones, folder, app, browser, arguments, ports, child: Some(child) }
@@ -161,7 +160,7 @@ impl Portal {
 
     /// Everything the operation wrote into its log.
     pub async fn log_of(&self, id: &OperationId) -> String {
-        let lines = self.app.store.operation_log(id, 0).await.unwrap();
+        let lines = self.app.store.operation_log(id, 1000).await.unwrap();
         lines.into_iter().map(|line| format!("{}\n", line.text)).collect()
     }
 
@@ -232,6 +231,19 @@ impl Portal {
 impl Drop for Portal {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// The link is printed just before the pages are served.
+async fn connect(web: u16) -> Client {
+    let address = format!("127.0.0.1:{web}").parse().unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        match Client::connect(address).await {
+            Ok(client) => return client,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
