@@ -22,6 +22,7 @@ pub mod engines;
 pub mod grow_storage;
 pub mod guard;
 pub mod ha;
+pub mod host_entry;
 pub mod image;
 pub mod kinds;
 pub mod look;
