@@ -10,7 +10,7 @@ use super::context::StepContext;
 use super::ha::pair::Story;
 use super::placement::{Seat, place_member};
 use super::step::{Outcome, Step, StepError, Undo};
-use super::{disk, ha, member, networks, pair};
+use super::{disk, ha, image, member, networks, pair};
 use crate::domain::ha::{MemberRole, Move};
 use crate::domain::server::network_name;
 use crate::engine::{EngineError, ImageProgress};
@@ -152,7 +152,7 @@ struct Image {
 fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
-        match ctx.engine(member)?.ensure_image(ctx.server.spec.major).await? {
+        match image::ensure(ctx, member).await? {
             ImageProgress::Building { now, lines } => {
                 ctx.log_new(&lines).await;
                 Ok(Outcome::Wait(Duration::from_secs(1), now))

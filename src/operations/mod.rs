@@ -23,6 +23,8 @@ pub mod engines;
 pub mod grow_storage;
 pub mod guard;
 pub mod ha;
+pub mod host_entry;
+pub mod image;
 pub mod kinds;
 pub mod look;
 pub mod member;

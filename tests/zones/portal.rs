@@ -73,8 +73,7 @@ impl Portal {
         let serve = Arguments::parse_from(&arguments).serve;
         let app = App::open(Config::load(serve).unwrap()).await.unwrap();
         let (child, link) = run(&folder, &arguments);
-        let mut browser =
-            Client::connect(format!("127.0.0.1:{web}").parse().unwrap()).await.unwrap();
+        let mut browser = connect(web).await;
         sign_up(&mut browser, &link).await.unwrap();
         let zones = zones.clone();
         Self { zones, folder, app, browser, arguments, ports, child: Some(child), gateway: None }
@@ -213,7 +212,7 @@ impl Portal {
 
     /// Everything the operation wrote into its log.
     pub async fn log_of(&self, id: &OperationId) -> String {
-        let lines = self.app.store.operation_log(id, 0).await.unwrap();
+        let lines = self.app.store.operation_log(id, 1000).await.unwrap();
         lines.into_iter().map(|line| format!("{}\n", line.text)).collect()
     }
 
@@ -286,6 +285,19 @@ impl Drop for Portal {
     fn drop(&mut self) {
         self.kill();
         self.kill_gateway();
+    }
+}
+
+/// The link is printed just before the pages are served.
+async fn connect(web: u16) -> Client {
+    let address = format!("127.0.0.1:{web}").parse().unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        match Client::connect(address).await {
+            Ok(client) => return client,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
