@@ -1,9 +1,11 @@
 //! Pure: a member's spec to the description of its container, volume and network.
 
 use super::{ContainerSpec, DiskSpec, Labels, NetworkSpec, VolumeSpec, label};
+use crate::domain::ha::MemberRole;
 use crate::domain::ids::OperationId;
 use crate::domain::server::{Member, Server, internal_name, network_name};
 use crate::domain::version::Major;
+use std::net::SocketAddr;
 
 /// Where a member's volume is mounted; everything that must survive is below it.
 pub const VOLUME_PATH: &str = "/var/lib/pgflex";
@@ -29,6 +31,21 @@ cd /var/lib/pgflex
 if [ -d data ]; then echo 'the data directory is there already'; exit 0; fi
 rm -rf data.new
 initdb --pgdata=data.new \"$@\"
+mv data.new data
+sync .";
+
+/// Copies a running member into the volume, or leaves the copy that is there. What makes it a standby is in the copy
+/// before the rename: no copied directory can ever start as a primary. What a killed try left is cleared. The
+/// standby's own settings are no part of the copy; they are below `config`. `$1` is how the source is reached, `$2`
+/// the slot that keeps the log from the copy's begin on.
+const COPY_SCRIPT: &str = "\
+umask 077
+cd /var/lib/pgflex
+if [ -d data ]; then echo 'the data directory is there already'; exit 0; fi
+rm -rf data.new
+pg_basebackup --pgdata=data.new --dbname=\"$1\" --slot=\"$2\" --wal-method=stream --checkpoint=fast --no-manifest --no-password --progress --verbose
+: > data.new/standby.signal
+sync data.new/standby.signal data.new
 mv data.new data
 sync .";
 
@@ -111,6 +128,39 @@ impl Blueprint<'_> {
         }
     }
 
+    /// A member of a pair. It never starts by itself: it could be one that is no primary any more (N1). Only the
+    /// primary has the server's names in its network. `publish`: address of its host at which the other host's
+    /// members reach it; the network must have a way out then.
+    pub fn paired_container(&self, image: &str, publish: Option<SocketAddr>) -> ContainerSpec {
+        let mut spec = self.member_container(image);
+        if self.member.role != MemberRole::Primary {
+            spec.network = Some((network_name(&self.server.id), vec![]));
+        }
+        ContainerSpec { restart: false, publish, ..spec }
+    }
+
+    /// The helper that copies a running member into the volume of this one: ends by itself, may be run again at any
+    /// time. `source` is a connection string without secrets and `slot` one that exists there; the files that the
+    /// string names are put into the volume before the start.
+    pub fn copy_container(&self, image: &str, source: &str, slot: &str) -> ContainerSpec {
+        let text = self.with_reserve(COPY_SCRIPT);
+        let script = words(&["sh", "-euc", &text, "copy", source, slot]);
+        let init = self.init_container(image);
+        ContainerSpec {
+            name: self.member.copy_container(),
+            command: [locked(), script].concat(),
+            network: Some((network_name(&self.server.id), vec![])),
+            ..init
+        }
+    }
+
+    fn with_reserve(&self, script: &str) -> String {
+        match self.member.loop_minor() {
+            Some(_) => format!("{RESERVE_SCRIPT}{script}"),
+            None => script.to_owned(),
+        }
+    }
+
     /// The volume with the configuration of the built-in PgBouncer: nothing that must be kept.
     pub fn pooler_volume(&self) -> VolumeSpec {
         VolumeSpec { name: self.member.pooler(), ..self.volume() }
@@ -142,10 +192,7 @@ impl Blueprint<'_> {
 
     /// The helper that initialises the volume: no network, ends by itself, may be run again at any time.
     pub fn init_container(&self, image: &str) -> ContainerSpec {
-        let text = match self.member.loop_minor() {
-            Some(_) => format!("{RESERVE_SCRIPT}{INIT_SCRIPT}"),
-            None => INIT_SCRIPT.to_owned(),
-        };
+        let text = self.with_reserve(INIT_SCRIPT);
         let script = words(&["sh", "-euc", &text, "initdb"]);
         ContainerSpec {
             name: self.member.init_container(),

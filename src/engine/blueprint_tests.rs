@@ -132,3 +132,38 @@ fn the_helper_has_no_network_and_no_text_of_a_person() {
         assert!(!words.contains("shop"));
     }
 }
+
+#[test]
+fn members_of_a_pair_never_start_by_themselves_and_one_has_the_names() {
+    let (server, operation) =
+        (server(Major::V17), OperationId::parse("01890a5d-ac96-774b-bcce-00000000000d").unwrap());
+    for (role, names) in
+        [(MemberRole::Primary, 2), (MemberRole::Standby, 0), (MemberRole::Former, 0)]
+    {
+        let member = Member { role, ..member(&server) };
+        let blueprint = Blueprint {
+            install_id: "i",
+            server: &server,
+            member: &member,
+            operation: &operation,
+            is_test: false,
+        };
+        let publish = Some("192.0.2.1:5440".parse().unwrap());
+        let spec = blueprint.paired_container("x", publish);
+        assert!(!spec.restart && spec.publish == publish);
+        assert_eq!(spec.network.unwrap().1.len(), names, "{role:?}");
+        assert_eq!(spec.command, blueprint.member_container("x").command);
+    }
+}
+
+#[test]
+fn a_copy_is_a_standby_before_it_is_a_data_directory() {
+    with_blueprint(Major::V17, false, |blueprint| {
+        let spec = blueprint.copy_container("x", "host='a'", "pgflex_0b");
+        assert_eq!(spec.command[spec.command.len() - 2..], ["host='a'", "pgflex_0b"]);
+        let script = spec.command.iter().find(|word| word.contains("pg_basebackup")).unwrap();
+        let (signal, rename) = (script.find("standby.signal"), script.find("mv data.new data"));
+        assert!(signal.unwrap() < rename.unwrap() && !spec.restart);
+        assert_eq!(spec.network.unwrap().1.len(), 0);
+    });
+}

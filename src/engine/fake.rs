@@ -2,10 +2,12 @@
 
 mod disks;
 mod faults;
+mod members;
 mod networks;
 mod objects;
 
 pub use faults::Fault;
+pub use members::{CopyOrder, FakeMember};
 
 use super::{
     ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, EngineEvent,
@@ -22,21 +24,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 
+/// Events that one who follows may be behind.
+const EVENTS: usize = 256;
+
 /// An engine whose objects are entries of a map. Clones share it.
 ///
 /// It behaves as the contract of [`Engine`] says, for one install id. A helper whose command has `initdb` in it
 /// ends with the code of [`FakeEngine::set_init_exit`] and, when that is 0, leaves an initialised volume; any
 /// other container runs as long as its volume is initialised and holds `config/postgresql.conf`, else it
-/// exits with 1. Two containers never run on one volume: the second exits with 75.
+/// exits with 1. Two containers never run on one volume: the second exits with 75. A helper that copies asks
+/// [`FakeEngine::on_copy`].
 #[derive(Clone)]
 pub struct FakeEngine {
     install_id: String,
     state: Arc<Mutex<State>>,
-    events: broadcast::Sender<EngineEvent>,
 }
 
-#[derive(Default)]
 struct State {
+    /// Replaced when those who follow shall be cut off.
+    events: broadcast::Sender<EngineEvent>,
+    copies: Arc<members::Copies>,
     objects: Objects,
     faults: Faults,
     calls: Vec<String>,
@@ -47,11 +54,21 @@ struct State {
 
 impl FakeEngine {
     pub fn new(install_id: impl Into<String>) -> Self {
-        Self {
-            install_id: install_id.into(),
-            state: Arc::default(),
-            events: broadcast::channel(64).0,
-        }
+        Self::numbered(install_id, 0)
+    }
+
+    /// One of several in a test: engines of other numbers have other addresses.
+    pub fn numbered(install_id: impl Into<String>, number: u8) -> Self {
+        let state = State {
+            events: broadcast::channel(EVENTS).0,
+            copies: Arc::new(|_| Ok(())),
+            objects: Objects::of_engine(number.into()),
+            faults: Faults::default(),
+            calls: vec![],
+            image_calls: 0,
+            facts: None,
+        };
+        Self { install_id: install_id.into(), state: Arc::new(Mutex::new(state)) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -66,6 +83,7 @@ impl FakeEngine {
     /// Every call meets the fault until [`FakeEngine::heal`].
     pub fn inject_everywhere(&self, fault: Fault) {
         self.state().faults.meet_every(fault);
+        self.cut_events();
     }
 
     /// Ends every fault that was ordered.
@@ -96,6 +114,7 @@ impl FakeEngine {
     /// The host starts anew: nothing runs, no disk is attached.
     pub fn reboot(&self) {
         self.state().objects.reboot();
+        self.cut_events();
     }
 
     /// Another image is attached behind the loop device of this number.
@@ -129,13 +148,6 @@ impl FakeEngine {
         self.tell(EventKind::Died, container);
     }
 
-    /// Tells those who follow the engine's events.
-    fn tell(&self, what: EventKind, container: &str) {
-        let labels = self.state().objects.facts(container).map(|facts| facts.labels);
-        let labels = labels.unwrap_or_default();
-        let _ = self.events.send(EngineEvent { what, container: container.to_owned(), labels });
-    }
-
     /// What a container is described by now; `None` when there is none.
     pub fn spec(&self, container: &str) -> Option<ContainerSpec> {
         self.state().objects.spec(container)
@@ -149,6 +161,7 @@ impl FakeEngine {
     /// Removes an object of ours by hand, behind everybody's back, also a running container.
     pub fn remove_by_hand(&self, kind: &'static str, name: &str) {
         if kind == "container" {
+            self.tell(EventKind::Died, name);
             self.tell(EventKind::Removed, name);
         }
         let _ = self.state().objects.remove(kind, name, &self.install_id);
@@ -314,7 +327,11 @@ impl Engine for FakeEngine {
     }
 
     async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
-        let act = |state: &mut State| state.objects.remove("container", name, &self.install_id);
+        let act = |state: &mut State| {
+            state.end_telling(name, |objects| objects.end(name, 0));
+            state.tell(EventKind::Removed, name);
+            state.objects.remove("container", name, &self.install_id)
+        };
         self.call("remove_container", name, act).await
     }
 
@@ -324,15 +341,29 @@ impl Engine for FakeEngine {
     }
 
     async fn start_container(&self, name: &str) -> Result<(), EngineError> {
-        self.call("start_container", name, |state| state.objects.start(name)).await
+        let copied = self.copy_for(name);
+        let act = |state: &mut State| {
+            let was_alive = state.objects.is_alive(name);
+            state.objects.start(name, copied)?;
+            if !was_alive {
+                state.tell(EventKind::Started, name);
+            }
+            if !state.objects.is_alive(name) {
+                state.tell(EventKind::Died, name);
+            }
+            Ok(())
+        };
+        self.call("start_container", name, act).await
     }
 
     async fn stop_container(&self, name: &str, _grace: Duration) -> Result<(), EngineError> {
-        self.call("stop_container", name, |state| state.objects.stop(name)).await
+        let act = |state: &mut State| state.end_telling(name, |objects| objects.stop(name));
+        self.call("stop_container", name, act).await
     }
 
     async fn signal_container(&self, name: &str, signal: &str) -> Result<(), EngineError> {
-        let act = |state: &mut State| state.objects.signal(name, signal);
+        let act =
+            |state: &mut State| state.end_telling(name, |objects| objects.signal(name, signal));
         self.call("signal_container", &format!("{name} {signal}"), act).await
     }
 
@@ -358,7 +389,8 @@ impl Engine for FakeEngine {
     }
 
     async fn events(&self, to: mpsc::Sender<EngineEvent>) -> Result<(), EngineError> {
-        let mut events = self.events.subscribe();
+        let subscribe = |state: &mut State| Ok(state.events.subscribe());
+        let mut events = self.call("events", "", subscribe).await?;
         loop {
             let event = tokio::select! {
                 () = to.closed() => return Ok(()),

@@ -30,11 +30,13 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// Sent with the start of every session. Users own objects in the databases we connect to; none of theirs is
 /// found by a name of ours. Our few writes pass on a storage that is nearly full. Limits of the server end a query also when we are gone.
 /// The owner of a database gives its sessions their settings (`ALTER DATABASE … SET`), ours among them: those that
-/// would have us work as another role, run what a module finds in a table of theirs, or cut us off, are ours to say.
+/// would have us work as another role, run what a module finds in a table of theirs, cut us off, or lose what we wrote
+/// in a failover, are ours to say.
 const SESSION: &str = "-c search_path=pg_catalog -c statement_timeout=5s -c lock_timeout=3s \
      -c idle_in_transaction_session_timeout=10s -c client_min_messages=error \
      -c default_transaction_read_only=off -c role=none -c standard_conforming_strings=on \
-     -c idle_session_timeout=0 -c tcp_user_timeout=0 -c pg_hint_plan.enable_hint_table=off";
+     -c idle_session_timeout=0 -c tcp_user_timeout=0 -c pg_hint_plan.enable_hint_table=off \
+     -c synchronous_commit=on";
 
 /// The members of all servers.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,5 +1,6 @@
 //! PostgreSQL that answers where the fake engine runs a member.
 
+pub mod cluster;
 mod databases;
 pub mod extensions;
 mod networking;
@@ -37,14 +38,35 @@ pub struct EnsuredAdmin {
 pub struct FakePostgres {
     members: Arc<Members>,
     files: Arc<Files>,
+    machines: Option<Arc<dyn cluster::Machines>>,
     state: Arc<Mutex<State>>,
 }
+
+/// What a standby refuses.
+const WRITES: [&str; 13] = [
+    "ensure_admin",
+    "set_admin_verifier",
+    "stage_database",
+    "publish_database",
+    "withdraw_database",
+    "close_database",
+    "reopen_database",
+    "drop_database",
+    "change_extension",
+    "ensure_pooler_access",
+    "ensure_pooler_access_in",
+    "ensure_replication_role",
+    "mark",
+];
 
 #[derive(Default)]
 struct State {
     admins: Vec<EnsuredAdmin>,
     ended_sessions: Vec<Unwanted>,
     faults: Vec<(&'static str, PostgresError)>,
+    /// The same for one container.
+    faults_at: Vec<(String, &'static str, PostgresError)>,
+    cluster: cluster::Cluster,
     /// Looks at settings so far; gives the time of the file's last reading.
     looks: i64,
     /// By database and name: version.
@@ -57,7 +79,12 @@ struct State {
 
 impl FakePostgres {
     pub fn new(members: impl Fn(IpAddr) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { members: Arc::new(members), files: Arc::new(|_| None), state: Arc::default() }
+        Self {
+            members: Arc::new(members),
+            files: Arc::new(|_| None),
+            machines: None,
+            state: Arc::default(),
+        }
     }
 
     /// The same, with settings read from the file that the member has. Tied to a fake engine from outside.
@@ -80,6 +107,19 @@ impl FakePostgres {
         (0..times).for_each(|_| state.faults.push((method, error.clone())));
     }
 
+    /// The next `times` calls of a method fail at the member in this container.
+    pub fn inject_at(
+        &self,
+        container: &str,
+        method: &'static str,
+        times: u32,
+        error: &PostgresError,
+    ) {
+        let fault = (container.to_owned(), method, error.clone());
+        let mut state = self.state();
+        (0..times).for_each(|_| state.faults_at.push(fault.clone()));
+    }
+
     /// Every call fails so from now on; `None` ends it.
     pub fn fail_everywhere(&self, error: Option<PostgresError>) {
         self.state().every = error;
@@ -91,6 +131,24 @@ impl FakePostgres {
     }
 
     fn answer(&self, method: &'static str, target: &Target) -> Result<String, PostgresError> {
+        let member = self.member(target).map(|(member, _)| member);
+        self.meet_fault(method, member.as_ref())?;
+        if let Some(member) = &member {
+            self.meet_standby(method, target, member)?;
+        }
+        let silent = || PostgresError::Silent(format!("{}: connection refused", target.address));
+        match (self.members)(target.address.ip()) {
+            Some(version) => Ok(version),
+            // Reached by a port of its host.
+            None => member.map(|_| "17.6".into()).ok_or_else(silent),
+        }
+    }
+
+    fn meet_fault(
+        &self,
+        method: &'static str,
+        member: Option<&cluster::Running>,
+    ) -> Result<(), PostgresError> {
         let mut state = self.state();
         if let Some(at) = state.faults.iter().position(|(name, _)| *name == method) {
             return Err(state.faults.remove(at).1);
@@ -98,8 +156,33 @@ impl FakePostgres {
         if let Some(error) = &state.every {
             return Err(error.clone());
         }
-        (self.members)(target.address.ip())
-            .ok_or_else(|| PostgresError::Silent(format!("{}: connection refused", target.address)))
+        let Some(member) = member else { return Ok(()) };
+        let is_met = |(place, name, _): &(String, &str, PostgresError)| {
+            *place == member.container && *name == method
+        };
+        if let Some(at) = state.faults_at.iter().position(is_met) {
+            return Err(state.faults_at.remove(at).2);
+        }
+        match member.is_paused || state.cluster.silent.contains(&member.container) {
+            true => Err(PostgresError::Silent("no connection within 3 s".into())),
+            false => Ok(()),
+        }
+    }
+
+    fn meet_standby(
+        &self,
+        method: &'static str,
+        target: &Target,
+        member: &cluster::Running,
+    ) -> Result<(), PostgresError> {
+        let _ = self.look(target);
+        match WRITES.contains(&method) && self.state().cluster.is_recovering(member) {
+            true => {
+                let what = "cannot execute this in a read-only transaction";
+                Err(PostgresError::Refused(what.into()))
+            }
+            false => Ok(()),
+        }
     }
 }
 
@@ -114,7 +197,7 @@ impl super::checkpoint::Checkpoint for FakePostgres {
 impl Postgres for FakePostgres {
     async fn probe(&self, target: &Target) -> Result<Probe, PostgresError> {
         let version = self.answer("probe", target)?;
-        Ok(Probe { version, in_recovery: false })
+        Ok(Probe { version, in_recovery: self.look(target).in_recovery })
     }
 
     async fn ensure_admin(

@@ -9,16 +9,68 @@ use pgflex::domain::version::Major;
 use pgflex::engine::fake::FakeEngine;
 use pgflex::operations::context::OperationSettings;
 use pgflex::postgres::fake::FakePostgres;
+use pgflex::postgres::fake::cluster::{Machines, Running};
 
 /// An engine of an installation, and PostgreSQL where it runs a member.
 pub fn fakes(install_id: &str) -> (FakeEngine, FakePostgres) {
-    let engine = FakeEngine::new(install_id);
-    let (seen, files) = (engine.clone(), engine.clone());
+    let (mut engines, postgres) = several(install_id, 1);
+    (engines.remove(0), postgres)
+}
+
+/// Several engines of an installation, and one world of members that replicate from each other on them.
+pub fn several(install_id: &str, engines: u8) -> (Vec<FakeEngine>, FakePostgres) {
+    let engines: Vec<_> =
+        (0..engines).map(|number| FakeEngine::numbered(install_id, number)).collect();
+    let postgres = postgres_on(&engines);
+    (engines, postgres)
+}
+
+/// PostgreSQL where these engines run a member.
+pub fn postgres_on(engines: &[FakeEngine]) -> FakePostgres {
+    let (seen, files) = (engines.to_vec(), engines.to_vec());
     let postgres = FakePostgres::new(move |address| {
-        seen.member_at(&address.to_string()).map(|_| "17.6".into())
+        let address = address.to_string();
+        seen.iter().find_map(|engine| engine.member_at(&address)).map(|_| "17.6".into())
     });
-    let postgres = postgres.with_files(move |address| files.configuration_at(&address.to_string()));
-    (engine, postgres)
+    let postgres = postgres.with_files(move |address| {
+        let address = address.to_string();
+        files.iter().find_map(|engine| engine.configuration_at(&address))
+    });
+    let postgres = postgres.with_machines(Engines(engines.to_vec()));
+    for engine in engines {
+        let copied = postgres.clone();
+        engine.on_copy(move |order| copied.copy(&order.source, &order.slot, &order.data));
+    }
+    postgres
+}
+
+/// Fake engines as the machines of fake members.
+struct Engines(Vec<FakeEngine>);
+
+impl Machines for Engines {
+    fn members(&self) -> Vec<Running> {
+        let members = self.0.iter().flat_map(FakeEngine::members);
+        let running = members.map(|member| Running {
+            container: member.container,
+            data: member.data,
+            addresses: member.addresses,
+            start: member.start,
+            configuration: member.configuration,
+            rules: member.rules,
+            loads: member.loads,
+            is_standby: member.is_standby,
+            is_paused: member.is_paused,
+        });
+        running.collect()
+    }
+
+    fn reload(&self, container: &str) {
+        self.0.iter().for_each(|engine| engine.reload(container));
+    }
+
+    fn end_recovery(&self, container: &str) {
+        self.0.iter().for_each(|engine| engine.end_recovery(container));
+    }
 }
 
 pub fn settings(install_id: &str) -> OperationSettings {

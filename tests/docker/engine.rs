@@ -220,3 +220,77 @@ async fn there_are_more_networks_than_the_engines_own_pools_hold() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_becomes_of_a_container_is_told_at_once_and_to_no_one_else() {
+    in_lab(V17, |lab| async move {
+        lab.create().await;
+        let (to, mut events) = tokio::sync::mpsc::channel(64);
+        let (engine, install) =
+            (DockerEngine::connect(&socket(), &lab.install_id).unwrap(), &lab.install_id);
+        let follow = tokio::spawn(async move { engine.events(to).await });
+        let (stranger, mut nothing) = tokio::sync::mpsc::channel(64);
+        let other = DockerEngine::connect(&socket(), "another-installation").unwrap();
+        tokio::spawn(async move { other.events(stranger).await });
+        // Following begins some time after it was asked for.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let docker =
+            bollard::Docker::connect_with_unix(&socket(), 120, bollard::API_DEFAULT_VERSION)
+                .unwrap();
+        let name = lab.member.container();
+        lab.engine.set_restart(&name, false).await.unwrap();
+        docker.pause_container(&name).await.unwrap();
+        assert_eq!(lab.container().await.state, "paused");
+        docker.unpause_container(&name).await.unwrap();
+        lab.run(&["sh", "-c", "kill -QUIT 1"], &[]).await;
+        lab.engine.wait_exit(&name, Duration::from_secs(10)).await.unwrap();
+        lab.engine.start_container(&name).await.unwrap();
+        lab.engine.remove_container(&name).await.unwrap();
+        use pgflex::engine::EventKind::{Died, Paused, Removed, Started, Unpaused};
+        for expected in [Paused, Unpaused, Died, Started, Died, Removed] {
+            let event = tokio::time::timeout(Duration::from_secs(10), events.recv());
+            let event = event.await.unwrap().unwrap();
+            assert_eq!((event.what, &event.container), (expected, &name));
+            assert_eq!(event.labels.get(label::INSTALL), Some(install));
+            assert_eq!(event.labels.get(label::MEMBER), Some(&lab.member.id.to_string()));
+        }
+        assert!(nothing.try_recv().is_err());
+        drop(events);
+        let ended = tokio::time::timeout(Duration::from_secs(10), follow).await.unwrap().unwrap();
+        assert_eq!(ended, Ok(()), "nobody listens any more");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whether_it_starts_by_itself_can_be_changed_and_changes_nothing_else() {
+    in_lab(V17, |lab| async move {
+        lab.create().await;
+        let name = lab.member.container();
+        let before = lab.container().await;
+        assert!(before.restarts_by_itself);
+        for _ in 0..2 {
+            lab.engine.set_restart(&name, false).await.unwrap();
+        }
+        let off = lab.container().await;
+        assert_eq!(
+            (off.restarts_by_itself, off.memory_limit_bytes, off.cpu_limit),
+            (false, before.memory_limit_bytes, before.cpu_limit)
+        );
+        assert_eq!(off.started_at, before.started_at);
+        lab.run(&["sh", "-c", "kill -QUIT 1"], &[]).await;
+        lab.engine.wait_exit(&name, Duration::from_secs(10)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(lab.container().await.state, "exited");
+        // Of one that does not run it can be changed as well.
+        lab.engine.set_restart(&name, true).await.unwrap();
+        assert_eq!(lab.container().await.state, "exited");
+        lab.engine.start_container(&name).await.unwrap();
+        lab.answers().await;
+        lab.run(&["sh", "-c", "kill -QUIT 1"], &[]).await;
+        lab.answers().await;
+        let missing = lab.engine.set_restart("pgflex-nothing", true).await;
+        assert!(matches!(missing, Err(EngineError::Missing(_))), "{missing:?}");
+    })
+    .await;
+}

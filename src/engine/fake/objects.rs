@@ -1,6 +1,7 @@
 //! The fake's containers, volumes and networks.
 
 use super::disks::Disks;
+use super::members::Loaded;
 use crate::engine::blueprint::VOLUME_IN_USE;
 use crate::engine::{
     ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, Limits, NetworkJoin, OwnedObject,
@@ -23,13 +24,17 @@ pub(super) struct Objects {
     /// Address ranges of networks.
     pub(super) ranges: BTreeMap<String, Ipv4Net>,
     pub(super) networks_made: u32,
-    volumes: HashMap<String, Volume>,
+    pub(super) volumes: HashMap<String, Volume>,
     /// Containers made so far; gives ids and addresses.
     made: u32,
     /// Starts so far; gives start times.
     starts: i64,
     pub(super) init_exit: i64,
     pub(super) disks: Disks,
+    /// Number of the engine: no two have an address or a data directory in common.
+    pub(super) engine: u32,
+    /// Volumes made so far.
+    volumes_made: u32,
 }
 
 pub(super) struct Container {
@@ -39,19 +44,24 @@ pub(super) struct Container {
     /// Whether a network that it was in was removed while it did not run.
     pub(super) is_cut_off: bool,
     number: u32,
+    /// Of its engine.
+    engine: u32,
+    pub(super) loaded: Loaded,
     pub(super) state: &'static str,
     pub(super) exit_code: Option<i64>,
     /// Of the last start, by count.
-    start: Option<i64>,
+    pub(super) start: Option<i64>,
     /// CPU time used since the last start.
     nanos: u64,
     output: Vec<String>,
 }
 
 #[derive(Default)]
-struct Volume {
-    is_initialised: bool,
-    files: HashMap<String, Vec<u8>>,
+pub(super) struct Volume {
+    pub(super) is_initialised: bool,
+    pub(super) files: HashMap<String, Vec<u8>>,
+    /// By count: another volume of the same name has another one.
+    pub(super) serial: u32,
 }
 
 pub(super) fn key(kind: &'static str, name: &str) -> (&'static str, String) {
@@ -59,6 +69,10 @@ pub(super) fn key(kind: &'static str, name: &str) -> (&'static str, String) {
 }
 
 impl Objects {
+    pub(super) fn of_engine(engine: u32) -> Self {
+        Self { engine, ..Self::default() }
+    }
+
     pub(super) fn has(&self, kind: &'static str, name: &str) -> bool {
         self.labels.contains_key(&key(kind, name))
     }
@@ -76,7 +90,9 @@ impl Objects {
         }
         self.labels.insert(key(kind, name), labels.clone());
         if kind == "volume" {
-            self.volumes.insert(name.to_owned(), Volume::default());
+            self.volumes_made += 1;
+            let volume = Volume { serial: self.volumes_made, ..Volume::default() };
+            self.volumes.insert(name.to_owned(), volume);
         }
         Ok(())
     }
@@ -96,6 +112,8 @@ impl Objects {
                 joins: vec![],
                 is_cut_off: false,
                 number: self.made,
+                engine: self.engine,
+                loaded: Loaded::default(),
                 state: "created",
                 exit_code: None,
                 start: None,
@@ -154,26 +172,32 @@ impl Objects {
         let volume = self.get(container)?.spec.volume.clone();
         self.disks.check_mount(&volume)?;
         let volume = self.volumes.get_mut(&volume).ok_or(EngineError::Missing(volume))?;
+        if !volume.is_initialised && files.iter().any(|file| file.path.starts_with("data/")) {
+            return Err(EngineError::Refused(
+                "there is no data directory to put a file into".into(),
+            ));
+        }
         for file in files {
             volume.files.insert(file.path.clone(), file.content.clone());
         }
         Ok(())
     }
 
-    pub(super) fn start(&mut self, name: &str) -> Outcome {
+    /// `copied`: how the copy ended, of a helper that makes one.
+    pub(super) fn start(&mut self, name: &str, copied: Option<Result<(), String>>) -> Outcome {
         let container = self.get(name)?;
-        if container.state == "running" {
-            return Ok(());
+        match container.state {
+            "running" => return Ok(()),
+            "paused" => return Err(EngineError::Refused("cannot start a paused container".into())),
+            _ => self.check_port(container)?,
         }
         let (volume, command) = (container.spec.volume.clone(), container.spec.command.join(" "));
         self.disks.check_mount(&volume)?;
         if container.is_cut_off {
             return Err(EngineError::Refused(format!("a network of {name} not found")));
         }
-        let is_taken = self
-            .containers
-            .values()
-            .any(|other| other.state == "running" && other.spec.volume == volume);
+        let is_taken =
+            self.containers.values().any(|other| other.is_alive() && other.spec.volume == volume);
         let init_exit = self.init_exit;
         let data = self.volumes.get_mut(&volume).ok_or(EngineError::Missing(volume))?;
         let end = if is_taken {
@@ -181,6 +205,10 @@ impl Objects {
         } else if command.contains("initdb") {
             data.is_initialised |= init_exit == 0;
             Some(init_exit)
+        } else if command.contains("pg_basebackup") {
+            let (code, line) = data.copied(copied);
+            self.write_output(name, &[&line]);
+            Some(code)
         } else if command.starts_with("pgbouncer ") {
             (!data.files.contains_key("config/pgbouncer.ini")).then_some(1)
         } else if data.is_initialised && data.files.contains_key("config/postgresql.conf") {
@@ -195,6 +223,7 @@ impl Objects {
             container.exit_code = end;
             container.state = if end.is_some() { "exited" } else { "running" };
         }
+        self.load(name, true);
         Ok(())
     }
 
@@ -205,17 +234,19 @@ impl Objects {
     }
 
     pub(super) fn signal(&mut self, name: &str, signal: &str) -> Outcome {
-        if self.get(name)?.state != "running" {
+        if !self.get(name)?.is_alive() {
             return Err(EngineError::Refused(format!("container {name} is not running")));
         }
-        if signal == "SIGKILL" {
-            self.end(name, 137);
+        match signal {
+            "SIGKILL" => self.end(name, 137),
+            "SIGHUP" => self.load(name, false),
+            _ => {}
         }
         Ok(())
     }
 
     pub(super) fn end(&mut self, name: &str, code: i64) {
-        if let Some(container) = self.containers.get_mut(name).filter(|c| c.state == "running") {
+        if let Some(container) = self.containers.get_mut(name).filter(|c| c.is_alive()) {
             (container.state, container.exit_code) = ("exited", Some(code));
         }
     }
@@ -252,6 +283,10 @@ impl Objects {
 
     pub(super) fn volume_of(&self, container: &str) -> Outcome<String> {
         Ok(self.get(container)?.spec.volume.clone())
+    }
+
+    pub(super) fn is_alive(&self, container: &str) -> bool {
+        self.containers.get(container).is_some_and(Container::is_alive)
     }
 
     pub(super) fn is_running(&self, container: &str) -> Outcome<bool> {
@@ -298,7 +333,7 @@ impl Objects {
             networks: container.spec.network.iter().map(|(name, _)| name.clone()).collect(),
             volume: container.spec.volume.clone(),
             restarts_by_itself: container.spec.restart,
-            published: container.spec.publish.filter(|_| container.state == "running"),
+            published: container.spec.publish.filter(|_| container.is_alive()),
         })
     }
 
@@ -335,9 +370,15 @@ impl Objects {
 }
 
 impl Container {
+    /// Whether it has processes: a frozen one has.
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.state, "running" | "paused")
+    }
+
     /// Of its own, never used again: a new container of the same name is reached elsewhere.
-    fn address(&self) -> Option<String> {
-        let is_reached = self.state == "running" && self.spec.network.is_some();
-        is_reached.then(|| format!("10.99.{}.{}", self.number / 250, self.number % 250 + 1))
+    pub(super) fn address(&self) -> Option<String> {
+        let is_reached = self.is_alive() && self.spec.network.is_some();
+        let (engine, number) = (99 + self.engine, self.number);
+        is_reached.then(|| format!("10.{engine}.{}.{}", number / 250, number % 250 + 1))
     }
 }

@@ -19,14 +19,15 @@ const OPEN: Duration = Duration::from_secs(2);
 const PROMOTE: Duration = Duration::from_secs(70);
 
 /// The timeline of a primary is that of the file it writes; its control file knows a new one only after the
-/// next checkpoint. Log positions are text: the client knows no type for them.
+/// next checkpoint. A standby that was started without its primary has received nothing yet and replayed all it had.
+/// Log positions are text: the client knows no type for them.
 const STANDING: &str = "\
 SELECT pg_is_in_recovery(), \
   CASE WHEN pg_is_in_recovery() \
     THEN COALESCE((SELECT NULLIF(r.received_tli, 0) FROM pg_stat_wal_receiver r), (SELECT c.timeline_id FROM pg_control_checkpoint() c)) \
     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END, \
   (SELECT s.system_identifier::text FROM pg_control_system() s), \
-  CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_flush_lsn() END::text, \
+  CASE WHEN pg_is_in_recovery() THEN GREATEST(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) ELSE pg_current_wal_flush_lsn() END::text, \
   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END::text, \
   (SELECT r.status FROM pg_stat_wal_receiver r), \
   current_setting('synchronous_standby_names'), \
@@ -35,11 +36,15 @@ SELECT pg_is_in_recovery(), \
        (extract(epoch FROM w.backend_start) * 1000000)::bigint))::text, '[]') \
      FROM (SELECT * FROM pg_stat_replication WHERE usename = $1::text::name LIMIT 20) w)";
 
-/// A write that is flushed to the disk and waits for no standby: a disk that hangs is noticed by it.
-const WRITE: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_logical_emit_message(false, 'pgflex', '') END";
+/// What is written here waits for no standby, or we would hang when it is gone: to bring one back is what we write for.
+const LOCAL: &str = "SET synchronous_commit TO local";
 
-/// The place behind a record of our own.
-const MARK: &str = "SELECT pg_logical_emit_message(false, 'pgflex', '')::text";
+/// A write that is flushed to the disk: one that hangs is noticed by it. As part of a transaction: any other message
+/// is flushed some time later.
+const WRITE: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_logical_emit_message(true, 'pgflex', '')::text END";
+
+/// The place behind a record of our own, flushed when this answers.
+const MARK: &str = "SELECT pg_logical_emit_message(true, 'pgflex', '')::text";
 
 #[async_trait]
 impl Replication for TlsPostgres {
@@ -55,13 +60,17 @@ impl Replication for TlsPostgres {
                 tracing::debug!(%error, "a session of looks ended");
             }
         });
-        Ok(Box::new(Session { client, connection }))
+        let session = Session { client, connection };
+        let local = tokio::time::timeout(OPEN, session.client.batch_execute(LOCAL)).await;
+        local.map_err(|_| late("no answer", OPEN))?.map_err(|error| explain(&error))?;
+        Ok(Box::new(session))
     }
 
     async fn ensure_replication_role(&self, target: &Target) -> Result<(), PostgresError> {
         let role = REPLICATION_ROLE;
         let text = format!(
-            "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN CREATE ROLE {role}; END IF; END $$;
+            "{LOCAL};
+             DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN CREATE ROLE {role}; END IF; END $$;
              ALTER ROLE {role} WITH LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT NOBYPASSRLS PASSWORD NULL;"
         );
         with_session(target, |client| async move { client.batch_execute(&text).await }).await
@@ -108,12 +117,11 @@ impl Replication for TlsPostgres {
     }
 
     async fn mark(&self, target: &Target) -> Result<Lsn, PostgresError> {
-        let text: String =
-            with_session(
-                target,
-                |client| async move { client.query_one(MARK, &[]).await?.try_get(0) },
-            )
-            .await?;
+        let text: String = with_session(target, |client| async move {
+            client.batch_execute(LOCAL).await?;
+            client.query_one(MARK, &[]).await?.try_get(0)
+        })
+        .await?;
         Lsn::parse(&text).ok_or_else(|| PostgresError::Refused(format!("no log position: {text}")))
     }
 
