@@ -183,12 +183,19 @@ fn kept_by(keeper: Keeper, drift: Drift) -> Drift {
     };
     match drift.remedy {
         Remedy::ByPerson if !of_standby => drift,
-        _ => Drift { remedy: Remedy::WhenNeeded, severity, of_standby, advice: BY_THE_PAIR.into(), ..drift },
+        _ => Drift {
+            remedy: Remedy::WhenNeeded,
+            severity,
+            of_standby,
+            advice: BY_THE_PAIR.into(),
+            ..drift
+        },
     }
 }
 
 /// What becomes of a member of a pair that does not run as it should.
-const BY_THE_PAIR: &str = "High availability deals with it by itself: its page says what it sees and does.";
+const BY_THE_PAIR: &str =
+    "High availability deals with it by itself: its page says what it sees and does.";
 
 fn drift(
     what: What,

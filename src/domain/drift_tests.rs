@@ -148,6 +148,8 @@ fn limits_of_a_standby_are_put_right_whatever_a_person_did_to_it() {
     let seen = Seen { container: Some(seen), ..Seen::default() };
     let found = drifts(&Wanted { keeper: Keeper::PairStandby, ..wanted() }, &seen);
     assert!(found.iter().all(|drift| drift.of_standby && drift.severity == Severity::Wrong));
-    assert!(found.iter().any(|drift| drift.sentence().starts_with("Of the standby: The CPU limit")));
+    assert!(
+        found.iter().any(|drift| drift.sentence().starts_with("Of the standby: The CPU limit"))
+    );
     assert_eq!(next(&found, true, 0), Next::Repair);
 }

@@ -284,7 +284,10 @@ mod tests {
         let size = StorageSize::by_gib(256).unwrap();
         let why =
             |members| storage_reason_members(&host, members, 32, size, &Overcommit::default());
-        assert_eq!(why(1).is_some(), storage_reason(&host, 32, size, &Overcommit::default()).is_some());
+        assert_eq!(
+            why(1).is_some(),
+            storage_reason(&host, 32, size, &Overcommit::default()).is_some()
+        );
         assert!(why(2).unwrap().contains("256 GiB"));
     }
 

@@ -92,9 +92,8 @@ fn remember(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let pooler = wanted(ctx)?;
         let spec = &ctx.server.spec;
-        if let Some(why) =
-            Pooler::why_closed(spec.sku().tier, spec.access, ctx.ha.is_some())
-                .filter(|_| pooler.enabled)
+        if let Some(why) = Pooler::why_closed(spec.sku().tier, spec.access, ctx.ha.is_some())
+            .filter(|_| pooler.enabled)
         {
             return Err(StepError::permanent(why, "Nothing was changed."));
         }

@@ -7,8 +7,8 @@
 use super::configure;
 use super::context::StepContext;
 use super::disk;
-use super::{member, pair};
 use super::step::{Outcome, Step, StepError, Undo};
+use super::{member, pair};
 use crate::domain::catalog::StorageSize;
 use crate::domain::meter::Meter;
 use crate::domain::placement::storage_reason_members;

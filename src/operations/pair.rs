@@ -39,9 +39,9 @@ pub async fn must_be_primary(ctx: &StepContext, member: &Member) -> Result<(), S
     let row = ctx.services.store.ha(&ctx.server.id).await?;
     let named = row.and_then(|row| row.primary);
     match named {
-        Some(primary) if primary != member.id => Err(StepError::Transient(
-            "Another member has become the primary meanwhile.".into(),
-        )),
+        Some(primary) if primary != member.id => {
+            Err(StepError::Transient("Another member has become the primary meanwhile.".into()))
+        }
         _ => Ok(()),
     }
 }

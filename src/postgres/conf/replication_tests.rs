@@ -69,7 +69,11 @@ fn no_setting_of_a_person_takes_a_promise_back() {
 fn a_standby_reaches_its_source_by_certificate_and_nothing_leaves_its_quotes() {
     let (text, rules) = render(standby(), &[]);
     let conninfo = last(&text, "primary_conninfo").unwrap();
-    for part in ["hostaddr=''10.0.0.7'' port=''5433''", "sslmode=''verify-full''", "application_name=''pgflex_0b''"] {
+    for part in [
+        "hostaddr=''10.0.0.7'' port=''5433''",
+        "sslmode=''verify-full''",
+        "application_name=''pgflex_0b''",
+    ] {
         assert!(conninfo.contains(part), "{conninfo}");
     }
     assert_eq!(last(&text, "primary_slot_name"), Some("'pgflex_0b'"));

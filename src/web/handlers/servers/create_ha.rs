@@ -155,8 +155,7 @@ pub fn modes(world: &World, form: &CreateForm) -> Vec<Choice> {
     let prices = &world.config.prices;
     let more = sizes(form).map(|(sku, storage)| prices.text(prices.estimate(sku, storage).total()));
     let disabled = Choice::new(HA_DISABLED, "Disabled")
-        .detail("Commits are on one host. A failed container is replaced on the same volume; what is on the host's disk is lost with it.")
-        .price("no second member");
+        .detail("Commits are on one host. A failed container is replaced on the same volume; what is on the host's disk is lost with it.");
     let card = |mode: HaMode| {
         let choice = Choice::new(mode.key(), mode.label()).detail(survives(world, form, mode));
         let choice = match &more {
@@ -249,7 +248,7 @@ pub fn durabilities() -> Vec<Choice> {
             ),
             Durability::Required => (
                 "Required: always on two",
-                "If the standby is lost, writes wait until there is a standby again. Reads go on. No acknowledged commit is ever on one host only.",
+                "If the standby is lost, writes wait until there is a standby again. Reads go on. Once the first standby is there, no commit is acknowledged while only one member has it.",
             ),
         };
         Choice::new(durability.key(), label).detail(detail)

@@ -234,7 +234,14 @@ async fn change(
         return Ok(Err(Refusal::whole("High availability is not enabled. Nothing was changed.")));
     }
     let with = |cause: Cause, about: &str| {
-        let input = json!({ "cause": cause.key(), "accept_loss": cause == Cause::ForcedWithLoss });
+        let who = visit.person.as_ref().map_or("Somebody", |person| &person.user.login);
+        let what = ha_story::cause_label(cause).to_lowercase();
+        let input = json!({
+            "cause": cause.key(),
+            "reason": format!("{who} asked for a {what}."),
+            "seen_at": visit.now,
+            "accept_loss": cause == Cause::ForcedWithLoss,
+        });
         Change::new(ask.kind(), about, &input)
     };
     Ok(match ask {

@@ -49,7 +49,9 @@ pub struct Commits {
     /// Why there are not more; empty on two hosts.
     pub because: String,
     /// What comes next; empty when nothing does.
-    pub next: String,
+    pub next: &'static str,
+    /// What the portal decided from its last look; empty on two hosts, where nothing is to be done.
+    pub told: String,
 }
 
 /// What the sentence is made of.
@@ -65,7 +67,7 @@ pub struct Known<'a> {
 /// The sentence that people come for.
 pub fn commits(known: &Known<'_>) -> Commits {
     let Known { row, truth, since, now, .. } = known;
-    let length = duration_text(Duration::seconds((*now - *since).num_seconds().max(0)));
+    let length = length_text(*since, *now);
     let (class, lead) = match (row.is_promotable, truth) {
         (true, Some(Truth::OneEngine)) => {
             ("banner-warn", "Commits are in 2 containers on 1 host now".to_owned())
@@ -89,8 +91,15 @@ pub fn commits(known: &Known<'_>) -> Commits {
         since: Stamp(*since),
         length,
         because: because.into(),
-        next: told.filter(|text| !text.is_empty()).map_or_else(|| next.into(), str::to_owned),
+        next,
+        told: told.unwrap_or_default().to_owned(),
     }
+}
+
+/// "3 h 2 min"; what has just begun has no length yet.
+fn length_text(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let length = Duration::seconds((now - since).num_seconds());
+    if length < Duration::seconds(1) { "just now".into() } else { duration_text(length) }
 }
 
 /// Whether writes wait for a standby that is not there.
@@ -236,9 +245,11 @@ fn answer(facts: &MemberFacts<'_>) -> (Chip, String) {
     if let Some((answers, since)) =
         facts.look.and_then(|look| look.answers.zip(Some(look.answers_since_micros)))
     {
-        let length = since.and_then(DateTime::from_timestamp_micros).map(|at| {
-            format!("for {}", duration_text(Duration::seconds((now - at).num_seconds().max(0))))
-        });
+        let length =
+            since.and_then(DateTime::from_timestamp_micros).map(|at| match length_text(at, now) {
+                now if now == "just now" => "since just now".to_owned(),
+                length => format!("for {length}"),
+            });
         return (of(answers), length.unwrap_or_default());
     }
     match facts.observation.filter(|look| is_fresh(look.observed_at, now)) {
@@ -288,9 +299,9 @@ pub fn link(
         (false, _, _) => Chip::new("Does not stream", Icon::Cross, Tone::Danger),
         (true, true, "sync" | "quorum") => Chip::new("Synchronous", Icon::Check, Tone::Ok),
         (true, _, "sync" | "quorum") => {
-            Chip::new("Commits wait, not counted yet", Icon::Spinner, Tone::Busy)
+            Chip::new("Synchronous, does not count now", Icon::Ring, Tone::Busy)
         }
-        (true, _, _) => Chip::new("Streams, commits do not wait", Icon::Spinner, Tone::Busy),
+        (true, _, _) => Chip::new("Follows, commits do not wait", Icon::Spinner, Tone::Busy),
     };
     Link {
         chip,

@@ -1,7 +1,7 @@
 //! The list of servers: search, filters, pages by name. An empty list is the invitation to create.
 
-use super::ha_view;
 use super::create_cards::{PresetCard, preset_cards, thousands};
+use super::ha_view;
 use crate::config::Config;
 use crate::domain::ha::{HaState, HighAvailability};
 use crate::domain::ids::{GroupId, ServerId};

@@ -1,11 +1,11 @@
 //! The overview of one server: can I use it, what is it, what was last seen of it, what happened.
 
-use super::nav::{self, Frame, Tab};
-use super::{ha_story, ha_view};
 use super::ha_facts::{HaFacts, zone_of};
+use super::nav::{self, Frame, Tab};
 use super::overview_view::{
     self as view, Answer, ContainerView, Fact, HaNote, Known, RecentOperation, Seen, plural,
 };
+use super::{ha_story, ha_view};
 use crate::config::Config;
 use crate::domain::ha::MemberRole;
 use crate::domain::server::{Member, MemberObservation, Server};
