@@ -158,6 +158,8 @@ pub struct DrillLine {
     pub writes: String,
     pub lost: String,
     pub operation: String,
+    /// Why nothing was measured; empty otherwise.
+    pub note: String,
 }
 
 pub fn drill_line(drill: &HaDrill) -> DrillLine {
@@ -173,6 +175,8 @@ pub fn drill_line(drill: &HaDrill) -> DrillLine {
         writes: measured(drill.writes.to_string()),
         lost: measured(drill.lost.to_string()),
         operation: drill.operation_id.as_ref().map_or(String::new(), paths::operation),
+        // A single word is the measurer's; a sentence is for people.
+        note: Some(&drill.outcome).filter(|text| text.contains(' ')).cloned().unwrap_or_default(),
     }
 }
 
@@ -261,7 +265,9 @@ mod tests {
         assert_eq!((line.gap.as_str(), line.chip.text), ("0.8 s", "Nothing lost"));
         let lost = HaDrill { lost: 1, ..ended };
         assert_eq!(drill_line(&lost).chip.text, "Lost commits");
-        let given_up = HaDrill { ended_at: Some(at(9)), outcome: "failed".into(), ..drill };
-        assert_eq!(drill_line(&given_up).chip.text, "Not measured");
+        let given_up =
+            HaDrill { ended_at: Some(at(9)), outcome: "The portal was ended.".into(), ..drill };
+        let line = drill_line(&given_up);
+        assert_eq!((line.chip.text, line.note.as_str()), ("Not measured", "The portal was ended."));
     }
 }
