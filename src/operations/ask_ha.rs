@@ -18,9 +18,25 @@ use chrono::{DateTime, Utc};
 pub const ENABLE: &str = "server.enable_high_availability";
 
 /// The row of a server that is asked for with high availability.
-pub fn row_of(server: &ServerId, asked: &AskedHa, now: DateTime<Utc>) -> HighAvailability {
+fn row_of(server: &ServerId, asked: &AskedHa, now: DateTime<Utc>) -> HighAvailability {
     let zone = asked.standby_zone.clone();
     HighAvailability::asked(server.clone(), asked.mode, asked.durability, zone, now)
+}
+
+/// Writes the row of a server that is being created, where one is asked for.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn insert_asked(
+    tx: &mut WriteTx,
+    server: &ServerId,
+    asked: Option<&AskedHa>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    match asked {
+        Some(asked) => tx.insert_ha(&row_of(server, asked, now)).await,
+        None => Ok(()),
+    }
 }
 
 /// Whether a change is a failover drill.
@@ -55,7 +71,7 @@ impl Door<'_> {
         let (member, zone) = tx.only_member(server_id).await?.ok_or_else(no_member)?;
         let zone = if zone.is_empty() { server.spec.zone.clone() } else { zone };
         check_zone(asked, &zone)?;
-        let row = placed(row_of(server_id, asked, now), member, now)?;
+        let row = placed(&row_of(server_id, asked, now), member, now)?;
         tx.insert_ha(&row).await?;
         tx.insert_ha_event(server_id, &event(asked, actor, now)).await?;
         tx.commit(Record::activity(line(&server, asked, actor))).await?;
@@ -107,7 +123,7 @@ fn no_member() -> Refusal {
 }
 
 fn placed(
-    row: HighAvailability,
+    row: &HighAvailability,
     member: MemberId,
     now: DateTime<Utc>,
 ) -> Result<HighAvailability, StoreError> {
