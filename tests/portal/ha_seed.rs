@@ -6,7 +6,7 @@ use chrono::{DateTime, Duration, Utc};
 use pgflex::clock::{Clock, new_id, new_uuid};
 use pgflex::domain::ha::{
     Cause, Durability, HaLook, HaMode, HighAvailability, LookMember, Lsn, MemberRole, Move,
-    OBSERVATION,
+    OBSERVATION, ReplicationState,
 };
 use pgflex::domain::host::{EngineFacts, Place};
 use pgflex::domain::ids::{HostId, MemberId, OperationId};
@@ -78,15 +78,14 @@ pub async fn healthy(app: &TestApp, name: &str, engines: Engines) -> Pair {
         port: None,
         role: MemberRole::Standby,
     };
-    let mut row = asked(&server, Durability::Preferred, begun);
-    for change in [
-        Move::BuildBegins { standby: standby.id.clone() },
-        Move::Follows { timeline: 1 },
-        Move::ArmBegins,
-        Move::Armed { lsn: Lsn(0x3000) },
-    ] {
-        row = row.after(&change, begun).unwrap();
-    }
+    let row = HighAvailability {
+        standby: Some(standby.id.clone()),
+        state: ReplicationState::Sync,
+        is_promotable: true,
+        armed_lsn: Some(Lsn(0x3000)),
+        timeline: 1,
+        ..asked(&server, Durability::Preferred, begun)
+    };
     let mut tx = app.state.store.begin_write(now).await.unwrap();
     tx.insert_member(&standby).await.unwrap();
     tx.set_member_image(&standby.id, &standby.image, "17.6").await.unwrap();

@@ -300,7 +300,7 @@ async fn a_required_pair_without_its_standby_says_that_writes_wait() {
         tx.insert_ha(&row).await.unwrap();
         tx.commit(Record::Nothing("a story begins")).await.unwrap();
         let page = olga.get(&server.path("/high-availability")).await.body;
-        has(&page, &["No commit is acknowledged now", "banner-danger"]);
+        has(&page, &["Writes wait: no commit is acknowledged now", "banner-danger"]);
     })
     .await;
 }

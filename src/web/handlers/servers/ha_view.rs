@@ -76,11 +76,12 @@ pub fn commits(known: &Known<'_>) -> Commits {
         (false, _) if row.state == ReplicationState::Blocked => {
             ("banner-danger", "Nothing is committed now".to_owned())
         }
-        (false, _) if waits(row) => (
-            "banner-danger",
-            "No commit is acknowledged now, and what was acknowledged before is on 1 host for certain"
-                .to_owned(),
-        ),
+        (false, _) if row.state == ReplicationState::Promoting => {
+            ("banner-warn", "No commits are taken now".to_owned())
+        }
+        (false, _) if waits(row) => {
+            ("banner-danger", "Writes wait: no commit is acknowledged now".to_owned())
+        }
         (false, _) => ("banner-warn", "Commits are on 1 host".to_owned()),
     };
     let (because, next) = if row.is_promotable { ready(row) } else { why(row) };
@@ -102,12 +103,16 @@ fn length_text(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if length < Duration::seconds(1) { "just now".into() } else { duration_text(length) }
 }
 
-/// Whether writes wait for a standby that is not there.
+/// Whether writes wait for a standby that is not there. Before the first one they never do: the server could
+/// not even be set up.
 fn waits(row: &HighAvailability) -> bool {
     let was_there = row.epoch > 1 || row.armed_lsn.is_some();
     let is_alone = matches!(
         row.state,
-        ReplicationState::Single | ReplicationState::Building | ReplicationState::CatchUp
+        ReplicationState::Single
+            | ReplicationState::Building
+            | ReplicationState::CatchUp
+            | ReplicationState::Disarming
     );
     row.durability == Durability::Required && was_there && is_alone
 }
