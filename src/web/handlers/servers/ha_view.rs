@@ -288,16 +288,18 @@ pub fn link(
     look: Option<(&HaLook, DateTime<Utc>)>,
     now: DateTime<Utc>,
 ) -> Link {
-    let fresh = look.filter(|(_, at)| is_fresh(*at, now));
+    let Some(standby) = &row.standby else {
+        return unmeasured(Chip::new("No standby yet", Icon::Minus, Tone::Idle), "");
+    };
+    // A look at another standby says nothing of this one.
+    let is_of_it =
+        |look: &HaLook| look.standby.as_ref().is_some_and(|seen| seen.member == standby.as_str());
+    let fresh = look.filter(|(look, at)| is_fresh(*at, now) && is_of_it(look));
     let Some((look, at)) = fresh else {
-        let chip = Chip::new("Not measured now", Icon::Ring, Tone::Idle);
-        return Link {
-            chip,
-            bytes: "lag not measured".into(),
-            seconds: String::new(),
-            flows: false,
-            seen: String::new(),
-        };
+        return unmeasured(
+            Chip::new("Not measured now", Icon::Ring, Tone::Idle),
+            "lag not measured",
+        );
     };
     let flows = !look.sync_state.is_empty();
     let chip = match (flows, row.is_promotable, look.sync_state.as_str()) {
@@ -319,6 +321,10 @@ pub fn link(
         flows,
         seen: format!("seen {}", ago_text(at, now)),
     }
+}
+
+fn unmeasured(chip: Chip, text: &str) -> Link {
+    Link { chip, bytes: text.into(), seconds: String::new(), flows: false, seen: String::new() }
 }
 
 /// "0 bytes", "1,024 bytes", "12.5 MiB"
