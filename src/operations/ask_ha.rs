@@ -5,7 +5,7 @@ use super::guard::refuse_if_locked_for;
 use super::submit::{Change, Door, SubmitError};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
 use crate::domain::ha::{AskedHa, Cause, HaMode, HighAvailability, Move, reason_against};
-use crate::domain::ids::{MemberId, ServerId};
+use crate::domain::ids::{MemberId, OperationId, ServerId};
 use crate::domain::lock::Act;
 use crate::domain::operation::OperationKind;
 use crate::domain::refusal::Refusal;
@@ -39,8 +39,20 @@ pub async fn insert_asked(
     }
 }
 
-/// Whether a change is a failover drill.
-pub fn is_drill(change: &Change) -> bool {
+/// Writes that a drill was asked for, when a change is one, with the operation that it is.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn open_if_drill(
+    tx: &mut WriteTx,
+    server: &ServerId,
+    change: &Change,
+    operation: &OperationId,
+) -> Result<(), StoreError> {
+    if is_drill(change) { tx.open_drill(server, operation).await } else { Ok(()) }
+}
+
+fn is_drill(change: &Change) -> bool {
     let cause = change.input.get("cause").and_then(serde_json::Value::as_str);
     change.kind == OperationKind::Switchover && cause.and_then(Cause::parse) == Some(Cause::Drill)
 }
