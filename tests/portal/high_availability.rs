@@ -262,6 +262,10 @@ async fn the_last_failover_is_told_second_by_second_and_the_timeline_has_pages()
         let pair = healthy(&app, "shop", Engines::Two).await;
         let kind = OperationKind::Failover;
         let done = operation(&app, &pair.server, kind, OperationStatus::Failed).await;
+        let page = olga.get(&pair.server.path("/high-availability")).await.body;
+        has(&page, &["<strong>Failover</strong>", "The host has no room. Free some, then retry."]);
+        let stops = olga.get(&pair.server.path("/stop")).await.body;
+        has(&stops, &["Both members are stopped"]);
         promotion(&app, &pair, 2, Cause::Planned, None).await;
         promotion(&app, &pair, 3, Cause::Automatic, Some(&done)).await;
         let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();

@@ -49,7 +49,9 @@ pub fn place_pair(
             Err(text) => reason = reason.or(Some(text)),
         }
     }
-    let field = if standby_zone.is_empty() { "ha" } else { "standby_zone" };
+    // The zone is shown, and counts, for this mode alone.
+    let is_of_zone = mode == HaMode::ZoneRedundant && !standby_zone.is_empty();
+    let field = if is_of_zone { "standby_zone" } else { "ha" };
     let reason = reason.unwrap_or_else(|| "No host can take the primary.".into());
     Err(Refusal::at(field, format!("There is no room for a standby now. {reason}")))
 }

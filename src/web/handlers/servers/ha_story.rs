@@ -4,7 +4,9 @@
 use super::ha_view::seconds_text;
 use crate::domain::ha::Cause;
 use crate::domain::ids::MemberId;
-use crate::domain::operation::{StepRecord, StepStatus};
+use crate::domain::operation::{
+    Lane, Operation, OperationKind, OperationStatus, StepRecord, StepStatus,
+};
 use crate::domain::server::Member;
 use crate::store::ha::{HaEvent, Promotion};
 use crate::store::ha_story::{DRILL_RUNNING, HaDrill};
@@ -130,6 +132,39 @@ fn way(promotion: &Promotion, members: &[Member]) -> String {
         (Some(from), Some(to)) => format!("zone {from} to zone {to}"),
         (None, Some(to)) => format!("to zone {to}"),
         _ => String::new(),
+    }
+}
+
+/// An operation on the pair that is under way, or that failed last.
+pub struct Work {
+    pub label: &'static str,
+    pub chip: Chip,
+    pub path: String,
+    /// Why it failed and what to do; empty while it runs.
+    pub note: String,
+}
+
+/// What is at work on a pair, newest first; without any, the last one if it failed.
+pub fn works(operations: &[Operation]) -> Vec<Work> {
+    let mut of_pair = operations.iter().filter(|one| is_of_pair(one.kind)).peekable();
+    let failed = of_pair.peek().filter(|one| one.status == OperationStatus::Failed).copied();
+    let open = of_pair.filter(|one| one.status.is_active());
+    let open: Vec<Work> = open.map(work).collect();
+    if open.is_empty() { failed.map(work).into_iter().collect() } else { open }
+}
+
+fn is_of_pair(kind: OperationKind) -> bool {
+    kind.lane() != Lane::Change
+        || matches!(kind, OperationKind::Switchover | OperationKind::RemoveStandby)
+}
+
+fn work(operation: &Operation) -> Work {
+    let texts = [operation.error.as_deref(), operation.advice.as_deref()];
+    Work {
+        label: operation.kind.label(),
+        chip: operation.status.into(),
+        path: paths::operation(&operation.id),
+        note: texts.into_iter().flatten().collect::<Vec<_>>().join(" "),
     }
 }
 
