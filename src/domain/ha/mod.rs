@@ -10,14 +10,20 @@ mod look;
 mod lsn;
 mod offer;
 mod row;
+#[cfg(test)]
+mod row_tests;
 mod seen;
+pub mod words;
 
-pub use decide::{Action, Decision, Pause, decide};
+pub use decide::{
+    Action, Decision, FAILOVERS_PER_HOUR, FROZEN_GRACE, PATIENCE, Pause, RESTART_BUDGET,
+    STARTS_IN_A_ROW, SYNC_GRACE, decide,
+};
 pub use look::{HaLook, LookMember, OBSERVATION};
 pub use lsn::Lsn;
 pub use offer::{AskedHa, reason_against};
-pub use row::{HighAvailability, Illegal, Move};
-pub use seen::{Seen, SeenMember, SeenSender, Sql};
+pub use row::{HighAvailability, Illegal, Move, WaitsFor};
+pub use seen::{Failed, Seen, SeenMember, SeenSender, Sql};
 
 use serde::{Deserialize, Serialize};
 
