@@ -266,6 +266,9 @@ async fn the_last_failover_is_told_second_by_second_and_the_timeline_has_pages()
         has(&page, &["<strong>Failover</strong>", "The host has no room. Free some, then retry."]);
         let stops = olga.get(&pair.server.path("/stop")).await.body;
         has(&stops, &["Both members are stopped"]);
+        for rest in ["/restart", "/compute/review?sku=Standard_D4ds_v5"] {
+            has(&olga.get(&pair.server.path(rest)).await.body, &["Both members get the change"]);
+        }
         promotion(&app, &pair, 2, Cause::Planned, None).await;
         promotion(&app, &pair, 3, Cause::Automatic, Some(&done)).await;
         let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
