@@ -199,6 +199,11 @@ async fn submit(visit: &Signed<Contributor>, id: &str, posted: &Posted, ask: Ask
     let Some(frame) = nav::frame(visit, id, Tab::HighAvailability).await? else {
         return nav::gone(visit, id).await;
     };
+    // The same form come twice: what it asked for may have changed the pair already.
+    let key = nav::submission_key(visit, posted)?;
+    if let Some(earlier) = visit.state.store.operation_by_key(&key).await? {
+        return page::see(&paths::operation(&earlier.id));
+    }
     let change = match change(visit, &frame, posted, ask).await? {
         Ok(change) => change,
         Err(refusal) => return refused(visit, frame, ask, refusal).await,
