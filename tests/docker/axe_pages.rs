@@ -85,7 +85,7 @@ pub fn owners(world: &World) -> Vec<Page> {
         page("server-deleted", format!("/servers/{}", world.deleted)),
         page("signed-in-nothing-there", "/no/such/page"),
     ]);
-    let tabs = "connect compute compute/review?sku=Standard_B2s storage networking databases \
+    let tabs = "connect high-availability compute compute/review?sku=Standard_B2s storage networking databases \
                 parameters extensions pooling cost start";
     let stopped = format!("/servers/{}", world.stopped);
     pages.extend(tabs.split(' ').map(|tab| {
