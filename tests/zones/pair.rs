@@ -3,6 +3,7 @@
 use super::checker::Endpoint;
 use super::engines::Zones;
 use super::portal::{ADMIN, PASSWORD, Portal};
+use pgflex::domain::activity::Actor;
 use pgflex::domain::ha::{Durability, HaMode, HighAvailability, MemberRole, ReplicationState};
 use pgflex::domain::ids::ServerId;
 use pgflex::domain::operation::OperationKind;
@@ -103,7 +104,8 @@ impl Pair {
     pub async fn switch_over(&self) {
         let input = serde_json::json!({ "cause": "Planned" });
         let change = Change::new(OperationKind::Switchover, "", &input);
-        let id = self.portal.submit_change(change, &self.server).await;
+        let door = self.portal.door();
+        let id = door.submit_change(change, &self.server, &Actor::system(), None).await.unwrap();
         self.portal.succeed(&id).await;
     }
 
