@@ -21,6 +21,7 @@ mod pooler;
 mod portal;
 mod power;
 mod private;
+mod recovery;
 mod replication;
 mod second_factor;
 mod storage;
