@@ -179,6 +179,22 @@ impl Store {
         rows.into_iter().map(whole).collect()
     }
 
+    /// Sealed certificates of a host.
+    pub async fn sealed_tls(&self, id: &HostId) -> Result<Option<Vec<u8>>, StoreError> {
+        let row: Option<(Option<Vec<u8>>,)> =
+            sqlx::query_as("SELECT sealed_tls FROM hosts WHERE id = $1")
+                .bind(id.as_str())
+                .fetch_optional(self.read())
+                .await?;
+        Ok(row.and_then(|(sealed,)| sealed))
+    }
+
+    /// How many members are placed on a host.
+    pub async fn count_members_on(&self, host: &HostId) -> Result<i64, StoreError> {
+        let mut connection = self.read().acquire().await?;
+        members_on(&mut connection, host).await
+    }
+
     pub async fn host_observations(&self) -> Result<Vec<HostObservation>, StoreError> {
         let mut connection = self.read().acquire().await?;
         observations(&mut connection).await
@@ -270,11 +286,7 @@ impl WriteTx {
 
     /// How many members are placed on a host. Whoever decides by it has locked placement before.
     pub async fn count_members_on(&mut self, host: &HostId) -> Result<i64, StoreError> {
-        let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM members WHERE host_id = $1")
-            .bind(host.as_str())
-            .fetch_one(&mut *self.tx)
-            .await?;
-        Ok(count)
+        members_on(&mut self.tx, host).await
     }
 
     /// Forgets a host that the file does not name, and what was seen of it. `false` when there is none such.
@@ -295,6 +307,14 @@ impl WriteTx {
     pub async fn host_loads(&mut self) -> Result<Vec<HostLoad>, StoreError> {
         loads(&mut self.tx, CONFIGURED).await
     }
+}
+
+async fn members_on(connection: &mut AnyConnection, host: &HostId) -> Result<i64, StoreError> {
+    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM members WHERE host_id = $1")
+        .bind(host.as_str())
+        .fetch_one(connection)
+        .await?;
+    Ok(count)
 }
 
 async fn observations(connection: &mut AnyConnection) -> Result<Vec<HostObservation>, StoreError> {

@@ -1,6 +1,6 @@
 //! Every URL of the portal is built here, so that a renamed page is one change and no link dangles.
 
-use crate::domain::ids::{
+use crate::domain::ids::{HostId, 
     DraftId, GroupId, InviteId, LockId, NetworkId, OperationId, RuleId, ServerId, SessionId, UserId,
 };
 
@@ -258,6 +258,23 @@ pub fn operation_abandon(id: &OperationId) -> String {
 
 pub fn hosts() -> String {
     "/hosts".into()
+}
+
+/// The host's card on the list of hosts.
+pub fn host(id: &HostId) -> String {
+    format!("/hosts#host-{id}")
+}
+
+pub fn host_new() -> String {
+    "/hosts/new".into()
+}
+
+pub fn host_edit(id: &HostId) -> String {
+    format!("/hosts/{id}/edit")
+}
+
+pub fn host_remove(id: &HostId) -> String {
+    format!("/hosts/{id}/remove")
 }
 
 pub fn networks() -> String {
