@@ -34,6 +34,7 @@ pub struct Pair {
 impl Pair {
     /// A zone-redundant server: primary in zone 1, standby in zone 2, healthy.
     pub async fn create(portal: Portal, name: &str) -> Self {
+        hosts_are_seen(&portal).await;
         let server = portal.create_pair(name, HaMode::ZoneRedundant, Durability::Preferred).await;
         let pair = Self { portal, server };
         pair.healthy("the pair that was just created").await;
@@ -138,5 +139,18 @@ impl Pair {
             let _ = writeln!(text, "{line}");
         });
         text
+    }
+}
+
+/// A portal that has just started places nothing on hosts that it has not seen yet.
+async fn hosts_are_seen(portal: &Portal) {
+    let begun = Instant::now();
+    loop {
+        let loads = portal.app.store.host_loads().await.unwrap();
+        if loads.iter().filter(|load| load.facts.is_some()).count() == 3 {
+            return;
+        }
+        assert!(begun.elapsed() < FAILOVER_WITHIN, "hosts are not seen\n{}", portal.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
