@@ -71,6 +71,7 @@ impl FakeEngine {
             calls: vec![],
             image_calls: 0,
             facts: None,
+            lacking: HashSet::new(),
         };
         Self { install_id: install_id.into(), state: Arc::new(Mutex::new(state)) }
     }

@@ -63,7 +63,10 @@ async fn put_on(ctx: &StepContext, server: &Server) -> Result<(), StepError> {
 
 /// A standby that cannot be written to must not keep a change from its primary, unless it may take over: then it
 /// would bring the old files with it. A standby that is lost stops counting by itself soon, and the step is tried again.
-pub(super) async fn standby_left(ctx: &StepContext, put: Result<(), StepError>) -> Result<(), StepError> {
+pub(super) async fn standby_left(
+    ctx: &StepContext,
+    put: Result<(), StepError>,
+) -> Result<(), StepError> {
     let counts = ctx.ha.as_ref().is_some_and(|row| row.is_promotable);
     match put {
         Err(StepError::LeaseLost) => Err(StepError::LeaseLost),

@@ -11,7 +11,7 @@ use super::ha::pair::Story;
 use super::placement::{Seat, place_member};
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{disk, ha, image, member, networks, pair};
-use crate::domain::ha::{MemberRole, Move};
+use crate::domain::ha::{HighAvailability, MemberRole, Move};
 use crate::domain::server::network_name;
 use crate::engine::{EngineError, ImageProgress};
 use crate::postgres::CONTROL_ROLE;
@@ -137,6 +137,19 @@ fn release_placement(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let mut tx = ctx.begin_write().await?;
         tx.delete_members(&ctx.server.id).await?;
+        // The primary of an epoch is named once, but this one never came to life: the next try begins as the first.
+        if let Some(row) = tx.ha(&ctx.server.id).await? {
+            let (id, now) = (ctx.server.id.clone(), ctx.services.clock.now());
+            let anew = HighAvailability::asked(
+                id,
+                row.mode,
+                row.durability,
+                row.standby_zone.clone(),
+                now,
+            );
+            tx.delete_ha(&ctx.server.id).await?;
+            tx.insert_ha(&anew).await?;
+        }
         ctx.commit(tx).await?;
         Ok(Outcome::done())
     })

@@ -34,8 +34,14 @@ pub async fn rest(ctx: &StepContext) -> Result<Option<Outcome>, StepError> {
     let (by, line) = match row.state {
         S::Stopped => return Ok(None),
         S::Single | S::Sync => (Move::Stopped, "The server is being stopped"),
-        S::Arming => (Move::ArmGaveUp, "The server is being stopped: commits need not wait for the standby any more"),
-        S::Building | S::CatchUp => (Move::StandbyDropped, "The server is being stopped before its standby was complete: it is made again after the start"),
+        S::Arming => (
+            Move::ArmGaveUp,
+            "The server is being stopped: commits need not wait for the standby any more",
+        ),
+        S::Building | S::CatchUp => (
+            Move::StandbyDropped,
+            "The server is being stopped before its standby was complete: it is made again after the start",
+        ),
         S::Disarming | S::Restarting | S::Switching | S::Promoting => {
             return Ok(Some(Outcome::Wait(SOON, "High availability is at work".into())));
         }
@@ -48,7 +54,8 @@ pub async fn rest(ctx: &StepContext) -> Result<Option<Outcome>, StepError> {
     };
     let is_done = by == Move::Stopped;
     change(ctx, &by, Story::new("stopping", line)).await?;
-    Ok((!is_done).then(|| Outcome::Wait(std::time::Duration::ZERO, "the pair comes to rest".into())))
+    Ok((!is_done)
+        .then(|| Outcome::Wait(std::time::Duration::ZERO, "the pair comes to rest".into())))
 }
 
 /// The row says that the server starts: behind the gate where a standby is complete, alone where none is.
@@ -82,7 +89,8 @@ pub async fn gate(ctx: &StepContext) -> Result<Outcome, StepError> {
         return Ok(Outcome::done());
     }
     let row = fresh(ctx).await?;
-    let standby = ctx.in_role(MemberRole::Standby).filter(|member| Some(&member.id) == row.standby.as_ref());
+    let standby =
+        ctx.in_role(MemberRole::Standby).filter(|member| Some(&member.id) == row.standby.as_ref());
     match (row.state, standby) {
         (S::Restarting, Some(standby)) => behind_gate(ctx, &row, standby).await,
         (S::Restarting, None) => let_go(ctx, "it is not on record").await,

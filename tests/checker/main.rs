@@ -7,8 +7,8 @@ mod history;
 mod verify;
 
 use history::{Found, History, Outcome, Read, Row, Write};
-use verify::{Anomaly, verify};
 use std::time::Duration;
+use verify::{Anomaly, verify};
 
 const CLIENTS: i32 = 4;
 const SUM: i64 = 1_000;

@@ -119,10 +119,16 @@ impl Zones {
     fn rules(&self, zone: u8, what: &str, address: &str) {
         let (_, name) = &self.settings[2];
         let namespace = format!("--net=/run/netns/{name}{zone}");
-        let ways = [["raw", "PREROUTING", "--source"], ["mangle", "OUTPUT", "--destination"], ["mangle", "FORWARD", "--destination"]];
+        let ways = [
+            ["raw", "PREROUTING", "--source"],
+            ["mangle", "OUTPUT", "--destination"],
+            ["mangle", "FORWARD", "--destination"],
+        ];
         for [table, chain, side] in ways {
             let done = Command::new("nsenter")
-                .args([&namespace, "iptables", "--wait", "--table", table, what, chain, side, address])
+                .args([
+                    &namespace, "iptables", "--wait", "--table", table, what, chain, side, address,
+                ])
                 .args(["--jump", "DROP"])
                 .status();
             assert!(done.unwrap().success(), "{what} {chain} in zone {zone}");

@@ -114,7 +114,11 @@ pub async fn a_portal_killed_in_a_failover_loses_nothing(zones: Arc<Zones>) {
         // Lost for good: a primary that is only killed would be started again in place.
         zones.docker(primary.zone, &["rm", "--force", &primary.container]);
         let waited = tokio::time::timeout(Duration::from_secs(60), stopped).await;
-        assert!(matches!(waited, Ok(Ok(()))), "{name}: it never came to it\n{}", pair.story().await);
+        assert!(
+            matches!(waited, Ok(Ok(()))),
+            "{name}: it never came to it\n{}",
+            pair.story().await
+        );
         pair.portal.restart();
         let healthy_after = pair.healthy(&name).await;
         let failed_over = pair.row().await.epoch > before;

@@ -16,7 +16,8 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % end
     }
 }
@@ -44,7 +45,10 @@ pub async fn soak(zones: Arc<Zones>) {
         *failovers += u32::from(one.failed_over);
         *longest = verdict.longest_gap(one.from, one.to).max(*longest);
     }
-    println!("  {:<44} {:>5} {:>9} {:>22}", "fault", "times", "failovers", "longest without writes");
+    println!(
+        "  {:<44} {:>5} {:>9} {:>22}",
+        "fault", "times", "failovers", "longest without writes"
+    );
     for (fault, (times, failovers, longest)) in kinds {
         println!("  {fault:<44} {times:>5} {failovers:>9} {:>20.2} s", longest.as_secs_f64());
     }
@@ -56,8 +60,15 @@ pub async fn soak(zones: Arc<Zones>) {
         count(|one| matches!(one, Anomaly::Lost { .. })),
         verdict.reads,
         count(|one| matches!(one, Anomaly::Stale { .. } | Anomaly::Vanished { .. })),
-        count(|one| !matches!(one, Anomaly::Lost { .. } | Anomaly::Stale { .. } | Anomaly::Vanished { .. })),
+        count(|one| !matches!(
+            one,
+            Anomaly::Lost { .. } | Anomaly::Stale { .. } | Anomaly::Vanished { .. }
+        )),
     );
-    assert!(verdict.anomalies.is_empty(), "seed {seed}: all that was seen is in {:?}", verdict.file);
+    assert!(
+        verdict.anomalies.is_empty(),
+        "seed {seed}: all that was seen is in {:?}",
+        verdict.file
+    );
     pair.portal.finish().await;
 }

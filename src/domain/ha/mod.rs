@@ -21,9 +21,9 @@ pub use decide::{
 };
 pub use look::{HaLook, LookMember, OBSERVATION};
 pub use lsn::Lsn;
+pub use offer::{AskedHa, reason_against};
 pub use row::{HighAvailability, Illegal, Move, WaitsFor};
 pub use seen::{Failed, Seen, SeenMember, SeenSender, Sql};
-pub use offer::{AskedHa, reason_against};
 
 use serde::{Deserialize, Serialize};
 

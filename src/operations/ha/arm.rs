@@ -40,7 +40,7 @@ pub async fn arm(ctx: &StepContext, standby: &Member) -> Result<Outcome, StepErr
     };
     let tried = confirm(ctx, &row, standby).await;
     let why = match &tried {
-        Ok(Ok(place)) => return armed(ctx, standby, *place).await,
+        Ok(Ok(place)) => return armed(ctx, standby, *place, row.version).await,
         Ok(Err(why)) => why.clone(),
         Err(StepError::LeaseLost) => return Err(StepError::LeaseLost),
         Err(error) => error.to_string(),
@@ -64,12 +64,17 @@ fn must_be_its(row: &HighAvailability, standby: &Member) -> Result<(), StepError
 }
 
 /// A5: the row says it in the state in which it was tried, or not at all.
-async fn armed(ctx: &StepContext, standby: &Member, lsn: Lsn) -> Result<Outcome, StepError> {
+async fn armed(
+    ctx: &StepContext,
+    standby: &Member,
+    lsn: Lsn,
+    marked_at: i64,
+) -> Result<Outcome, StepError> {
     let detail = format!(
         "Every commit is on two members from now on: {} has all up to {lsn}",
         standby.id.short()
     );
-    pair::change(ctx, &Move::Armed { lsn }, Story::new("armed", detail)).await?;
+    pair::change(ctx, &Move::Armed { lsn, marked_at }, Story::new("armed", detail)).await?;
     Ok(Outcome::done())
 }
 

@@ -12,8 +12,8 @@ use crate::domain::ha::{HighAvailability, MemberRole, ReplicationState as S};
 use crate::domain::server::Member;
 use crate::engine::ImageProgress;
 use crate::operations::context::StepContext;
-use crate::operations::networks;
 use crate::operations::step::{Outcome, Step, StepError, Undo};
+use crate::operations::{image, networks};
 use std::time::Duration;
 
 pub const STEPS: &[Step] = &[
@@ -101,7 +101,7 @@ fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
         if is_adopted && !member.image.is_empty() {
             return Ok(Outcome::done());
         }
-        match ctx.engine(&member)?.ensure_image(ctx.server.spec.major).await? {
+        match image::ensure(ctx, &member).await? {
             ImageProgress::Building { now, lines } => {
                 ctx.log_new(&lines).await;
                 Ok(Outcome::Wait(Duration::from_secs(1), now))

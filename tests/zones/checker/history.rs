@@ -81,7 +81,8 @@ impl History {
 
     /// As text, one fact a line, for the file of a run that failed.
     pub fn as_text(&self, found: &Found) -> String {
-        let mut text = format!("sum {} found {} transfers {}\n", self.sum, found.sum, self.transfers);
+        let mut text =
+            format!("sum {} found {} transfers {}\n", self.sum, found.sum, self.transfers);
         for Write { client, id, invoked, ended, outcome } in &self.writes {
             let (from, to) = (invoked.as_micros(), ended.as_micros());
             let _ = writeln!(text, "write client={client} id={id} us={from}..{to} {outcome:?}");
