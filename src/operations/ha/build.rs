@@ -12,8 +12,8 @@ use crate::domain::ha::{HighAvailability, MemberRole, ReplicationState as S};
 use crate::domain::server::Member;
 use crate::engine::ImageProgress;
 use crate::operations::context::StepContext;
-use crate::operations::{image, networks};
 use crate::operations::step::{Outcome, Step, StepError, Undo};
+use crate::operations::{image, networks};
 use std::time::Duration;
 
 pub const STEPS: &[Step] = &[

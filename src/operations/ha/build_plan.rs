@@ -60,9 +60,7 @@ fn id_of<'a>(plan: &'a Plan, row: &'a HighAvailability) -> Option<&'a MemberId> 
 pub(super) fn plan_standby(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let row = has_primary(ctx).await?;
-        if !matches!(row.state, S::Single | S::Building | S::CatchUp | S::Arming) {
-            return Err(refused(row.state));
-        }
+        refuse(ctx, &row).await?;
         for member in ctx.members.iter().filter(|one| pair::role(&row, one) != MemberRole::Primary)
         {
             if let Some(why) = can_follow(ctx, &row, member).await? {
@@ -75,14 +73,26 @@ pub(super) fn plan_standby(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn refused(state: S) -> StepError {
-    let what = match state {
-        S::Sync => "A standby follows and commits wait for it already. Nothing was changed.".into(),
+/// One that is lost while durability is required is replaced although it counts: from the begin of the build on it does not.
+async fn refuse(ctx: &StepContext, row: &HighAvailability) -> Result<(), StepError> {
+    let what = match row.state {
+        S::Single | S::Building | S::CatchUp | S::Arming => return Ok(()),
+        S::Sync => {
+            let standby =
+                ctx.members.iter().find(|one| pair::role(row, one) == MemberRole::Standby);
+            match standby {
+                Some(standby) if streams(ctx, standby).await? => {
+                    "A standby follows and commits wait for it already. Nothing was changed.".into()
+                }
+                _ => return Ok(()),
+            }
+        }
         other => {
             format!("The pair is {}: no standby is built now. Nothing was changed.", other.key())
         }
     };
-    StepError::permanent(what, "Nothing is to be done: the portal builds one when it is needed.")
+    let advice = "Nothing is to be done: the portal builds one when it is needed.";
+    Err(StepError::permanent(what, advice))
 }
 
 /// A server that got high availability after it was made has its primary on record from here on.

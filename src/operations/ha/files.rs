@@ -2,7 +2,7 @@
 
 use super::{link, pair};
 use crate::certificates::ClientCertificates;
-use crate::domain::ha::{Durability, HighAvailability, MemberRole, ReplicationState};
+use crate::domain::ha::{HighAvailability, MemberRole, WaitsFor};
 use crate::domain::server::{Member, internal_name};
 use crate::engine::FileSpec;
 use crate::operations::access::{self, keep_secret, need_secret, open_secret, secret};
@@ -13,23 +13,12 @@ use crate::postgres::conf::{self, Commits, Replication, ReplicationFiles, Source
 use crate::postgres::replication::REPLICATION_ROLE;
 use crate::secrets::Secret;
 
-/// Whom commits wait for on the primary of a row. A server whose first standby was never armed waits for nobody,
-/// also with [`Durability::Required`]: it could not even be set up.
-pub fn commits(row: &HighAvailability) -> Commits {
-    match &row.standby {
-        Some(standby) if row.is_promotable || row.state == ReplicationState::Arming => {
-            Commits::With(HighAvailability::standby_name(standby))
-        }
-        _ => alone(row),
-    }
-}
-
-/// The same while there is no standby that counts: what a standby has in its file for the moment it is promoted (F9).
-fn alone(row: &HighAvailability) -> Commits {
-    let was_armed = row.armed_lsn.is_some() || row.epoch > 1;
-    match row.durability {
-        Durability::Required if was_armed => Commits::Never,
-        _ => Commits::Alone,
+/// Whom commits wait for, as the file says it.
+pub fn commits(waits_for: WaitsFor) -> Commits {
+    match waits_for {
+        WaitsFor::NoOne => Commits::Alone,
+        WaitsFor::Standby(name) => Commits::With(name),
+        WaitsFor::Never => Commits::Never,
     }
 }
 
@@ -44,17 +33,14 @@ pub async fn replication(
 ) -> Result<Replication, StepError> {
     let Some(row) = row else { return Ok(Replication::None) };
     if pair::role(row, member) == MemberRole::Primary {
-        return Ok(Replication::Primary(commits(row)));
+        return Ok(Replication::Primary(commits(row.waits_for())));
     }
     let primary = ctx.members.iter().find(|other| Some(&other.id) == row.primary.as_ref());
     let primary = primary.ok_or_else(|| StepError::Transient("There is no primary.".into()))?;
     let Some(address) = access::address_of(ctx.engine(primary)?, primary).await? else {
         return Err(StepError::Transient("The primary does not run.".into()));
     };
-    let promoted = match row.durability {
-        Durability::Preferred => Commits::Alone,
-        Durability::Required => Commits::Never,
-    };
+    let promoted = commits(row.waits_for_alone());
     Ok(Replication::Standby {
         source: Source { name: internal_name(&ctx.server.id), address },
         slot: HighAvailability::standby_name(&member.id),
@@ -132,7 +118,7 @@ pub async fn enforce(
         return Ok(Err(Outcome::Wait(super::SOON, "the primary does not run".into())));
     };
     put(ctx, primary, row).await?;
-    let (postgres, wanted) = (&ctx.services.postgres, commits(row).waits_for());
+    let (postgres, wanted) = (&ctx.services.postgres, commits(row.waits_for()).waits_for());
     if let Err(why) = link::unless_silent(postgres.reload(&target).await)? {
         return Ok(Err(Outcome::Wait(super::SOON, why)));
     }

@@ -2,8 +2,8 @@
 //! back leaves the pair as the row says, and the portal decides again.
 
 use super::pair::{self, Story};
-use super::{SOON, StepResult, gate, link, recover_gate, relax};
-use crate::domain::ha::{Durability, Move, ReplicationState as S};
+use super::{SOON, StepResult, gate, link, recover_gate};
+use crate::domain::ha::{Move, ReplicationState as S};
 use crate::domain::server::Member;
 use crate::operations::context::StepContext;
 use crate::operations::step::{Outcome, Step, StepError, Undo};
@@ -11,9 +11,6 @@ use crate::operations::{create, disk, member, networks, sized};
 use crate::store::StoreError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-
-/// D5: clients wait this long for a standby that is lost, then commits go on without it.
-const GRACE: chrono::Duration = chrono::Duration::seconds(10);
 
 const STAYS: Undo =
     Undo::None("what was put right stays so; the portal decides again by what it sees");
@@ -73,13 +70,13 @@ fn look(ctx: &StepContext) -> StepResult<'_> {
 fn begin_restart(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let (mut tx, row) = pair::begin(ctx).await?;
-        if matches!(row.state, S::Promoting | S::Stopped | S::Switching) {
+        if matches!(row.state, S::Promoting | S::Stopped) {
             return Err(StepError::permanent(
                 format!("The pair is {}: the primary is not started now.", row.state.key()),
                 "Nothing is to be done: the portal looks at the pair again.",
             ));
         }
-        if row.state == S::Sync {
+        if matches!(row.state, S::Sync | S::Switching) {
             let story = Story::new("restarting", "The primary is started again in place");
             pair::apply(ctx, &mut tx, &row, &Move::RestartBegins, story).await?;
         }
@@ -129,36 +126,7 @@ async fn must_be_primary(ctx: &StepContext) -> Result<(), StepError> {
 }
 
 fn wait_standby(ctx: &StepContext) -> StepResult<'_> {
-    Box::pin(async move {
-        recover_gate::tell_standby(ctx).await?;
-        match pair::fresh(ctx).await?.state {
-            S::Restarting | S::Sync => wait_or_go_on(ctx).await,
-            S::Disarming => go_on(ctx, "the primary was started again").await,
-            _ => Ok(Outcome::done()),
-        }
-    })
-}
-
-async fn wait_or_go_on(ctx: &StepContext) -> Result<Outcome, StepError> {
-    let Err(wait) = recover_gate::standby_has_all(ctx).await? else { return Ok(Outcome::done()) };
-    let row = pair::fresh(ctx).await?;
-    let is_over = is_late(ctx).await? && row.durability == Durability::Preferred;
-    if !is_over {
-        return Ok(wait);
-    }
-    go_on(ctx, "it did not come back after the primary was started again").await
-}
-
-/// The pair is disarmed first, then clients are let in.
-async fn go_on(ctx: &StepContext, why: &str) -> Result<Outcome, StepError> {
-    Ok(relax::all(ctx, why).await?.err().unwrap_or(Outcome::done()))
-}
-
-async fn is_late(ctx: &StepContext) -> Result<bool, StepError> {
-    let steps = ctx.services.store.operation_steps(&ctx.operation.id).await?;
-    let begun =
-        steps.iter().find(|step| step.name == "wait_standby").and_then(|step| step.started_at);
-    Ok(begun.is_some_and(|begun| ctx.services.clock.now() - begun > GRACE))
+    Box::pin(recover_gate::pass(ctx, "wait_standby"))
 }
 
 fn open_route(ctx: &StepContext) -> StepResult<'_> {

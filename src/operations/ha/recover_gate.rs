@@ -1,11 +1,14 @@
 //! After any start of a primary clients wait (C3): what it shows must not be lost by a later failover. So its standby has
 //! all of its log first, or does not count any more.
 
-use super::{SOON, files, link, pair};
-use crate::domain::ha::{HighAvailability, Lsn, MemberRole};
+use super::{SOON, files, link, pair, relax};
+use crate::domain::ha::{Durability, HighAvailability, Lsn, MemberRole, ReplicationState as S};
 use crate::domain::server::Member;
 use crate::operations::context::StepContext;
 use crate::operations::step::{Outcome, StepError};
+
+/// D5: clients wait this long for a standby that is lost, then commits go on without it.
+const GRACE: chrono::Duration = chrono::Duration::seconds(10);
 
 /// The standby of a row.
 pub(super) fn standby<'a>(ctx: &'a StepContext, row: &HighAvailability) -> Option<&'a Member> {
@@ -57,7 +60,33 @@ async fn has_all(ctx: &StepContext, name: &str, end: Option<Lsn>) -> link::Look<
     Ok(if has_all { Ok(()) } else { Err("the standby does not have all of the log yet".into()) })
 }
 
-pub(super) async fn tell_standby_then_wait(ctx: &StepContext) -> Result<Outcome, StepError> {
+/// C3, C4: waits at the gate after a start. `step` is the one at whose begin the waiting began.
+pub(super) async fn pass(ctx: &StepContext, step: &str) -> Result<Outcome, StepError> {
     tell_standby(ctx).await?;
-    Ok(standby_has_all(ctx).await?.err().unwrap_or(Outcome::done()))
+    match pair::fresh(ctx).await?.state {
+        S::Restarting | S::Sync => wait_or_go_on(ctx, step).await,
+        S::Disarming => go_on(ctx, "the primary was started again").await,
+        _ => Ok(Outcome::done()),
+    }
+}
+
+async fn wait_or_go_on(ctx: &StepContext, step: &str) -> Result<Outcome, StepError> {
+    let Err(wait) = standby_has_all(ctx).await? else { return Ok(Outcome::done()) };
+    let row = pair::fresh(ctx).await?;
+    let is_over = is_late(ctx, step).await? && row.durability == Durability::Preferred;
+    if !is_over {
+        return Ok(wait);
+    }
+    go_on(ctx, "it did not come back after the primary was started again").await
+}
+
+/// The pair is disarmed first, then clients are let in.
+async fn go_on(ctx: &StepContext, why: &str) -> Result<Outcome, StepError> {
+    Ok(relax::all(ctx, why).await?.err().unwrap_or(Outcome::done()))
+}
+
+async fn is_late(ctx: &StepContext, step: &str) -> Result<bool, StepError> {
+    let steps = ctx.services.store.operation_steps(&ctx.operation.id).await?;
+    let begun = steps.iter().find(|one| one.name == step).and_then(|one| one.started_at);
+    Ok(begun.is_some_and(|begun| ctx.services.clock.now() - begun > GRACE))
 }

@@ -7,16 +7,20 @@ use crate::domain::ha::{Durability, HighAvailability, Move, ReplicationState as 
 use crate::operations::context::StepContext;
 use crate::operations::step::{Outcome, StepError};
 
-/// The standby no longer counts, from this moment on. A pair without one that counts stays as it is.
+/// The standby no longer counts, from this moment on. A pair without one that counts goes the same way: what its primary
+/// waits for is put right.
 ///
 /// # Errors
 /// When the state does not allow it.
 pub async fn begin(ctx: &StepContext, why: &str) -> Result<HighAvailability, StepError> {
     let row = pair::fresh(ctx).await?;
     match row.state {
-        S::Disarming | S::Single => Ok(row),
-        _ => {
-            let detail = format!("The standby no longer counts: {why}");
+        S::Disarming => Ok(row),
+        state => {
+            let detail = match state {
+                S::Single => format!("What commits wait for is being put right: {why}"),
+                _ => format!("The standby no longer counts: {why}"),
+            };
             pair::change(ctx, &Move::DisarmBegins, Story::new("disarming", detail)).await
         }
     }
@@ -51,11 +55,14 @@ pub async fn finish(ctx: &StepContext) -> Result<HighAvailability, StepError> {
     pair::change(ctx, &Move::Disarmed, Story::new("disarmed", detail)).await
 }
 
-/// All of it, for undos and for other kinds.
+/// All of it, for undos and for other kinds. Nothing where no standby counts.
 ///
 /// # Errors
 /// Those of its parts.
 pub async fn all(ctx: &StepContext, why: &str) -> Result<Result<(), Outcome>, StepError> {
+    if pair::fresh(ctx).await?.state == S::Single {
+        return Ok(Ok(()));
+    }
     begin(ctx, why).await?;
     if let Err(wait) = let_go(ctx).await? {
         return Ok(Err(wait));

@@ -4,7 +4,7 @@
 
 use super::pair::{self, Story};
 use super::promotion::{self, Why};
-use super::{SOON, StepResult, arm, gate, link, step};
+use super::{SOON, StepResult, arm, gate, link, recover_gate, step};
 use crate::domain::ha::{Cause, HighAvailability, Lsn, MemberRole, Move, ReplicationState as S};
 use crate::domain::server::Member;
 use crate::engine::ContainerSpec;
@@ -131,22 +131,30 @@ fn hold_route(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-/// The primary runs again by then. With a new epoch there is nothing to open here: it opened the way itself.
+/// The primary runs by then. With a new epoch there is nothing to open here: it opened the way itself.
 fn open_again(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        if pair::fresh(ctx).await?.state != S::Switching {
+        let opens = |state| matches!(state, S::Switching | S::Restarting | S::Single);
+        if promotion::mine(ctx).await?.is_some() || !opens(pair::fresh(ctx).await?.state) {
             return Ok(Outcome::done());
         }
-        let Some(address) = link::target(ctx, ctx.member()?).await?.map(|target| target.address)
-        else {
+        let Some(target) = link::target(ctx, ctx.member()?).await? else {
             return Ok(Outcome::Wait(SOON, "the primary does not run".into()));
         };
         let (mut tx, row) = pair::begin(ctx).await?;
-        if row.state == S::Switching {
-            let story = Story::new("not_switched", "The primary stays what it is");
-            pair::apply(ctx, &mut tx, &row, &Move::SwitchGaveUp, story).await?;
-            gate::open(ctx, &mut tx, address).await?;
+        if !opens(row.state) {
+            return Ok(Outcome::done());
         }
+        let change = match row.state {
+            S::Switching => Some(Move::SwitchGaveUp),
+            S::Restarting => Some(Move::Restarted),
+            _ => None,
+        };
+        if let Some(change) = change {
+            let story = Story::new("not_switched", "The primary stays what it is");
+            pair::apply(ctx, &mut tx, &row, &change, story).await?;
+        }
+        gate::open(ctx, &mut tx, target.address).await?;
         ctx.commit(tx).await?;
         ctx.services.poke.routes();
         Ok(Outcome::done())
@@ -164,18 +172,24 @@ fn stop_primary(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-/// The same primary, in the same epoch, and only when the row still says so. Clients wait until the standby has all that
-/// they could see (C3): it streams again at once.
+/// The same primary, in the same epoch, and only when the row still says so. From its start on clients wait until the
+/// standby has all that they could see (C3), or does not count any more.
 fn start_again(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        if pair::fresh(ctx).await?.state != S::Switching {
+        let state = pair::fresh(ctx).await?.state;
+        if promotion::mine(ctx).await?.is_some() || !matches!(state, S::Switching | S::Restarting) {
             return Ok(Outcome::done());
+        }
+        if state == S::Switching {
+            let story =
+                Story::new("restarting", "The primary is started again: it stays what it is");
+            pair::change(ctx, &Move::RestartBegins, story).await?;
         }
         disk::ensure(ctx).await?;
         let primary = ctx.member()?;
         ctx.engine(primary)?.start_container(&primary.container()).await?;
         match member::wait_accepting(ctx).await? {
-            Outcome::Done(_) => super::recover_gate::tell_standby_then_wait(ctx).await,
+            Outcome::Done(_) => recover_gate::pass(ctx, "stop_primary").await,
             wait @ Outcome::Wait(..) => Ok(wait),
         }
     })
