@@ -15,6 +15,7 @@ mod drift;
 mod engine;
 mod faults;
 mod gateway;
+mod ha;
 mod kills;
 mod parameters;
 mod pooler;
