@@ -79,6 +79,7 @@ impl App {
         }
         if self.config.has(Role::Monitor) {
             tasks.spawn(monitor::run(services.clone(), stopped.clone()));
+            tasks.spawn(monitor::drills::run(services.clone(), stopped.clone()));
         }
         if self.config.has(Role::Runner) || self.config.has(Role::Monitor) {
             tasks.spawn(engines::follow(services.clone(), stopped.clone()));
@@ -190,7 +191,7 @@ impl App {
         // Only a process that drives engines says which there are: one that serves pages or clients may
         // run elsewhere, without the file that names them and without the files that it names.
         if self.config.has(Role::Runner) || self.config.has(Role::Monitor) {
-            let entries = hosts::entries(&self.config.hosts, &self.sealer, &self.install_id)?;
+            let entries = hosts::entries(&self.config.hosts, &self.sealer)?;
             self.store.register_host_entries(self.clock.now(), &entries).await?;
         }
         let engines = Engines::default();

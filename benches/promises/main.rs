@@ -9,6 +9,7 @@ mod anchor;
 mod create;
 mod docker;
 mod gateway;
+mod ha;
 mod http;
 mod machine;
 mod pages;
@@ -23,6 +24,7 @@ mod scale;
 mod seed;
 mod stats;
 mod world;
+mod zones;
 
 use clap::{Parser, ValueEnum};
 use report::Report;
@@ -49,6 +51,9 @@ pub struct Args {
     /// Rounds of pgbench; in each every path has its turn.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Events of each kind on a pair over three zones.
+    #[arg(long, default_value_t = 20)]
+    failovers: usize,
     /// Given by `cargo bench`; without it and without a section nothing is measured, so that
     /// `cargo test --all-targets` does not take half an hour.
     #[arg(long, hide = true)]
@@ -69,16 +74,19 @@ enum Section {
     Gateway,
     /// Memory and CPU of the portal at rest.
     Rest,
+    /// Time without writes while the primary of a pair changes, over three engines.
+    Ha,
 }
 
 impl Section {
-    const ALL: [Section; 6] = [
+    const ALL: [Section; 7] = [
         Section::Create,
         Section::Power,
         Section::Scale,
         Section::Pages,
         Section::Gateway,
         Section::Rest,
+        Section::Ha,
     ];
 
     async fn measure(
@@ -94,6 +102,7 @@ impl Section {
             Section::Pages => pages::measure(&world, &args, &report).await,
             Section::Gateway => gateway::measure(&world, &args, &report).await,
             Section::Rest => rest::measure(&world, &report).await,
+            Section::Ha => ha::measure(&args, report).await,
         }
     }
 }

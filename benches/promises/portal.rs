@@ -160,6 +160,7 @@ impl Portal {
             admin_verifier: &scram_verifier(&Secret::new(PASSWORD)),
             rules: &[rule],
             network: None,
+            ha: None,
             draft: None,
             ports: PORTS,
             idempotency_key: None,

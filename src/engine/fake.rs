@@ -11,15 +11,17 @@ pub use members::{CopyOrder, FakeMember};
 
 use super::{
     ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, EngineEvent,
-    EventKind, FileSpec, ImageProgress, Limits, NetworkFacts, NetworkJoin, NetworkSpec,
-    OwnedObject, Reserve, VolumeSpec,
+    EventKind, FileSpec, ImageProgress, ImageSource, ImageStream, Limits, NetworkFacts,
+    NetworkJoin, NetworkSpec, OwnedObject, Reserve, VolumeSpec,
 };
 use crate::domain::host::EngineFacts;
 use crate::domain::storage::VolumeUsage;
 use crate::domain::version::Major;
 use async_trait::async_trait;
+use bytes::Bytes;
 use faults::Faults;
 use objects::Objects;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
@@ -50,6 +52,8 @@ struct State {
     /// Calls of `ensure_image` that still answer "building".
     image_calls: u32,
     facts: Option<EngineFacts>,
+    /// Images that are not there until they are carried or built.
+    lacking: HashSet<Major>,
 }
 
 impl FakeEngine {
@@ -67,6 +71,7 @@ impl FakeEngine {
             calls: vec![],
             image_calls: 0,
             facts: None,
+            lacking: HashSet::new(),
         };
         Self { install_id: install_id.into(), state: Arc::new(Mutex::new(state)) }
     }
@@ -99,6 +104,11 @@ impl FakeEngine {
     /// The next `calls` of `ensure_image` find it building.
     pub fn set_image_calls(&self, calls: u32) {
         self.state().image_calls = calls;
+    }
+
+    /// The engine has no image of this major until one is carried or built.
+    pub fn lack_image(&self, major: Major) {
+        self.state().lacking.insert(major);
     }
 
     /// What the engine says of itself from now on.
@@ -239,6 +249,7 @@ impl Engine for FakeEngine {
 
     async fn ensure_image(&self, major: Major) -> Result<ImageProgress, EngineError> {
         let act = |state: &mut State| {
+            state.lacking.remove(&major);
             let Some(left) = state.image_calls.checked_sub(1) else {
                 let (id, version) = (format!("sha256:{}", major.number()), version_of(major));
                 return Ok(ImageProgress::Ready { id, version });
@@ -248,6 +259,36 @@ impl Engine for FakeEngine {
             Ok(ImageProgress::Building { now: "Building".into(), lines: vec![line] })
         };
         self.call("ensure_image", &major.number().to_string(), act).await
+    }
+
+    async fn carry_image(
+        &self,
+        major: Major,
+        sources: Vec<ImageSource>,
+    ) -> Result<ImageProgress, EngineError> {
+        let tag = major.image_tag();
+        let lacks = self.state().lacking.contains(&major);
+        if lacks {
+            for source in &sources {
+                if source.engine.export_image(&tag).await.is_ok() {
+                    self.state().lacking.remove(&major);
+                    let line = format!("Carrying the image {tag} from host {}", source.host);
+                    return Ok(ImageProgress::Building { now: line.clone(), lines: vec![line] });
+                }
+            }
+        }
+        self.ensure_image(major).await
+    }
+
+    async fn export_image(&self, tag: &str) -> Result<ImageStream, EngineError> {
+        let act =
+            |state: &mut State| match Major::ALL.into_iter().find(|major| major.image_tag() == tag)
+            {
+                Some(major) if !state.lacking.contains(&major) => Ok(()),
+                _ => Err(EngineError::Missing(format!("the image {tag}"))),
+            };
+        self.call("export_image", tag, act).await?;
+        Ok(Box::pin(futures_util::stream::once(async { Ok(Bytes::from_static(b"layers")) })))
     }
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {

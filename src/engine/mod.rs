@@ -17,10 +17,13 @@ pub mod registry;
 use crate::domain::host::EngineFacts;
 use crate::domain::storage::VolumeUsage;
 use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures_util::stream::BoxStream;
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -264,6 +267,17 @@ pub enum ImageProgress {
     Building { now: String, lines: Vec<String> },
 }
 
+/// An image on its way, as `docker save` writes it.
+pub type ImageStream = BoxStream<'static, Result<Bytes, EngineError>>;
+
+/// Another engine that has an image.
+#[derive(Clone)]
+pub struct ImageSource {
+    /// Name of its host, for people.
+    pub host: String,
+    pub engine: Arc<dyn Engine>,
+}
+
 /// One Docker Engine.
 #[async_trait]
 pub trait Engine: Send + Sync {
@@ -276,6 +290,16 @@ pub trait Engine: Send + Sync {
         &self,
         major: crate::domain::version::Major,
     ) -> Result<ImageProgress, EngineError>;
+
+    /// The same, but an image that is not there is carried from the first of `sources` that gives it, and built only
+    /// where none does.
+    async fn carry_image(
+        &self,
+        major: crate::domain::version::Major,
+        sources: Vec<ImageSource>,
+    ) -> Result<ImageProgress, EngineError>;
+    /// An image with everything in it, for another engine to load. Ends with an error when the engine goes silent.
+    async fn export_image(&self, tag: &str) -> Result<ImageStream, EngineError>;
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), EngineError>;
     /// Removes the network; refused while a running container is in it.

@@ -5,6 +5,7 @@
 pub mod credits;
 pub mod databases;
 pub mod drift;
+pub mod drills;
 pub mod events;
 pub mod ha;
 pub mod meters;

@@ -4,6 +4,7 @@
 //! decides nothing.
 
 use crate::domain::activity::Actor;
+use crate::domain::ha::MemberRole;
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::operation::{OperationKind, OperationStatus};
 use crate::domain::placement::{HostLoad, storage_reason_members};
@@ -85,12 +86,36 @@ async fn look(services: &Arc<Services>, member: Member) -> Result<Option<Look>, 
         return Ok(None);
     }
     match measure(services, &engine, &server, &member).await {
-        Ok((usage, is_down)) => Ok(Some(Look { server, host: member.host_id, usage, is_down })),
+        Ok((usage, is_down)) => {
+            let usage = fuller(services, &server, usage).await?;
+            Ok(Some(Look { server, host: member.host_id, usage, is_down }))
+        }
         Err(error) => {
             tracing::debug!(server.id = %server.id, %error, "the storage was not measured");
             Ok(None)
         }
     }
+}
+
+/// Of a pair the fuller of both counts: a standby without room holds up every commit, and is what is left after a
+/// failover. One that cannot be measured decides nothing.
+async fn fuller(
+    services: &Services,
+    server: &Server,
+    primary: VolumeUsage,
+) -> Result<VolumeUsage, StoreError> {
+    let members = services.store.members(&server.id).await?;
+    let standby = members.iter().find(|member| member.role == MemberRole::Standby);
+    let Some((standby, engine)) =
+        standby.and_then(|standby| Some((standby, services.engines.get(&standby.host_id)?)))
+    else {
+        return Ok(primary);
+    };
+    let is_sized = standby.loop_minor().is_some();
+    Ok(match engine.volume_usage(&standby.container(), is_sized).await {
+        Ok(usage) if is_sized && usage.free < primary.free => usage,
+        _ => primary,
+    })
 }
 
 async fn is_due(services: &Services, server: &ServerId) -> Result<bool, StoreError> {

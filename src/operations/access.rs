@@ -26,6 +26,9 @@ pub mod secret {
     pub const POOLER_AUTHORITY: &str = "pooler_authority";
     pub const POOLER_CERTIFICATE: &str = "pooler_certificate";
     pub const POOLER_KEY: &str = "pooler_key";
+    pub const REPLICATION_AUTHORITY: &str = "replication_authority";
+    pub const REPLICATION_CERTIFICATE: &str = "replication_certificate";
+    pub const REPLICATION_KEY: &str = "replication_key";
 
     /// The verifier that a reset of the password will set.
     pub fn pending_verifier(reset: &str) -> String {

@@ -3,10 +3,10 @@
 //! before anything is written, so that a rerun does not remember the new one.
 
 use super::context::StepContext;
-use super::member;
-use super::pooler;
 use super::step::{Outcome, StepError};
+use super::{member, pair, pooler};
 use crate::domain::configuration::Configuration;
+use crate::domain::ha::MemberRole;
 use crate::domain::server::Server;
 use serde_json::json;
 
@@ -36,8 +36,20 @@ pub async fn restore(ctx: &StepContext) -> Result<Outcome, StepError> {
     Ok(Outcome::done())
 }
 
-/// Renders the files of a server as given and tells a running PostgreSQL to read them.
+/// Renders the files of a server as given and tells a running PostgreSQL to read them: of a pair both, the standby
+/// first, so that it never has less than its primary asks of it.
 pub async fn put_files(ctx: &StepContext, server: &Server) -> Result<(), StepError> {
+    for member in pair::standby_first(ctx) {
+        let put = put_on(&ctx.on(member), server).await;
+        match member.role {
+            MemberRole::Standby => standby_left(ctx, put).await?,
+            MemberRole::Primary | MemberRole::Former => put?,
+        }
+    }
+    pooler::follow(ctx, server).await
+}
+
+async fn put_on(ctx: &StepContext, server: &Server) -> Result<(), StepError> {
     let member = ctx.member()?;
     let engine = ctx.engine(member)?;
     let container = member.container();
@@ -46,5 +58,28 @@ pub async fn put_files(ctx: &StepContext, server: &Server) -> Result<(), StepErr
     if state.as_deref() == Some("running") {
         engine.signal_container(&container, "SIGHUP").await?;
     }
-    pooler::follow(ctx, server).await
+    Ok(())
+}
+
+/// A standby that cannot be written to must not keep a change from its primary, unless it may take over: then it
+/// would bring the old files with it. A standby that is lost stops counting by itself soon, and the step is tried again.
+pub(super) async fn standby_left(
+    ctx: &StepContext,
+    put: Result<(), StepError>,
+) -> Result<(), StepError> {
+    let counts = ctx.ha.as_ref().is_some_and(|row| row.is_promotable);
+    match put {
+        Err(StepError::LeaseLost) => Err(StepError::LeaseLost),
+        Err(error) if counts => Err(StepError::Transient(format!(
+            "The standby, which may take over, did not get its files: {error}"
+        ))),
+        Err(error) => {
+            ctx.log(format!(
+                "The standby was left as it is ({error}); it gets its files before it counts again"
+            ))
+            .await;
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }

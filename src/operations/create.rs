@@ -7,10 +7,11 @@
 
 use super::access::{self, keep_secret, need_secret, open_secret, secret};
 use super::context::StepContext;
+use super::ha::pair::Story;
 use super::placement::{Seat, place_member};
 use super::step::{Outcome, Step, StepError, Undo};
-use super::{disk, member, networks, pair};
-use crate::domain::ha::MemberRole;
+use super::{disk, ha, image, member, networks, pair};
+use crate::domain::ha::{HighAvailability, MemberRole, Move};
 use crate::domain::server::network_name;
 use crate::engine::{EngineError, ImageProgress};
 use crate::postgres::CONTROL_ROLE;
@@ -121,6 +122,12 @@ fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
         let zone = &ctx.server.spec.zone;
         let seat = Seat { zone, role: MemberRole::Primary, avoid: &[] };
         let member = place_member(&mut tx, ctx, seat).await?;
+        // In the transaction that places it: a member that a row does not name would be of no account.
+        if let Some(row) = tx.ha(&ctx.server.id).await? {
+            let detail = format!("Member {} is the primary", member.id.short());
+            let placed = Move::PrimaryPlaced { member: member.id.clone() };
+            ha::pair::apply(ctx, &mut tx, &row, &placed, Story::new("primary", detail)).await?;
+        }
         ctx.commit(tx).await?;
         Ok(Outcome::Done(json!({ "member": member.id, "host": member.host_id })))
     })
@@ -130,6 +137,19 @@ fn release_placement(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let mut tx = ctx.begin_write().await?;
         tx.delete_members(&ctx.server.id).await?;
+        // The primary of an epoch is named once, but this one never came to life: the next try begins as the first.
+        if let Some(row) = tx.ha(&ctx.server.id).await? {
+            let (id, now) = (ctx.server.id.clone(), ctx.services.clock.now());
+            let anew = HighAvailability::asked(
+                id,
+                row.mode,
+                row.durability,
+                row.standby_zone.clone(),
+                now,
+            );
+            tx.delete_ha(&ctx.server.id).await?;
+            tx.insert_ha(&anew).await?;
+        }
         ctx.commit(tx).await?;
         Ok(Outcome::done())
     })
@@ -145,7 +165,7 @@ struct Image {
 fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
-        match ctx.engine(member)?.ensure_image(ctx.server.spec.major).await? {
+        match image::ensure(ctx, member).await? {
             ImageProgress::Building { now, lines } => {
                 ctx.log_new(&lines).await;
                 Ok(Outcome::Wait(Duration::from_secs(1), now))

@@ -8,6 +8,7 @@
 use super::context::StepContext;
 use super::create;
 use super::member;
+use super::pair_power;
 use super::pooler;
 use super::step::{Outcome, Step, StepError, Undo};
 use super::stop;
@@ -78,6 +79,9 @@ fn reopen_route(ctx: &StepContext) -> StepResult<'_> {
 /// A server whose creation was unwound has no container; one that somebody removed by hand neither.
 fn stop_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        if let Some(wait) = at_rest(ctx).await? {
+            return Ok(wait);
+        }
         for member in &ctx.members {
             let engine = ctx.engine(member)?;
             if engine.container(&member.container()).await?.is_some() {
@@ -86,6 +90,14 @@ fn stop_member(ctx: &StepContext) -> StepResult<'_> {
         }
         Ok(Outcome::done())
     })
+}
+
+/// Whom a pair waits for is no question any more when all of it goes.
+async fn at_rest(ctx: &StepContext) -> Result<Option<Outcome>, StepError> {
+    match pair_power::rest(ctx).await {
+        Err(StepError::Permanent { .. }) => Ok(None),
+        other => other,
+    }
 }
 
 fn remove_member(ctx: &StepContext) -> StepResult<'_> {
@@ -123,6 +135,9 @@ fn start_again(ctx: &StepContext) -> StepResult<'_> {
         if ctx.server.settled == SettledState::Stopped {
             return Ok(Outcome::done());
         }
+        if ctx.ha.is_some() {
+            return pair_again(ctx).await;
+        }
         for member in &ctx.members {
             let engine = ctx.engine(member)?;
             if engine.container(&member.container()).await?.is_some() {
@@ -131,6 +146,17 @@ fn start_again(ctx: &StepContext) -> StepResult<'_> {
         }
         Ok(Outcome::done())
     })
+}
+
+/// The primary alone is started here, and its standby behind the gate: never a member of before.
+async fn pair_again(ctx: &StepContext) -> Result<Outcome, StepError> {
+    pair_power::rise(ctx).await?;
+    let member = ctx.member()?;
+    if ctx.engine(member)?.container(&member.container()).await?.is_none() {
+        return Ok(Outcome::done());
+    }
+    create::start_member(ctx).await?;
+    stop::wait_accepting(ctx).await
 }
 
 fn remove_volume(ctx: &StepContext) -> StepResult<'_> {

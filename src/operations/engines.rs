@@ -1,14 +1,14 @@
 //! Keeps the engines of this process as the store has the hosts, also those that another process added or changed.
 
 use super::context::Services;
+use super::host_entry::open_tls;
 use crate::domain::host::Host;
 use crate::domain::ids::HostId;
+use crate::engine::EngineError;
 use crate::engine::docker::DockerEngine;
 use crate::engine::registry::{Driven, Engines};
-use crate::engine::{EngineError, EngineTls};
-use crate::secrets::{Sealer, Secret};
+use crate::secrets::Sealer;
 use crate::store::{Store, StoreError};
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,43 +16,6 @@ use tokio::sync::watch;
 
 /// Time until a host that another process changed is driven as it is now.
 const EVERY: Duration = Duration::from_secs(3);
-
-/// What is sealed of a host's certificates.
-#[derive(Serialize, Deserialize)]
-struct Sealed {
-    ca: String,
-    certificate: String,
-    key: String,
-}
-
-/// The place the certificates of a host are sealed for.
-fn place(host: &str) -> String {
-    format!("hosts/{host}/tls")
-}
-
-/// Seals the certificates of the host of this name.
-///
-/// # Errors
-/// Only for values of many gigabytes.
-pub fn seal_tls(sealer: &Sealer, host: &str, tls: &EngineTls) -> Result<Vec<u8>, EngineError> {
-    let parts = Sealed {
-        ca: tls.ca.clone(),
-        certificate: tls.certificate.clone(),
-        key: tls.key.reveal().to_owned(),
-    };
-    let text = zeroize::Zeroizing::new(serde_json::to_vec(&parts).unwrap_or_default());
-    let refused = |error: crate::secrets::SecretError| EngineError::Refused(error.to_string());
-    sealer.seal(&place(host), &text).map_err(refused)
-}
-
-fn open_tls(sealer: &Sealer, host: &str, sealed: &[u8]) -> Result<EngineTls, EngineError> {
-    let refused =
-        |why: &str| EngineError::Refused(format!("the certificates of host {host}: {why}"));
-    let plain = sealer.open(&place(host), sealed).map_err(|error| refused(&error.to_string()))?;
-    let Sealed { ca, certificate, key } =
-        serde_json::from_slice(&plain).map_err(|_| refused("what is sealed is not understood"))?;
-    Ok(EngineTls { ca, certificate, key: Secret::new(key) })
-}
 
 /// An engine for a host as it is stored.
 ///

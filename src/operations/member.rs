@@ -3,10 +3,10 @@
 use super::access::{self, need_secret, secret};
 use super::context::{OperationSettings, StepContext};
 use super::step::{Outcome, StepError};
-use super::{networks, pooler};
+use super::{ha, networks, pair, pooler};
 use crate::domain::credits::effective_vcores;
 use crate::domain::drift::{Keeper, SeenContainer, Wanted};
-use crate::domain::ha::MemberRole;
+use crate::domain::ha::{HighAvailability, MemberRole};
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
 use crate::domain::server::{Member, Server, network_name};
@@ -15,7 +15,7 @@ use crate::engine::{
     ContainerFacts, ContainerSpec, DiskSpec, Engine, FileSpec, NetworkSpec, VolumeSpec,
 };
 use crate::postgres::PostgresError;
-use crate::postgres::conf::{self, ConfigFile, Settings, TlsFiles};
+use crate::postgres::conf::{self, ConfigFile, Replication, Settings, TlsFiles};
 use crate::secrets::Secret;
 use serde_json::json;
 use std::sync::Arc;
@@ -132,8 +132,27 @@ pub async fn files(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
 
 /// The same for a server as it shall become.
 pub async fn files_of(ctx: &StepContext, server: &Server) -> Result<Vec<FileSpec>, StepError> {
-    let settings = Settings::of(server).admitting(networks::admission(ctx, server).await?);
-    Ok(collect(conf::all_files(&settings, &tls(ctx).await?.borrow())))
+    files_by(ctx, server, ctx.ha.as_ref()).await
+}
+
+/// The same by a row of its pair that is newer than the step's context.
+pub async fn files_by(
+    ctx: &StepContext,
+    server: &Server,
+    row: Option<&HighAvailability>,
+) -> Result<Vec<FileSpec>, StepError> {
+    let replication = ha::files::replication(ctx, row, ctx.member()?).await?;
+    let server = match replication {
+        Replication::Standby { .. } => pair::not_below_primary(ctx, server).await?,
+        _ => server.clone(),
+    };
+    let settings = Settings::of(&server).admitting(networks::admission(ctx, &server).await?);
+    let settings = settings.replicating(replication);
+    let mut files = collect(conf::all_files(&settings, &tls(ctx).await?.borrow()));
+    if row.is_some() {
+        files.extend(ha::files::certificates(ctx).await?);
+    }
+    Ok(files)
 }
 
 /// The certificates alone.
@@ -160,14 +179,16 @@ impl Tls {
 
 async fn tls(ctx: &StepContext) -> Result<Tls, StepError> {
     let (services, id) = (&ctx.services, &ctx.server.id);
-    // PgBouncer's certificate has an authority of its own: PostgreSQL reads both from one file.
+    // PgBouncer's certificate and that of standbys have authorities of their own: PostgreSQL reads all from one file.
     let portal = need_secret(services, id, secret::CLIENT_AUTHORITY).await?;
     let pooler = access::open_secret(services, id, secret::POOLER_AUTHORITY).await?;
-    let both = format!("{}{}", portal.reveal(), pooler.unwrap_or_default().reveal());
+    let standbys = access::open_secret(services, id, secret::REPLICATION_AUTHORITY).await?;
+    let others = [pooler, standbys].map(Option::unwrap_or_default);
+    let all = [portal.reveal(), others[0].reveal(), others[1].reveal()].concat();
     Ok(Tls {
         certificate: need_secret(services, id, secret::SERVER_CERTIFICATE).await?,
         key: need_secret(services, id, secret::SERVER_KEY).await?,
-        client_authority: Secret::new(both),
+        client_authority: Secret::new(all),
     })
 }
 

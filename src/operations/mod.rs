@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod allow_extensions;
+pub mod ask_ha;
 pub mod change_extension;
 pub mod change_networking;
 pub mod change_parameters;
@@ -22,12 +23,15 @@ pub mod engines;
 pub mod grow_storage;
 pub mod guard;
 pub mod ha;
+pub mod host_entry;
+pub mod image;
 pub mod kinds;
 pub mod look;
 pub mod member;
 pub mod networks;
 pub mod owner;
 pub mod pair;
+pub mod pair_power;
 pub mod placement;
 pub mod pooler;
 pub mod protect_storage;

@@ -1,10 +1,14 @@
 //! What operations that were there before high availability need of a pair: its members in the right order.
 
 use super::context::StepContext;
+use super::ha;
 use super::step::StepError;
 use crate::domain::ha::MemberRole;
 use crate::domain::ids::HostId;
-use crate::domain::server::Member;
+use crate::domain::parameters::Parameter;
+use crate::domain::server::{Member, Server};
+use crate::postgres::conf::{self, Settings};
+use std::collections::BTreeMap;
 
 /// Members that the row counts, the standby first; the only member of a server without high availability.
 /// Those of before are left out: whatever brings one back gives it what it needs then.
@@ -44,6 +48,46 @@ pub async fn must_be_primary(ctx: &StepContext, member: &Member) -> Result<(), S
         }
         _ => Ok(()),
     }
+}
+
+/// Settings that a standby must have at least as large as its primary, or it does not replay.
+pub const FLOORS: [&str; 5] = [
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+];
+
+/// The server with these as large as its primary has them now, where it shall have less: a lower value that waits for
+/// a restart of the primary must not stop the standby before that. Larger is harmless, also after a promotion.
+/// A primary that does not answer has its values in its files, and those are the same.
+pub async fn not_below_primary(ctx: &StepContext, server: &Server) -> Result<Server, StepError> {
+    let Some(primary) = ctx.in_role(MemberRole::Primary) else { return Ok(server.clone()) };
+    let Ok(Some(target)) = ha::link::target(ctx, primary).await else { return Ok(server.clone()) };
+    let Ok(look) = ctx.services.postgres.settings(&target).await else {
+        return Ok(server.clone());
+    };
+    let wanted = conf::values(&Settings::of(server));
+    let mut server = server.clone();
+    for (name, value) in raised(&wanted, &look.parameters) {
+        server.configuration.parameters.insert(name, value);
+    }
+    Ok(server)
+}
+
+/// Those of [`FLOORS`] that are larger in force than in a file, with what is in force.
+fn raised(wanted: &BTreeMap<String, String>, in_force: &[Parameter]) -> Vec<(String, String)> {
+    let floors = in_force.iter().filter(|one| FLOORS.contains(&one.name.as_str()));
+    let number = |text: &str| text.trim_matches('\'').parse::<i64>().ok();
+    floors
+        .filter(|one| {
+            let default = || number(&one.default);
+            let wanted = wanted.get(&one.name).map_or_else(default, |text| number(text));
+            number(&one.value) > wanted
+        })
+        .map(|one| (one.name.clone(), one.value.clone()))
+        .collect()
 }
 
 /// Words for a line of a log: " of the standby"; empty where there is only one member to speak of.

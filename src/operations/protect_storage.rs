@@ -9,8 +9,11 @@ use super::configure;
 use super::context::StepContext;
 use super::disk;
 use super::member;
+use super::pair;
 use super::step::{Outcome, Step, StepError, Undo};
 use crate::domain::configuration::Configuration;
+use crate::domain::ha::MemberRole;
+use crate::domain::server::Member;
 use crate::domain::storage::Protection;
 use crate::engine::Reserve;
 use futures_util::future::BoxFuture;
@@ -75,16 +78,33 @@ fn remember(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(configure::remember(ctx))
 }
 
+/// The standby's as well: it would need its own when it has to take over. One that is away is no reason to wait.
 fn tend_reserve(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let member = ctx.member()?;
-        let Some(spec) = member::disk(ctx, member) else { return Ok(Outcome::done()) };
-        let what = if is_on(ctx)? { Reserve::ReleaseWhenFull } else { Reserve::Restore };
-        disk::ensure(ctx).await?;
-        let usage = ctx.engine(member)?.tend_disk(&spec, what).await?;
-        ctx.log(format!("{} MiB are free", usage.free >> 20)).await;
+        for member in pair::primary_first(ctx) {
+            let tended = tend_one(&ctx.on(member), member).await;
+            match tended {
+                Err(error) if member.role == MemberRole::Standby => {
+                    ctx.log(format!("The disk of the standby was left as it is: {error}")).await;
+                }
+                other => other?,
+            }
+        }
         Ok(Outcome::done())
     })
+}
+
+async fn tend_one(ctx: &StepContext, member: &Member) -> Result<(), StepError> {
+    let Some(spec) = member::disk(ctx, member) else { return Ok(()) };
+    let what = if is_on(ctx)? { Reserve::ReleaseWhenFull } else { Reserve::Restore };
+    disk::ensure(ctx).await?;
+    let usage = ctx.engine(member)?.tend_disk(&spec, what).await?;
+    let whom = match pair::of_whom(ctx, member) {
+        "" => String::new(),
+        whom => format!(" on the disk{whom}"),
+    };
+    ctx.log(format!("{} MiB are free{whom}", usage.free >> 20)).await;
+    Ok(())
 }
 
 fn install(ctx: &StepContext) -> StepResult<'_> {
@@ -108,6 +128,10 @@ fn wake_member(ctx: &StepContext) -> StepResult<'_> {
         let engine = ctx.engine(member)?;
         let state = engine.container(&member.container()).await?.map(|facts| facts.state);
         if state.as_deref() == Some("running") {
+            return Ok(Outcome::done());
+        }
+        if ctx.ha.is_some() {
+            ctx.log("Passed by: High availability starts the members of a pair").await;
             return Ok(Outcome::done());
         }
         engine.stop_container(&member.container(), STOP_GRACE).await?;

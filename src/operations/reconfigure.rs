@@ -8,6 +8,7 @@
 use super::configure;
 use super::context::StepContext;
 use super::create;
+use super::disk;
 use super::look;
 use super::member;
 use super::restart;
@@ -115,7 +116,7 @@ fn stop(ctx: &StepContext) -> StepResult<'_> {
 }
 
 fn start(ctx: &StepContext) -> StepResult<'_> {
-    Box::pin(when_asked(ctx, create::start_member(ctx)))
+    Box::pin(when_asked(ctx, restart::start_member(ctx)))
 }
 
 fn wait(ctx: &StepContext) -> StepResult<'_> {
@@ -130,6 +131,7 @@ fn stop_and_restore(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if wants_restart(ctx) {
             restart::stop_member(ctx).await?;
+            disk::ensure(ctx).await?;
             configure::restore(ctx).await?;
         }
         Ok(Outcome::done())
@@ -139,6 +141,8 @@ fn stop_and_restore(ctx: &StepContext) -> StepResult<'_> {
 fn start_as_before(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if wants_restart(ctx) {
+            // A restart of the host may lie between: into a volume that is not attached nothing can be put.
+            disk::ensure(ctx).await?;
             configure::restore(ctx).await?;
             create::start_member(ctx).await?;
         }
@@ -151,11 +155,22 @@ fn let_in_again(ctx: &StepContext) -> StepResult<'_> {
         if !wants_restart(ctx) {
             return Ok(Outcome::done());
         }
+        start_if_exited(ctx).await?;
         match member::wait_accepting(ctx).await? {
             Outcome::Wait(after, why) => Ok(Outcome::Wait(after, why)),
             Outcome::Done(_) => member::open_route(ctx).await,
         }
     })
+}
+
+/// A restart of the host stops what this operation did not.
+async fn start_if_exited(ctx: &StepContext) -> Result<(), StepError> {
+    let member = ctx.member()?;
+    let facts = ctx.engine(member)?.container(&member.container()).await?;
+    if facts.is_some_and(|facts| facts.state == "exited") {
+        restart::start_member(ctx).await?;
+    }
+    Ok(())
 }
 
 /// Time between two looks.

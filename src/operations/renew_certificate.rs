@@ -3,9 +3,9 @@
 
 use super::access::{self, keep_secret, secret};
 use super::context::StepContext;
-use super::member;
-use super::pooler;
 use super::step::{Outcome, Step, StepError, Undo};
+use super::{configure, member, pair, pooler};
+use crate::domain::ha::MemberRole;
 use crate::postgres::CONTROL_ROLE;
 use crate::secrets::Secret;
 use futures_util::future::BoxFuture;
@@ -80,15 +80,27 @@ fn issue_new_certificate(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
+/// On both members of a pair: whoever becomes the primary must show the new one.
 fn install_certificate(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let member = ctx.member()?;
-        let engine = ctx.engine(member)?;
-        engine.put_files(&member.container(), &member::certificate_files(ctx).await?).await?;
-        engine.signal_container(&member.container(), "SIGHUP").await?;
+        for member in pair::standby_first(ctx) {
+            let put = install_on(&ctx.on(member)).await;
+            match member.role {
+                MemberRole::Standby => configure::standby_left(ctx, put).await?,
+                MemberRole::Primary | MemberRole::Former => put?,
+            }
+        }
         pooler::follow(ctx, &ctx.server).await?;
         Ok(Outcome::done())
     })
+}
+
+async fn install_on(ctx: &StepContext) -> Result<(), StepError> {
+    let member = ctx.member()?;
+    let engine = ctx.engine(member)?;
+    engine.put_files(&member.container(), &member::certificate_files(ctx).await?).await?;
+    engine.signal_container(&member.container(), "SIGHUP").await?;
+    Ok(())
 }
 
 fn verify_certificate(ctx: &StepContext) -> StepResult<'_> {

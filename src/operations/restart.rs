@@ -36,14 +36,14 @@ pub const STEPS: &[Step] = &[
         name: "stop_member",
         title: "Stop PostgreSQL",
         run: stop_member,
-        undo: Undo::Run(create::start_member),
+        undo: Undo::Run(start_member),
         deadline: Duration::from_secs(180),
         point_of_no_return: false,
     },
     Step {
         name: "start_member",
         title: "Start PostgreSQL",
-        run: create::start_member,
+        run: start_member,
         undo: Undo::None("a running server is what is wanted"),
         deadline: Duration::from_secs(120),
         point_of_no_return: false,
@@ -93,5 +93,13 @@ pub(super) fn stop_member(ctx: &StepContext) -> StepResult<'_> {
         let member = ctx.member()?;
         ctx.engine(member)?.stop_container(&member.container(), STOP_GRACE).await?;
         Ok(Outcome::done())
+    })
+}
+
+/// A restart of the host may lie between the stop and this.
+pub(super) fn start_member(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        disk::ensure(ctx).await?;
+        create::start_member(ctx).await
     })
 }

@@ -3,7 +3,7 @@
 
 use super::context::StepContext;
 use super::step::{Outcome, StepError};
-use super::{disk, member, networks, pooler};
+use super::{access, disk, member, networks, pooler};
 use crate::domain::credits::effective_vcores;
 use crate::domain::server::{Member, Server};
 use crate::engine::{ContainerSpec, Engine, EngineError, ImageProgress, Limits};
@@ -35,7 +35,8 @@ fn container_of(ctx: &StepContext, server: &Server, member: &Member) -> Containe
     let spec = member::blueprint_of(ctx, server, member).member_container(&member.image);
     let joins = networks::join(&ctx.services.settings, server).into_iter().collect();
     // A member of a pair is started by the pair alone (N1).
-    ContainerSpec { joins, restart: ctx.ha.is_none(), ..spec }
+    let publish = access::published_address(&ctx.services, member);
+    ContainerSpec { joins, publish, restart: ctx.ha.is_none(), ..spec }
 }
 
 /// Gives the member's container the limits of a server.

@@ -2,6 +2,8 @@
 //! it), PostgreSQL, then the way in. The compute meter runs again from the transaction that makes the server Ready.
 
 use super::create;
+use super::disk;
+use super::pair_power;
 use super::sized;
 use super::step::{Step, Undo};
 use super::{context::StepContext, step::Outcome, step::StepError, stop};
@@ -20,7 +22,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "start_member",
         title: "Start PostgreSQL",
-        run: create::start_member,
+        run: start_member,
         undo: Undo::Run(stop::stop_member),
         deadline: Duration::from_secs(120),
         point_of_no_return: false,
@@ -28,7 +30,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "wait_accepting",
         title: "Wait until it accepts connections",
-        run: create::wait_accepting,
+        run: stop::wait_accepting,
         undo: Undo::None("it only looks"),
         deadline: Duration::from_secs(480),
         point_of_no_return: false,
@@ -45,4 +47,13 @@ pub const STEPS: &[Step] = &[
 
 fn ensure_member(ctx: &StepContext) -> BoxFuture<'_, Result<Outcome, StepError>> {
     Box::pin(sized::ensure(ctx))
+}
+
+fn start_member(ctx: &StepContext) -> BoxFuture<'_, Result<Outcome, StepError>> {
+    Box::pin(async move {
+        pair_power::rise(ctx).await?;
+        // A restart of the host may lie between.
+        disk::ensure(ctx).await?;
+        create::start_member(ctx).await
+    })
 }

@@ -1,10 +1,10 @@
 //! Stop: the way in is closed and PostgreSQL stops in an orderly way. The container stays where it is,
 //! stopped: its engine does not start it again, also not after a restart of the host. Volume and network stay.
-//! The compute meter ends in the transaction that makes the server Stopped.
+//! A pair stops as [`pair_power`] says. The compute meter ends in the transaction that makes the server Stopped.
 
 use super::context::StepContext;
 use super::step::{Outcome, Step, StepError, Undo};
-use super::{member, pooler, sized};
+use super::{create, member, pair_power, pooler, sized};
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
@@ -50,22 +50,36 @@ fn open_again(ctx: &StepContext) -> StepResult<'_> {
 pub(super) fn stop_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         pooler::stop(ctx).await?;
-        let member = ctx.member()?;
-        let engine = ctx.engine(member)?;
-        if engine.container(&member.container()).await?.is_some() {
-            engine.stop_container(&member.container(), STOP_GRACE).await?;
+        if let Some(wait) = pair_power::rest(ctx).await? {
+            return Ok(wait);
         }
+        pair_power::stop_all(ctx, STOP_GRACE).await?;
         Ok(Outcome::done())
     })
 }
 
 fn start_again(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        pair_power::rise(ctx).await?;
         if let wait @ Outcome::Wait(..) = sized::ensure(ctx).await? {
             return Ok(wait);
         }
-        let member = ctx.member()?;
-        ctx.engine(member)?.start_container(&member.container()).await?;
-        member::wait_accepting(ctx).await
+        if let wait @ Outcome::Wait(..) = create::start_member(ctx).await? {
+            return Ok(wait);
+        }
+        wait_accepting(ctx).await
+    })
+}
+
+/// Done when PostgreSQL answers, and when the standby of a pair has everything that it will show.
+pub(super) fn wait_accepting(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        match member::wait_accepting(ctx).await? {
+            wait @ Outcome::Wait(..) => Ok(wait),
+            done @ Outcome::Done(_) => match pair_power::gate(ctx).await? {
+                wait @ Outcome::Wait(..) => Ok(wait),
+                Outcome::Done(_) => Ok(done),
+            },
+        }
     })
 }

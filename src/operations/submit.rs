@@ -4,11 +4,13 @@
 //! operation with its plan, write the activity line. Two submits at once: one wins by the unique index
 //! on (server, lane), the other is told. The same idempotency key gives the same operation.
 
+use super::ask_ha::{insert_asked, open_if_drill};
 use super::guard::{admit_to_group, refuse_if_locked_for};
 use super::kinds;
 use super::runner::{new_deadline, plan, settle_server};
 use crate::clock::{Clock, new_id};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
+use crate::domain::ha::AskedHa;
 use crate::domain::ids::{DraftId, GroupId, NetworkId, OperationId, ServerId};
 use crate::domain::network::FirewallRule;
 use crate::domain::operation::{ABOUT, Operation, OperationKind, OperationStatus};
@@ -72,6 +74,8 @@ pub struct NewServer<'a> {
     pub rules: &'a [FirewallRule],
     /// The virtual network of a private server; `None` is its own network only.
     pub network: Option<&'a NetworkId>,
+    /// High availability from the begin on; `None` is none.
+    pub ha: Option<&'a AskedHa>,
     /// The form it came from; a second submit of it leads to the same operation.
     pub draft: Option<&'a DraftId>,
     /// First and last port of the gateway.
@@ -134,6 +138,7 @@ impl Door<'_> {
                 is_network_gone = true;
                 return Err(StoreError::Stale);
             }
+            insert_asked(&mut tx, &server_id, new.ha, self.clock.now()).await?;
             for rule in new.rules {
                 tx.save_firewall_rule(&server_id, rule).await?;
             }
@@ -254,6 +259,7 @@ impl Door<'_> {
                 })
                 .await;
         }
+        open_if_drill(&mut tx, server_id, &change, &id).await?;
         let about = change.input.get(ABOUT).and_then(serde_json::Value::as_str).unwrap_or_default();
         tx.commit(line(kind, (server_id, name), &id, actor, about)).await?;
         self.poke.runner();

@@ -3,6 +3,7 @@
 mod admin;
 mod checkpoint;
 mod databases;
+mod drill;
 mod extensions;
 mod networking;
 mod parameters;

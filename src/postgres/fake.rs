@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod databases;
+mod drill;
 pub mod extensions;
 mod networking;
 pub mod parameters;
@@ -72,6 +73,7 @@ struct State {
     /// By database and name: version.
     extensions: BTreeMap<(String, String), String>,
     databases: databases::Databases,
+    drills: drill::Drills,
     passwords: passwords::Passwords,
     /// Meets every call until it is taken away.
     every: Option<PostgresError>,

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod client;
 pub mod conf;
 pub mod databases;
+pub mod drill;
 pub mod extensions;
 #[cfg(feature = "test-util")]
 pub mod fake;
@@ -73,6 +74,7 @@ pub trait Postgres:
     + parameters::ServerParameters
     + extensions::ServerExtensions
     + Databases
+    + drill::DrillProbe
     + Passwords
     + PoolerAccess
     + Replication

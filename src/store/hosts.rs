@@ -81,7 +81,7 @@ pub struct HostEntry {
     pub address: String,
     pub places: Vec<Place>,
     pub member_address: Option<IpAddr>,
-    /// Certificates as [`crate::operations::engines::seal_tls`] gives them.
+    /// Certificates as `operations::host_entry` seals them.
     pub sealed_tls: Option<Vec<u8>>,
 }
 
@@ -179,6 +179,22 @@ impl Store {
         rows.into_iter().map(whole).collect()
     }
 
+    /// Sealed certificates of a host.
+    pub async fn sealed_tls(&self, id: &HostId) -> Result<Option<Vec<u8>>, StoreError> {
+        let row: Option<(Option<Vec<u8>>,)> =
+            sqlx::query_as("SELECT sealed_tls FROM hosts WHERE id = $1")
+                .bind(id.as_str())
+                .fetch_optional(self.read())
+                .await?;
+        Ok(row.and_then(|(sealed,)| sealed))
+    }
+
+    /// How many members are placed on a host.
+    pub async fn count_members_on(&self, host: &HostId) -> Result<i64, StoreError> {
+        let mut connection = self.read().acquire().await?;
+        members_on(&mut connection, host).await
+    }
+
     pub async fn host_observations(&self) -> Result<Vec<HostObservation>, StoreError> {
         let mut connection = self.read().acquire().await?;
         observations(&mut connection).await
@@ -242,10 +258,63 @@ impl Store {
 }
 
 impl WriteTx {
+    /// Adds a host of the Hosts page. A name that is taken is a unique violation.
+    pub async fn insert_host(&mut self, id: &HostId, entry: &HostEntry) -> Result<(), StoreError> {
+        let now = self.now;
+        let statement = sqlx::query(
+            "INSERT INTO hosts (id, name, address, places, created_at, member_address, sealed_tls, origin)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 'Portal')",
+        );
+        bind(statement, id, entry, now).execute(&mut *self.tx).await?;
+        Ok(())
+    }
+
+    /// Changes a host of the Hosts page that is still as it was read; its name stays. `false` when somebody was faster.
+    pub async fn update_host(
+        &mut self,
+        read: &Host,
+        entry: &HostEntry,
+    ) -> Result<bool, StoreError> {
+        let now = self.now;
+        let statement = sqlx::query(
+            "UPDATE hosts SET address = $3, places = $4, member_address = $6, sealed_tls = $7, version = version + 1
+             WHERE id = $1 AND name = $2 AND $5 > 0 AND origin = 'Portal' AND version = $8",
+        );
+        let statement = bind(statement, &read.id, entry, now).bind(read.version);
+        Ok(statement.execute(&mut *self.tx).await?.rows_affected() == 1)
+    }
+
+    /// How many members are placed on a host. Whoever decides by it has locked placement before.
+    pub async fn count_members_on(&mut self, host: &HostId) -> Result<i64, StoreError> {
+        members_on(&mut self.tx, host).await
+    }
+
+    /// Forgets a host that the file does not name, and what was seen of it. `false` when there is none such.
+    pub async fn delete_host(&mut self, host: &HostId) -> Result<bool, StoreError> {
+        let removed = sqlx::query(
+            "DELETE FROM hosts WHERE id = $1 AND (origin = 'Portal' OR is_configured = 0)",
+        )
+        .bind(host.as_str())
+        .execute(&mut *self.tx)
+        .await?;
+        sqlx::query("DELETE FROM host_observations WHERE host_id NOT IN (SELECT id FROM hosts)")
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(removed.rows_affected() == 1)
+    }
+
     /// The same, seen inside the transaction that places a member.
     pub async fn host_loads(&mut self) -> Result<Vec<HostLoad>, StoreError> {
         loads(&mut self.tx, CONFIGURED).await
     }
+}
+
+async fn members_on(connection: &mut AnyConnection, host: &HostId) -> Result<i64, StoreError> {
+    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM members WHERE host_id = $1")
+        .bind(host.as_str())
+        .fetch_one(connection)
+        .await?;
+    Ok(count)
 }
 
 async fn observations(connection: &mut AnyConnection) -> Result<Vec<HostObservation>, StoreError> {

@@ -37,6 +37,7 @@ static CSS: LazyLock<Asset> = LazyLock::new(|| {
         include_str!("../../static/css/cost.css"),
         include_str!("../../static/css/create.css"),
         include_str!("../../static/css/data.css"),
+        include_str!("../../static/css/ha.css"),
         include_str!("../../static/css/networks.css"),
         include_str!("../../static/css/operations.css"),
         include_str!("../../static/css/server.css"),

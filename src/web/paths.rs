@@ -1,6 +1,6 @@
 //! Every URL of the portal is built here, so that a renamed page is one change and no link dangles.
 
-use crate::domain::ids::{
+use crate::domain::ids::{HostId, 
     DraftId, GroupId, InviteId, LockId, NetworkId, OperationId, RuleId, ServerId, SessionId, UserId,
 };
 
@@ -199,6 +199,27 @@ pub fn server_repair(id: &ServerId) -> String {
     format!("/servers/{id}/repair")
 }
 
+/// The page of high availability.
+pub fn server_ha(id: &ServerId) -> String {
+    format!("/servers/{id}/high-availability")
+}
+
+/// A page that asks before high availability is changed, such as `enable`.
+pub fn server_ha_part(id: &ServerId, part: &str) -> String {
+    format!("/servers/{id}/high-availability/{part}")
+}
+
+/// Older lines of the story: those before one.
+pub fn server_ha_before(id: &ServerId, line: &str) -> String {
+    format!("/servers/{id}/high-availability?before={}#h-timeline", encoded(line))
+}
+
+/// The live part; `seen` is what the page around it was made of.
+pub fn server_ha_fragment(id: &ServerId, seen: &str, before: &str) -> String {
+    let (seen, before) = (encoded(seen), encoded(before));
+    format!("/servers/{id}/high-availability/fragment?seen={seen}&before={before}")
+}
+
 pub fn server_restart(id: &ServerId) -> String {
     format!("/servers/{id}/restart")
 }
@@ -237,6 +258,23 @@ pub fn operation_abandon(id: &OperationId) -> String {
 
 pub fn hosts() -> String {
     "/hosts".into()
+}
+
+/// The host's card on the list of hosts.
+pub fn host(id: &HostId) -> String {
+    format!("/hosts#host-{id}")
+}
+
+pub fn host_new() -> String {
+    "/hosts/new".into()
+}
+
+pub fn host_edit(id: &HostId) -> String {
+    format!("/hosts/{id}/edit")
+}
+
+pub fn host_remove(id: &HostId) -> String {
+    format!("/hosts/{id}/remove")
 }
 
 pub fn networks() -> String {

@@ -9,8 +9,9 @@ use crate::web::handlers::account::{
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
     compute, compute_review, connect, cost, database_drop, databases, delete, extensions,
-    extensions_drop, group, locks, networking, networking_access, networking_everyone, overview,
-    parameters, pooling, repair, reset_password, restart, start, stop, storage, tags,
+    extensions_drop, group, ha, ha_ask, ha_enable, locks, networking, networking_access,
+    networking_everyone, overview, parameters, pooling, repair, reset_password, restart, start,
+    stop, storage, tags,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{
@@ -71,6 +72,11 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Reader, "/networks/{id}", || web::to(networks::show::get)),
     post(Contributor, "/networks/{id}/delete", || web::to(networks::show::delete)),
     get(Reader, "/hosts", || web::to(hosts::get)),
+    get(Owner, "/hosts/new", || web::to(hosts::edit::new)),
+    post(Owner, "/hosts/new", || web::to(hosts::edit::add)),
+    get(Owner, "/hosts/{id}/edit", || web::to(hosts::edit::edit)),
+    post(Owner, "/hosts/{id}/edit", || web::to(hosts::edit::save)),
+    post(Owner, "/hosts/{id}/remove", || web::to(hosts::edit::remove)),
     get(Reader, "/costs", || web::to(costs::get)),
     get(Reader, "/costs.csv", || web::to(costs::csv::get)),
     // Servers: the list, create and review.
@@ -132,6 +138,19 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/repair", || web::to(repair::post)),
     get(Contributor, "/servers/{id}/delete", || web::to(delete::get)),
     post(Contributor, "/servers/{id}/delete", || web::to(delete::post)),
+    // High availability of one server.
+    get(Reader, "/servers/{id}/high-availability", || web::to(ha::get)),
+    get(Reader, "/servers/{id}/high-availability/fragment", || web::to(ha::fragment)),
+    get(Contributor, "/servers/{id}/high-availability/enable", || web::to(ha_enable::get)),
+    post(Contributor, "/servers/{id}/high-availability/enable", || web::to(ha_enable::post)),
+    get(Contributor, "/servers/{id}/high-availability/disable", || web::to(ha_ask::disable)),
+    post(Contributor, "/servers/{id}/high-availability/disable", || web::to(ha_ask::post_disable)),
+    get(Contributor, "/servers/{id}/high-availability/planned-failover", || web::to(ha_ask::planned)),
+    post(Contributor, "/servers/{id}/high-availability/planned-failover", || web::to(ha_ask::post_planned)),
+    get(Contributor, "/servers/{id}/high-availability/forced-failover", || web::to(ha_ask::forced)),
+    post(Contributor, "/servers/{id}/high-availability/forced-failover", || web::to(ha_ask::post_forced)),
+    get(Contributor, "/servers/{id}/high-availability/drill", || web::to(ha_ask::drill)),
+    post(Contributor, "/servers/{id}/high-availability/drill", || web::to(ha_ask::post_drill)),
     // Governance of one server.
     get(Reader, "/servers/{id}/tags", || web::to(tags::get)),
     post(Contributor, "/servers/{id}/tags", || web::to(tags::post)),

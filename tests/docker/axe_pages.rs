@@ -18,6 +18,7 @@ const NOT_PAGES: &[&str] = &[
     "/operations/{id}/fragment",
     "/servers/{id}/fragment",
     "/servers/{id}/networking/effect",
+    "/servers/{id}/high-availability/fragment",
 ];
 
 /// A page to look at.
@@ -84,7 +85,7 @@ pub fn owners(world: &World) -> Vec<Page> {
         page("server-deleted", format!("/servers/{}", world.deleted)),
         page("signed-in-nothing-there", "/no/such/page"),
     ]);
-    let tabs = "connect compute compute/review?sku=Standard_B2s storage networking databases \
+    let tabs = "connect high-availability compute compute/review?sku=Standard_B2s storage networking databases \
                 parameters extensions pooling cost start";
     let stopped = format!("/servers/{}", world.stopped);
     pages.extend(tabs.split(' ').map(|tab| {

@@ -111,6 +111,7 @@ pub async fn created(portal: &Portal, name: &str, major: Major, sku: &str) -> Se
         spec: &spec,
         admin_verifier: &verifier,
         rules: &rules,
+        ha: None,
         draft: None,
         network: None,
         ports: portal.ports,

@@ -168,7 +168,7 @@ async fn with_a_restart(shop: &Shop) {
     assert_eq!(shop.show("max_locks_per_transaction").await, "64");
     shop.catalogue(|seen| seen.find("max_locks_per_transaction").unwrap().is_pending).await;
     shop.change(json!({ "shared_buffers": "192MB" }), true).await;
-    assert_eq!(shop.show("pg_stat_statements.max").await, "5000");
+    assert_eq!(shop.show("min_wal_size").await, "128MB");
     assert_eq!(shop.show("shared_buffers").await, "192MB");
     shop.catalogue(|seen| {
         seen.pending().next().is_none() && seen.find("shared_buffers").unwrap().value == "192MB"
@@ -202,11 +202,11 @@ async fn refused_values_are_taken_back(shop: &Shop) {
 
 async fn what_does_not_start_is_taken_back(shop: &Shop) {
     let before = shop.set_by_people().await;
-    let input = json!({ "set": { "pg_stat_statements.max": "1000000000", "work_mem": "5MB" }, "reset": [], "restart": true });
+    let input = json!({ "set": { "min_wal_size": "2MB", "work_mem": "5MB" }, "reset": [], "restart": true });
     let why = shop.fails(OperationKind::ChangeParameters, input).await;
     assert!(why.contains("ends right after its start") && why.contains("FATAL:"), "{why}");
     assert_eq!(shop.set_by_people().await, before);
-    assert_eq!(shop.show("pg_stat_statements.max").await, "5000");
+    assert_eq!(shop.show("min_wal_size").await, "128MB");
     assert_eq!(shop.show("work_mem").await, "16MB");
 }
 

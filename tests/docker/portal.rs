@@ -197,6 +197,7 @@ impl Portal {
             admin_verifier: &admin_verifier,
             rules: &rules,
             network: None,
+            ha: None,
             draft: None,
             ports: self.ports,
             idempotency_key: None,

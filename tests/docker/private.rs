@@ -154,6 +154,7 @@ async fn create(portal: &Portal, name: &str, network: &VirtualNetwork) -> Server
         admin_verifier: &admin_verifier,
         rules: &[],
         network: Some(&network.id),
+        ha: None,
         draft: None,
         ports: portal.ports,
         idempotency_key: None,

@@ -76,6 +76,8 @@ fn the_web_uses_operations_only_to_submit() {
                 "crate::operations::guard",
                 "crate::operations::access::secret",
                 "crate::operations::kinds",
+                // Checks and seals what a form says of a host; asks no engine.
+                "crate::operations::host_entry",
                 // Pure: what a change would do, for the page that asks before it.
                 "crate::operations::scale_plan",
                 "crate::operations::scale::ScaleInput",

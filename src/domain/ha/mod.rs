@@ -8,6 +8,7 @@
 mod decide;
 mod look;
 mod lsn;
+mod offer;
 mod row;
 #[cfg(test)]
 mod row_tests;
@@ -20,6 +21,7 @@ pub use decide::{
 };
 pub use look::{HaLook, LookMember, OBSERVATION};
 pub use lsn::Lsn;
+pub use offer::{AskedHa, reason_against};
 pub use row::{HighAvailability, Illegal, Move, WaitsFor};
 pub use seen::{Failed, Seen, SeenMember, SeenSender, Sql};
 

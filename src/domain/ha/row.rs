@@ -133,6 +133,9 @@ impl HighAvailability {
         let counts = self.is_promotable || self.state == ReplicationState::Arming;
         match &self.standby {
             Some(standby) if counts => WaitsFor::Standby(Self::standby_name(standby)),
+            // Before the first standby ever counted nothing was promised, and a server whose commits never end could
+            // not even be set up.
+            _ if self.armed_lsn.is_none() && self.epoch == 1 => WaitsFor::NoOne,
             _ => self.waits_for_alone(),
         }
     }

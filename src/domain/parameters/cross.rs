@@ -33,6 +33,9 @@ const SHARED_EACH: [(&str, f64); 3] = [
     ("track_activity_query_size", 1.0),
 ];
 
+/// Entries of query statistics, with bytes for each one: their place in shared memory and in its index.
+const SHARED_ENTRIES: (&str, f64) = ("pg_stat_statements.max", 512.0);
+
 /// What a check of everything together found.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Findings {
@@ -131,11 +134,13 @@ impl Wanted<'_> {
         let blocks: f64 = SHARED_BLOCKS.iter().map(|name| number(name) * 8192.0).sum();
         let each: f64 =
             SHARED_EACH.iter().map(|(name, bytes)| number(name) * bytes * sessions).sum();
-        let all = number("shared_buffers") * 8192.0 + blocks + each;
+        let (entries, bytes) = SHARED_ENTRIES;
+        let all = number("shared_buffers") * 8192.0 + blocks + each + number(entries) * bytes;
         if all <= self.sku.memory_bytes() as f64 * SHARED_PART {
             return;
         }
         let names = SHARED_BLOCKS.into_iter().chain(SHARED_EACH.map(|(name, _)| name));
+        let names = names.chain([entries]);
         found.faults.extend(names.map(|name| {
             let text = format!(
                 "With it PostgreSQL would take more than three quarters of the server's {} GiB at its start, and might not start.",

@@ -137,6 +137,7 @@ fn sizes_and_values_must_fit_together() {
             parameter("max_locks_per_transaction", Kind::Integer, Unit::None, "64"),
             parameter("track_activity_query_size", Kind::Integer, Unit::Bytes, "1kB"),
             parameter("wal_buffers", Kind::Integer, Unit::Blocks, "-1"),
+            parameter("pg_stat_statements.max", Kind::Integer, Unit::None, "5000"),
             parameter("search_path", Kind::Text, Unit::None, "\"$user\", public"),
         ],
     };
@@ -156,6 +157,7 @@ fn sizes_and_values_must_fit_together() {
         ("max_locks_per_transaction", "2147483647"),
         ("track_activity_query_size", "1048576kB"),
         ("wal_buffers", "2GB"),
+        ("pg_stat_statements.max", "1000000000"),
         ("search_path", "evil, pg_catalog"),
         ("search_path", "evil , \"pg_catalog\""),
         ("search_path", "pg_catalog, evil, PG_CATALOG"),
@@ -167,6 +169,7 @@ fn sizes_and_values_must_fit_together() {
         ("max_locks_per_transaction", "1024"),
         ("track_activity_query_size", "16kB"),
         ("wal_buffers", "64MB"),
+        ("pg_stat_statements.max", "50000"),
         ("search_path", "pg_catalog, public"),
         ("search_path", "app, public"),
     ] {

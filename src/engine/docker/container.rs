@@ -111,6 +111,8 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         labels: Some(to_map(&spec.labels)),
         stop_signal: Some("SIGINT".into()),
         stop_timeout: Some(spec.stop_seconds),
+        // The engine binds only ports that are named here too.
+        exposed_ports: spec.publish.map(|_| vec![PUBLISHED.to_owned()]),
         network_disabled: spec.network.is_none().then_some(true),
         networking_config: spec.network.as_ref().map(|(name, aliases)| NetworkingConfig {
             endpoints_config: Some(HashMap::from([(

@@ -1,11 +1,11 @@
 //! What an engine says of itself, and what on it is ours.
 
-use super::errors::within;
+use super::errors::{explain, within};
 use super::{Address, DockerEngine, LOOK, labels_of};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::host::EngineFacts;
 use crate::domain::virtual_network::TakenRange;
-use crate::engine::{EngineError, OwnedObject, label};
+use crate::engine::{EngineError, ImageStream, OwnedObject, label};
 use bollard::Docker;
 use bollard::models::{IpamConfig, Network, SystemInfo};
 use bollard::query_parameters::{
@@ -13,6 +13,7 @@ use bollard::query_parameters::{
     ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
 };
 use chrono::DateTime;
+use futures_util::{StreamExt, TryStreamExt};
 use std::collections::HashMap;
 
 /// Repository of our images.
@@ -65,6 +66,15 @@ impl DockerEngine {
         let measured = tokio::task::spawn_blocking(move || rustix::fs::statvfs(root.as_str()));
         let facts = tokio::time::timeout(LOOK, measured).await.ok()?.ok()?.ok()?;
         Some((facts.f_blocks * facts.f_frsize, facts.f_bavail * facts.f_frsize))
+    }
+
+    /// The image as the engine saves it, under its one tag.
+    pub(super) async fn save_image(&self, tag: &str) -> Result<ImageStream, EngineError> {
+        let (client, name) = (self.client().await?.clone(), tag.to_owned());
+        // Asked first: the stream alone would tell only in its middle that there is none.
+        within(LOOK, tag, client.inspect_image(tag)).await?;
+        let saved = client.export_image(tag);
+        Ok(saved.map_err(move |error| explain(&name, error)).boxed())
     }
 
     pub(super) async fn list_owned(&self) -> Result<Vec<OwnedObject>, EngineError> {

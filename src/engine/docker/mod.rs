@@ -23,8 +23,8 @@ use super::EngineTls;
 use super::image::ImageMaker;
 use super::{
     ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, FileSpec,
-    ImageProgress, Labels, Limits, NetworkFacts, NetworkJoin, NetworkSpec, OwnedObject, Reserve,
-    VolumeSpec, label,
+    ImageProgress, ImageSource, ImageStream, Labels, Limits, NetworkFacts, NetworkJoin,
+    NetworkSpec, OwnedObject, Reserve, VolumeSpec, label,
 };
 use crate::domain::host::EngineFacts;
 use crate::domain::storage::VolumeUsage;
@@ -155,7 +155,19 @@ impl Engine for DockerEngine {
     }
 
     async fn ensure_image(&self, major: Major) -> Result<ImageProgress, EngineError> {
-        self.images.ensure(self.client().await?, major).await
+        self.images.ensure(self.client().await?, major, vec![]).await
+    }
+
+    async fn carry_image(
+        &self,
+        major: Major,
+        sources: Vec<ImageSource>,
+    ) -> Result<ImageProgress, EngineError> {
+        self.images.ensure(self.client().await?, major, sources).await
+    }
+
+    async fn export_image(&self, tag: &str) -> Result<ImageStream, EngineError> {
+        self.save_image(tag).await
     }
 
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<(), EngineError> {

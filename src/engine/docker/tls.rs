@@ -139,17 +139,14 @@ fn refused(why: &str) -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certificates::Authority;
     use crate::secrets::Secret;
 
     fn tls() -> EngineTls {
-        let now = chrono::DateTime::from_timestamp(1_795_000_000, 0).unwrap();
-        let (authority, _) = Authority::generate("i", now).unwrap();
-        let issued = authority.issue(&["localhost".into()], "portal", now).unwrap();
+        let made = rcgen::generate_simple_self_signed(["portal".to_owned()]).unwrap();
         EngineTls {
-            ca: authority.certificate.clone(),
-            certificate: issued.control.certificate.clone(),
-            key: issued.control.key,
+            ca: made.cert.pem(),
+            certificate: made.cert.pem(),
+            key: Secret::new(made.signing_key.serialize_pem()),
         }
     }
 

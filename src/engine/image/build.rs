@@ -53,11 +53,20 @@ pub(super) async fn finish(
     let labels = HashMap::from([(VERSION_LABEL.to_owned(), version.to_owned())]);
     let options = BuildImageOptionsBuilder::new().labels(&labels).t(&tag).rm(true);
     run(docker, options, &format!("FROM {built}\n"), progress).await?;
+    name_exactly(docker, &tag, version).await
+}
+
+/// Gives a finished image a second tag with its exact version.
+pub(super) async fn name_exactly(
+    docker: &Docker,
+    tag: &str,
+    version: &str,
+) -> Result<(), EngineError> {
     let exact = TagImageOptionsBuilder::new()
         .repo(REPOSITORY)
         .tag(&format!("{version}-r{IMAGE_REVISION}"))
         .build();
-    errors::within(HELPER, &tag, docker.tag_image(&tag, Some(exact))).await
+    errors::within(HELPER, tag, docker.tag_image(tag, Some(exact))).await
 }
 
 async fn run(
@@ -82,7 +91,7 @@ fn failed(progress: &Progress, why: &str) -> EngineError {
     progress.failed(&format!("The image could not be built ({why})."), advice)
 }
 
-async fn follow(
+pub(super) async fn follow(
     told: impl Stream<Item = Result<BuildInfo, bollard::errors::Error>>,
     progress: &Progress,
 ) -> Result<Option<String>, EngineError> {

@@ -1,13 +1,14 @@
-//! PostgreSQL images: found on the engine, or built there in the background.
+//! PostgreSQL images: found on the engine, or carried from another, or built there in the background.
 //!
 //! An image gets its tag last: after its base was found, pulled or made, it was built, PostgreSQL in it told
 //! its version, and the version is not below the oldest that may run. So a tag is always a usable image.
 
 mod base;
 mod build;
+mod carry;
 
 use super::docker::{DockerEngine, errors};
-use super::{Engine, EngineError, ImageProgress};
+use super::{Engine, EngineError, ImageProgress, ImageSource};
 use crate::domain::version::Major;
 use bollard::Docker;
 use std::collections::HashMap;
@@ -86,6 +87,7 @@ impl ImageMaker {
         &self,
         docker: &Docker,
         major: Major,
+        sources: Vec<ImageSource>,
     ) -> Result<ImageProgress, EngineError> {
         if let Some(told) = self.take_running(major)? {
             return Ok(ImageProgress::Building { now: told.now, lines: told.lines });
@@ -94,7 +96,7 @@ impl ImageMaker {
             check_minor(major, &version)?;
             return Ok(ImageProgress::Ready { id, version });
         }
-        let told = self.begin(docker.clone(), major).told();
+        let told = self.begin(docker.clone(), major, sources).told();
         Ok(ImageProgress::Building { now: told.now, lines: told.lines })
     }
 
@@ -113,7 +115,7 @@ impl ImageMaker {
     }
 
     /// Starts the build unless another call just did.
-    fn begin(&self, docker: Docker, major: Major) -> Progress {
+    fn begin(&self, docker: Docker, major: Major, sources: Vec<ImageSource>) -> Progress {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Job::Running(progress)) = jobs.get(&major) {
             return progress.clone();
@@ -124,7 +126,7 @@ impl ImageMaker {
         let (all, install_id, told) =
             (Arc::clone(&self.jobs), self.install_id.clone(), progress.clone());
         tokio::spawn(async move {
-            let work = make(&docker, &install_id, major, &told);
+            let work = have(&docker, &install_id, major, &sources, &told);
             let end = tokio::time::timeout(BUILD, work).await.unwrap_or_else(|_| {
                 Err(told.failed("The build of the image did not end in its time.", "Try it again."))
             });
@@ -146,6 +148,26 @@ async fn find(docker: &Docker, tag: &str) -> Result<Option<(String, String)>, En
     };
     let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
     Ok(found.id.zip(labels.get(VERSION_LABEL).cloned()))
+}
+
+/// From the first source that gives it, else built. What cannot be carried is no failure: building needs no other host.
+async fn have(
+    docker: &Docker,
+    install_id: &str,
+    major: Major,
+    sources: &[ImageSource],
+    progress: &Progress,
+) -> Result<(), EngineError> {
+    for source in sources {
+        match carry::from(docker, major, source, progress).await {
+            Ok(()) => return Ok(()),
+            Err(full @ EngineError::NoSpace(_)) => return Err(full),
+            Err(error) => {
+                progress.line(format!("It was not carried from {}: {error}", source.host))
+            }
+        }
+    }
+    make(docker, install_id, major, progress).await
 }
 
 async fn make(

@@ -61,6 +61,7 @@ impl Plant {
             admin_verifier: &verifier,
             rules: &[],
             network: None,
+            ha: None,
             draft: None,
             ports: (20000, 20999),
             idempotency_key: None,

@@ -18,6 +18,7 @@ const WORDS: &[(&str, &str)] = &[
     ("group.delete", "Delete resource group"),
     ("role.assign", "Assign role in group"),
     ("role.remove", "Remove role in group"),
+    ("server.enable_high_availability", "Enable high availability"),
     ("server.start_notice", "Notice of a start to come"),
     ("operation.retry", "Retry operation"),
     ("operation.cancel", "Cancel operation"),

@@ -4,6 +4,7 @@
 use super::create_check::{Problem, check};
 use super::create_draft::{self as draft, Kept};
 use super::create_form::{Action, CreateForm, Tab};
+use super::create_ha;
 use super::create_password::{self as password, PasswordState};
 use super::create_view::{Facts, View};
 use super::create_world::World;
@@ -57,6 +58,7 @@ pub async fn get(visit: Signed<Contributor>, query: Query<CreateQuery>) -> PageR
     let world = World::load(&visit, &form).await?;
     if form.region.is_empty() && query.draft.is_empty() {
         form.region = world.first_region();
+        create_ha::settle(&mut form, &world);
     }
     let password = PasswordState::of(&form, sealed.is_some());
     let problems = match query.check.as_str() {
@@ -90,8 +92,10 @@ pub async fn post(visit: Signed<Contributor>, posted: Posted) -> PageResult {
     let mut form = CreateForm::read(&posted, form);
     form.apply(action, &visit.address);
     let world = World::load(&visit, &form).await?;
-    if matches!(action, Action::Estimate(_)) {
-        settle_size(&mut form, &world);
+    match action {
+        Action::Estimate(_) => settle_size(&mut form, &world),
+        Action::Preset(_) => create_ha::settle(&mut form, &world),
+        _ => {}
     }
     let password = keep(&visit, &posted, &id, &mut form, sealed.is_some()).await?;
     let problems = problems(action, &form, &password, &world);

@@ -1,7 +1,7 @@
 //! The choices of the create form as cards and options, each with its price and, where it is closed,
 //! with the reason on it.
 
-use super::create_form::{CreateForm, HA_DISABLED};
+use super::create_form::CreateForm;
 use super::create_world::{Image, World};
 use crate::domain::catalog::{Preset, STORAGE_SIZES, Sku, StorageSize, Tier};
 use crate::domain::cost::PriceList;
@@ -82,7 +82,10 @@ pub fn preset_cards(prices: &PriceList) -> Vec<PresetCard> {
         let (sku, storage) = Sku::by_name(sku).zip(StorageSize::by_gib(gib))?;
         let (label, purpose) = match preset {
             Preset::Development => ("Development", "For trying things out, tests and small sites."),
-            Preset::Production => ("Production", "For steady load that people depend on."),
+            Preset::Production => (
+                "Production",
+                "For steady load that people depend on, with a standby in another zone where the hosts have room for it.",
+            ),
         };
         Some(PresetCard {
             key: preset.key(),
@@ -96,10 +99,22 @@ pub fn preset_cards(prices: &PriceList) -> Vec<PresetCard> {
                 format_args!("{} GiB memory", sku.memory_gib),
                 storage.label()
             ),
-            price: per_month(&prices.text(prices.estimate(sku, storage).total())),
+            price: preset_price(preset, prices, prices.estimate(sku, storage).total()),
         })
     };
     Preset::ALL.into_iter().filter_map(card).collect()
+}
+
+/// With what a standby adds, where the preset chooses one.
+fn preset_price(preset: Preset, prices: &PriceList, total: f64) -> String {
+    match preset {
+        Preset::Development => per_month(&prices.text(total)),
+        Preset::Production => format!(
+            "{}, {} with the standby",
+            per_month(&prices.text(total)),
+            prices.text(2.0 * total)
+        ),
+    }
 }
 
 /// Every region under its heading, marked; those that no host serves are closed.
@@ -245,21 +260,6 @@ fn preset_keys(fills: impl Fn(&Preset) -> bool) -> String {
         .join(" ")
 }
 
-pub fn high_availability() -> Vec<Choice> {
-    let later = "Not built yet in this version. Never on Burstable.";
-    vec![
-        Choice::new(HA_DISABLED, "Disabled").detail(
-            "Commits are on one host. A failed container is started again on the same volume.",
-        ),
-        Choice::new("SameZone", "Same zone")
-            .detail("A synchronous standby beside it.")
-            .closed(later),
-        Choice::new("ZoneRedundant", "Zone redundant")
-            .detail("A synchronous standby in another zone.")
-            .closed(later),
-    ]
-}
-
 pub fn access() -> Vec<Choice> {
     let card = |access: Access| {
         match access {
@@ -367,6 +367,7 @@ mod tests {
     fn presets_carry_their_price() {
         let cards = preset_cards(&world(vec![]).config.prices);
         assert_eq!(cards[0].price, "€ 14.47 / month");
+        assert_eq!(cards[1].price, "€ 138.18 / month, € 276.36 with the standby");
         assert!(cards[1].sizes.contains("D2ds_v5, 2 vCores, 8 GiB memory, 128 GiB storage"));
     }
 

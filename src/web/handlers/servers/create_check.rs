@@ -1,12 +1,14 @@
 //! The create form checked as a whole: every fault at its field, or the specification it stands for.
 
 use super::create_form::{CreateForm, HA_DISABLED, RuleRow, Tab};
+use super::create_ha;
 use super::create_password::PasswordState;
 use super::create_world::World;
 use super::networking_access::chosen_network;
 use crate::clock::new_id;
 use crate::domain::catalog::{STORAGE_SIZES, Sku, StorageSize, Tier};
 use crate::domain::group::Group;
+use crate::domain::ha::{AskedHa, Durability, HaMode};
 use crate::domain::ids::NetworkId;
 use crate::domain::ids::RuleId;
 use crate::domain::names::{AdminLogin, ServerName, Tag};
@@ -47,6 +49,8 @@ pub struct Wanted {
     pub rules: Vec<FirewallRule>,
     /// The virtual network of a private server.
     pub network: Option<NetworkId>,
+    /// High availability from the begin on.
+    pub ha: Option<AskedHa>,
 }
 
 /// Checks everything. A form with any problem stands for nothing.
@@ -67,13 +71,8 @@ pub fn check(
     let zone = place.zip(sizes).and_then(|(region, sizes)| {
         check_fit(&mut faults, form, world, region, sizes).map(|zone| (region, sizes, zone))
     });
-    if form.ha != HA_DISABLED {
-        faults.at(
-            Tab::Basics,
-            "ha",
-            "High availability is not built yet in this version. Choose “Disabled”.",
-        );
-    }
+    let chosen = zone.as_ref().map(|(region, sizes, zone)| (*region, *sizes, zone.as_str()));
+    let ha = check_ha(&mut faults, form, world, chosen);
     let admin_login = faults.take(Tab::Basics, AdminLogin::parse(&form.admin_login));
     if let Some(refusal) = password.refusal() {
         faults.0.push(Problem::of(Tab::Basics, &refusal));
@@ -101,11 +100,15 @@ pub fn check(
     else {
         return Err(faults.0);
     };
+    let (zone, ha) = match ha {
+        Some((zone, ha)) => (zone, Some(ha)),
+        None => (zone, None),
+    };
     let (region, sku) = (region.key.clone(), sku.name.to_owned());
     let storage_gib = storage.gib;
     let spec =
         ServerSpec { name, region, zone, major, sku, storage_gib, admin_login, access, tags };
-    Ok(Wanted { spec, group, rules, network })
+    Ok(Wanted { spec, group, rules, network, ha })
 }
 
 struct Faults(Vec<Problem>);
@@ -232,6 +235,40 @@ fn check_fit(
     None
 }
 
+/// The zones of both members, when high availability is chosen and possible.
+fn check_ha(
+    faults: &mut Faults,
+    form: &CreateForm,
+    world: &World,
+    chosen: Option<(&Region, Sizes, &str)>,
+) -> Option<(String, AskedHa)> {
+    if form.ha == HA_DISABLED {
+        return None;
+    }
+    let durability = Durability::parse(&form.durability);
+    if durability.is_none() {
+        faults.at(Tab::Basics, "durability", "Choose what becomes of writes without a standby.");
+    }
+    let Some(mode) = HaMode::parse(&form.ha) else {
+        faults.at(Tab::Basics, "ha", "Choose one of the modes of high availability.");
+        return None;
+    };
+    if let Some(reason) = create_ha::reason_against_form(form) {
+        faults.at(Tab::Basics, "ha", reason);
+        return None;
+    }
+    let (region, sizes, _) = chosen?;
+    match create_ha::place_pair(world, region, mode, (&form.zone, &form.standby_zone), sizes) {
+        Ok((zone, standby_zone)) => {
+            Some((zone, AskedHa { mode, durability: durability?, standby_zone }))
+        }
+        Err(refusal) => {
+            faults.0.push(Problem::of(Tab::Basics, &refusal));
+            None
+        }
+    }
+}
+
 fn check_network(faults: &mut Faults, form: &CreateForm) -> (Option<Access>, Vec<FirewallRule>) {
     let access = Access::parse(&form.access);
     let typed = form.rules.iter().filter(|rule| !rule.is_blank()).count();
@@ -356,7 +393,8 @@ mod tests {
             (|f| f.storage = "33".into(), "storage", "32 GiB, 64 GiB"),
             (|f| f.storage = "32768".into(), "storage", "does not fit"),
             (|f| f.sku = "Standard_B20ms".into(), "sku", "20 vCores"),
-            (|f| f.ha = "ZoneRedundant".into(), "ha", "not built yet"),
+            (|f| f.ha = "ZoneRedundant".into(), "ha", "Burstable"),
+            (|f| f.ha = "Elsewhere".into(), "ha", "modes"),
             (|f| f.admin_login = "postgres".into(), "admin_login", "reserved"),
             (|f| f.access = "Secret".into(), "access", "public or private"),
             (|f| f.rules = vec![rule("", "1.2.3.4", "")], "rule_name-0", "1 to 80"),

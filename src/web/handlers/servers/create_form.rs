@@ -6,6 +6,7 @@
 use super::networking_everyone::RULE_NAME;
 use super::networking_rules::{client_name, free_name};
 use crate::domain::catalog::{Preset, Sku, Tier};
+use crate::domain::ha::{Durability, HaMode};
 use crate::domain::network::{Access, AddressRange, as_ipv4};
 use crate::domain::version::Major;
 use crate::web::form::{FormState, Posted};
@@ -184,6 +185,9 @@ pub struct CreateForm {
     /// GiB.
     pub storage: String,
     pub ha: String,
+    /// Empty means that it is chosen for the person.
+    pub standby_zone: String,
+    pub durability: String,
     pub admin_login: String,
     pub access: String,
     /// Id of the virtual network of private access; empty is the server's own network only.
@@ -194,7 +198,7 @@ pub struct CreateForm {
     pub password_login: String,
 }
 
-/// The only mode of high availability that this version has.
+/// The choice of no high availability.
 pub const HA_DISABLED: &str = "Disabled";
 
 impl Default for CreateForm {
@@ -209,6 +213,8 @@ impl Default for CreateForm {
             sku: String::new(),
             storage: String::new(),
             ha: HA_DISABLED.into(),
+            standby_zone: String::new(),
+            durability: Durability::Preferred.key().into(),
             admin_login: String::new(),
             access: Access::Public.key().into(),
             network: String::new(),
@@ -222,13 +228,18 @@ impl Default for CreateForm {
 }
 
 impl CreateForm {
-    /// Fills in the values of a preset; everything else stays.
+    /// Fills in the values of a preset; everything else stays. High availability is what it would be
+    /// where it is possible: whoever knows the hosts puts that right.
     pub fn fill_in(&mut self, preset: Preset) {
         let (sku, gib) = preset.values();
         let tier = Sku::by_name(sku).map_or(Tier::Burstable, |sku| sku.tier);
         self.tier = tier.key().into();
         self.sku = sku.into();
         self.storage = gib.to_string();
+        self.ha = match preset {
+            Preset::Development => HA_DISABLED.into(),
+            Preset::Production => HaMode::ZoneRedundant.key().into(),
+        };
     }
 
     /// What was posted, over what was kept. A field that was not sent stays: browsers do not send
@@ -247,6 +258,8 @@ impl CreateForm {
             sku: text("sku", kept.sku),
             storage: text("storage", kept.storage),
             ha: text("ha", kept.ha),
+            standby_zone: text("standby_zone", kept.standby_zone),
+            durability: text("durability", kept.durability),
             admin_login: text("admin_login", kept.admin_login),
             access: text("access", kept.access),
             network: text("network", kept.network),
@@ -304,6 +317,8 @@ impl CreateForm {
             .with("sku", &self.sku)
             .with("storage", &self.storage)
             .with("ha", &self.ha)
+            .with("standby_zone", &self.standby_zone)
+            .with("durability", &self.durability)
             .with("admin_login", &self.admin_login)
             .with("access", &self.access)
             .with("network", &self.network)
@@ -411,5 +426,8 @@ mod tests {
             (form.tier.as_str(), form.sku.as_str(), form.storage.as_str(), form.name.as_str()),
             ("GeneralPurpose", "Standard_D2ds_v5", "128", "shop")
         );
+        assert_eq!(form.ha, "ZoneRedundant");
+        form.apply(Action::Preset(Preset::Development), "-");
+        assert_eq!(form.ha, HA_DISABLED);
     }
 }

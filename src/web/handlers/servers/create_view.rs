@@ -3,9 +3,11 @@
 use super::create_cards::{self as cards, Cards, PresetCard, RegionGroup, SizeGroup, thousands};
 use super::create_check::Problem;
 use super::create_form::{CreateForm, RuleRow, Tab, TagRow, my_address};
+use super::create_ha;
 use super::create_world::World;
 use super::networking_access::network_choices;
 use crate::domain::catalog::{Sku, StorageSize, Tier};
+use crate::domain::ha::HaMode;
 use crate::domain::ids::DraftId;
 use crate::domain::names::{ServerName, Tag};
 use crate::domain::network::RULES_MAX;
@@ -33,6 +35,10 @@ pub struct View {
     pub sizes: Vec<SizeGroup>,
     pub storage: Cards,
     pub high_availability: Vec<Choice>,
+    pub standby_zones: Vec<Choice>,
+    pub durabilities: Vec<Choice>,
+    /// That both members would be on one engine; empty when they would not.
+    pub ha_warning: String,
     pub access: Vec<Choice>,
     pub networks: Vec<Choice>,
     /// The client's address as it was seen, and whether a rule can hold it.
@@ -75,7 +81,10 @@ impl View {
             tiers: cards::tiers(),
             sizes: cards::sizes(world, &form),
             storage: cards::storage(world, &form),
-            high_availability: cards::high_availability(),
+            high_availability: create_ha::modes(world, &form),
+            standby_zones: create_ha::standby_zones(world, &form),
+            durabilities: create_ha::durabilities(),
+            ha_warning: create_ha::warning(world, &form),
             access: cards::access(),
             networks: network_choices(&world.networks),
             address: my_address(&world.address).map_or(world.address.clone(), |ip| ip.to_string()),
@@ -202,7 +211,9 @@ impl EstimateView {
         Self {
             name,
             endpoint,
-            figures: sku.zip(storage).map(|(sku, storage)| figures(sku, storage, world)),
+            figures: sku
+                .zip(storage)
+                .map(|(sku, storage)| figures((sku, storage), members(form), world)),
             missing,
             is_example: world.config.prices.is_example,
         }
@@ -223,17 +234,24 @@ fn name_state(form: &CreateForm, world: &World) -> (NameState, String) {
     }
 }
 
-fn figures(sku: &Sku, storage: &StorageSize, world: &World) -> Figures {
+/// How many members the server of a form has.
+fn members(form: &CreateForm) -> u32 {
+    if HaMode::parse(&form.ha).is_some() { 2 } else { 1 }
+}
+
+fn figures((sku, storage): (&Sku, &StorageSize), members: u32, world: &World) -> Figures {
     let prices = &world.config.prices;
     let estimate = prices.estimate(sku, storage);
     let effective = sku.effective_iops(storage);
+    let all = f64::from(members);
+    let times = if members == 1 { String::new() } else { format!("{members} x ") };
     let limit = if sku.iops_max <= storage.iops_burst { "the size" } else { "the storage" };
     Figures {
-        compute_label: format!("Compute, {}", sku.short_name()),
-        compute: prices.text(estimate.compute),
-        storage_label: format!("Storage, {}", storage.label()),
-        storage: prices.text(estimate.storage),
-        total: prices.text(estimate.total()),
+        compute_label: format!("Compute, {times}{}", sku.short_name()),
+        compute: prices.text(all * estimate.compute),
+        storage_label: format!("Storage, {times}{}", storage.label()),
+        storage: prices.text(all * estimate.storage),
+        total: prices.text(all * estimate.total()),
         iops: format!("Up to {} IOPS, limited by {limit}.", thousands(effective)),
     }
 }
@@ -274,6 +292,12 @@ mod tests {
             (NameState::Free, "shop.pgflex.localhost")
         );
         assert!(estimate.is_example);
+        let pair = EstimateView::new(&CreateForm { ha: "SameZone".into(), ..form }, &world);
+        let figures = pair.figures.unwrap();
+        assert_eq!(
+            (figures.total.as_str(), figures.compute_label.as_str()),
+            ("€ 28.94", "Compute, 2 x B1ms")
+        );
     }
 
     #[test]

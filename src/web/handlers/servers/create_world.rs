@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Configuration and hosts, seen once for a request.
+#[derive(Clone)]
 pub struct World {
     pub config: Arc<Config>,
     pub loads: Vec<HostLoad>,
@@ -86,7 +87,7 @@ impl World {
     }
 
     /// The zones that a choice allows: the chosen one, or all that a host serves.
-    fn zones<'a>(&'a self, region: &'a Region, zone: &'a str) -> Vec<&'a str> {
+    pub(super) fn zones<'a>(&'a self, region: &'a Region, zone: &'a str) -> Vec<&'a str> {
         let all = region.zones.iter().map(String::as_str);
         let allowed = all.filter(|each| zone.is_empty() || *each == zone);
         allowed.filter(|each| self.hosts(&region.key, each).next().is_some()).collect()
@@ -124,7 +125,7 @@ impl World {
         }
     }
 
-    fn memory_left(&self, host: &crate::domain::ids::HostId) -> u64 {
+    pub(super) fn memory_left(&self, host: &crate::domain::ids::HostId) -> u64 {
         let load = self.loads.iter().find(|load| load.host.id == *host);
         load.and_then(|load| load.facts.as_ref().map(|facts| (facts, load.promised)))
             .map_or(0, |(facts, promised)| facts.memory_bytes.saturating_sub(promised.memory_bytes))

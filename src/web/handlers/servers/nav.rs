@@ -33,6 +33,7 @@ pub use super::nav_gone::gone;
 pub enum Tab {
     Overview,
     Connect,
+    HighAvailability,
     Activity,
     Compute,
     Storage,
@@ -323,6 +324,7 @@ impl Frame {
                 entries: vec![
                     entry("Overview", paths::server(id), Tab::Overview),
                     entry("Connect", paths::server_connect(id), Tab::Connect),
+                    entry("High availability", paths::server_ha(id), Tab::HighAvailability),
                     entry("Activity", paths::server_activity(id), Tab::Activity),
                 ],
             },

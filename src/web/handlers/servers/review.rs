@@ -148,6 +148,7 @@ async fn submit(
         admin_verifier: &verifier,
         rules: &wanted.rules,
         network: wanted.network.as_ref(),
+        ha: wanted.ha.as_ref(),
         draft: Some(&kept.id),
         ports: state.config.args.gateway_ports,
         idempotency_key: Some(&key),

@@ -4,7 +4,9 @@ use super::create_cards::thousands;
 use super::create_check::Wanted;
 use super::create_form::{CreateForm, Tab};
 use super::create_world::{Image, World};
+use super::ha_zones;
 use crate::domain::catalog::RESERVED_CONNECTIONS;
+use crate::domain::ha::Durability;
 use crate::domain::ids::DraftId;
 use crate::domain::network::Access;
 use crate::domain::operation::OperationKind;
@@ -43,12 +45,7 @@ pub fn groups(draft: &DraftId, form: &CreateForm, wanted: &Wanted, world: &World
     vec![
         group("Server", Tab::Basics, "name", server_rows(form, wanted, world)),
         group("Compute and storage", Tab::Basics, "tier", size_rows(wanted, world)),
-        group(
-            "High availability",
-            Tab::Basics,
-            "ha",
-            vec![row("Mode", "Disabled: commits are on one host")],
-        ),
+        group("High availability", Tab::Basics, "ha", ha_rows(wanted, world)),
         group("Administrator", Tab::Basics, "admin_login", administrator_rows(wanted)),
         group("Networking", Tab::Networking, "access", network_rows(wanted, world)),
         group("Tags", Tab::Tags, "tags", tag_rows(wanted)),
@@ -104,6 +101,31 @@ fn size_rows(wanted: &Wanted, world: &World) -> Vec<Row> {
             format!("{}, of which {} are yours", thousands(sku.max_connections), thousands(user)),
         ),
     ]
+}
+
+fn ha_rows(wanted: &Wanted, world: &World) -> Vec<Row> {
+    let Some(ha) = &wanted.ha else {
+        return vec![row("Mode", "Disabled: commits are on one host")];
+    };
+    let (spec, prices) = (&wanted.spec, &world.config.prices);
+    let more = prices.text(prices.estimate(spec.sku(), spec.storage()).total());
+    let meaning = match ha.durability {
+        Durability::Preferred => "if the standby is lost, writes go on after about 3 s on one host",
+        Durability::Required => {
+            "if the standby is lost, writes wait until there is a standby again"
+        }
+    };
+    let mut rows = vec![
+        row("Mode", ha.mode.label()),
+        row("Zones", format!("primary in {}, standby in {}", spec.zone, ha.standby_zone)),
+        row("Durability", format!("{}: {meaning}", ha.durability.key())),
+        row("Cost", format!("2x compute and storage: {more} a month for the standby")),
+    ];
+    let truth = ha_zones::of_zones(&world.loads, &spec.region, &spec.zone, &ha.standby_zone);
+    if !truth.warning().is_empty() {
+        rows.push(row("Keep in mind", truth.warning()));
+    }
+    rows
 }
 
 fn administrator_rows(wanted: &Wanted) -> Vec<Row> {
@@ -216,7 +238,30 @@ mod tests {
             "203.0.113.1 to 203.0.113.9",
             "prod",
             "tab=networking#f-access",
+            "Disabled: commits are on one host",
         ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_pair_is_reviewed_with_its_zones_its_cost_and_the_truth() {
+        let world = world(vec![host("01", 64, &[])]);
+        let form = CreateForm {
+            name: "shop".into(),
+            region: "westeurope".into(),
+            tier: "GeneralPurpose".into(),
+            sku: "Standard_D2ds_v5".into(),
+            admin_login: "ann".into(),
+            ha: "ZoneRedundant".into(),
+            standby_zone: "3".into(),
+            durability: "Required".into(),
+            ..CreateForm::default()
+        };
+        let wanted = check(&form, &PasswordState::Kept, &world).unwrap();
+        assert_eq!(wanted.ha.as_ref().map(|ha| ha.standby_zone.as_str()), Some("3"));
+        let text = format!("{:?}", ha_rows(&wanted, &world));
+        for part in ["standby in 3", "writes wait", "2x compute", "not of the host"] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

@@ -1,0 +1,137 @@
+//! What the files of a member say of its pair: all of it follows from the row.
+
+use super::{link, pair};
+use crate::certificates::ClientCertificates;
+use crate::domain::ha::{HighAvailability, MemberRole, WaitsFor};
+use crate::domain::server::{Member, internal_name};
+use crate::engine::FileSpec;
+use crate::operations::access::{self, keep_secret, need_secret, open_secret, secret};
+use crate::operations::context::StepContext;
+use crate::operations::member;
+use crate::operations::step::{Outcome, StepError};
+use crate::postgres::conf::{self, Commits, Replication, ReplicationFiles, Source};
+use crate::postgres::replication::REPLICATION_ROLE;
+use crate::secrets::Secret;
+
+/// Whom commits wait for, as the file says it.
+pub fn commits(waits_for: WaitsFor) -> Commits {
+    match waits_for {
+        WaitsFor::NoOne => Commits::Alone,
+        WaitsFor::Standby(name) => Commits::With(name),
+        WaitsFor::Never => Commits::Never,
+    }
+}
+
+/// What a member is in its pair, for its files.
+///
+/// # Errors
+/// When the primary does not run, whose address a standby's file names.
+pub async fn replication(
+    ctx: &StepContext,
+    row: Option<&HighAvailability>,
+    member: &Member,
+) -> Result<Replication, StepError> {
+    let Some(row) = row else { return Ok(Replication::None) };
+    if pair::role(row, member) == MemberRole::Primary {
+        return Ok(Replication::Primary(commits(row.waits_for())));
+    }
+    let primary = ctx.members.iter().find(|other| Some(&other.id) == row.primary.as_ref());
+    let primary = primary.ok_or_else(|| StepError::Transient("There is no primary.".into()))?;
+    let Some(address) = access::address_of(ctx.engine(primary)?, primary).await? else {
+        return Err(StepError::Transient("The primary does not run.".into()));
+    };
+    let promoted = commits(row.waits_for_alone());
+    Ok(Replication::Standby {
+        source: Source { name: internal_name(&ctx.server.id), address },
+        slot: HighAvailability::standby_name(&member.id),
+        promoted,
+    })
+}
+
+/// Certificate and key of standbys with the root, for the files; nothing before they were issued.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn certificates(ctx: &StepContext) -> Result<Vec<FileSpec>, StepError> {
+    let (services, id) = (&ctx.services, &ctx.server.id);
+    let Some(key) = open_secret(services, id, secret::REPLICATION_KEY).await? else {
+        return Ok(vec![]);
+    };
+    let certificate = need_secret(services, id, secret::REPLICATION_CERTIFICATE).await?;
+    let tls = ReplicationFiles {
+        root: &services.authority.certificate,
+        certificate: certificate.reveal(),
+        key: &key,
+    };
+    Ok(member::collect(conf::replication_files(&tls)))
+}
+
+/// The certificate by which standbys of the server read its log, made once and kept.
+///
+/// # Errors
+/// When it cannot be made or kept.
+pub async fn ensure_certificate(ctx: &StepContext) -> Result<(), StepError> {
+    let (services, id) = (&ctx.services, &ctx.server.id);
+    // Written in one transaction: when the key is there, all are.
+    if open_secret(services, id, secret::REPLICATION_KEY).await?.is_some() {
+        return Ok(());
+    }
+    let issued = ClientCertificates::issue(REPLICATION_ROLE, services.clock.now())
+        .map_err(|error| StepError::permanent(error.to_string(), "Retry."))?;
+    let parts = [
+        (secret::REPLICATION_AUTHORITY, Secret::new(issued.authority)),
+        (secret::REPLICATION_CERTIFICATE, Secret::new(issued.pair.certificate)),
+        (secret::REPLICATION_KEY, issued.pair.key),
+    ];
+    let mut tx = ctx.begin_write().await?;
+    for (name, value) in &parts {
+        keep_secret(services, &mut tx, id, name, value, None).await?;
+    }
+    ctx.commit(tx).await
+}
+
+/// Writes a member's files by a row.
+///
+/// # Errors
+/// When its engine does not take them.
+pub async fn put(
+    ctx: &StepContext,
+    member: &Member,
+    row: &HighAvailability,
+) -> Result<(), StepError> {
+    let on = ctx.on(member);
+    let files = member::files_by(&on, &ctx.server, Some(row)).await?;
+    Ok(ctx.engine(member)?.put_files(&member.container(), &files).await?)
+}
+
+/// Has the primary run with the files that a row asks for: written, read, and confirmed by what is in force (D1, A2).
+/// By SQL, because a signal tells nothing of what became of it.
+///
+/// # Errors
+/// When engine or PostgreSQL refuse.
+pub async fn enforce(
+    ctx: &StepContext,
+    row: &HighAvailability,
+) -> Result<Result<(), Outcome>, StepError> {
+    let primary = ctx.member()?;
+    let Some(target) = link::target(ctx, primary).await? else {
+        return Ok(Err(Outcome::Wait(super::SOON, "the primary does not run".into())));
+    };
+    put(ctx, primary, row).await?;
+    let (postgres, wanted) = (&ctx.services.postgres, commits(row.waits_for()).waits_for());
+    if let Err(why) = link::unless_silent(postgres.reload(&target).await)? {
+        return Ok(Err(Outcome::Wait(super::SOON, why)));
+    }
+    let (target, wanted) = (&target, &wanted);
+    link::until(|| {
+        Box::pin(async move {
+            Ok(link::unless_silent(postgres.standing(target).await)?.and_then(|standing| {
+                match standing.waits_for == *wanted {
+                    true => Ok(()),
+                    false => Err("PostgreSQL has not read its files yet".into()),
+                }
+            }))
+        })
+    })
+    .await
+}

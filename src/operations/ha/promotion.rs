@@ -1,0 +1,245 @@
+//! A standby becomes the primary: the row first (F3), then PostgreSQL, then the way in. From the change of the row on
+//! there is only forward, also for an undo: an epoch that began is finished, whoever asked for something else.
+
+use super::pair::{self, Story};
+use super::{SOON, StepResult, gate, link};
+use crate::clock::new_uuid;
+use crate::domain::ha::{Cause, HighAvailability, Lsn, Move, ReplicationState as S};
+use crate::domain::ids::MemberId;
+use crate::domain::server::Member;
+use crate::operations::context::StepContext;
+use crate::operations::disk;
+use crate::operations::step::{Outcome, StepError};
+use crate::postgres::PostgresError;
+use crate::postgres::replication::{Promoted, Standing};
+use crate::store::ha::Promotion;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use std::time::Duration;
+
+/// Why a primary is changed.
+#[derive(Debug, Clone)]
+pub struct Why {
+    pub cause: Cause,
+    /// One sentence: what was seen.
+    pub reason: String,
+    /// When the first sign of it was seen, or when a person asked.
+    pub seen_at: DateTime<Utc>,
+}
+
+/// The change of primary that this operation made; `None` before it did.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn mine(ctx: &StepContext) -> Result<Option<Promotion>, StepError> {
+    let last = ctx.services.store.promotions(&ctx.server.id, 3).await?;
+    Ok(last.into_iter().find(|one| one.operation_id.as_ref() == Some(&ctx.operation.id)))
+}
+
+async fn must_be_mine(ctx: &StepContext) -> Result<Promotion, StepError> {
+    mine(ctx).await?.ok_or_else(|| {
+        StepError::permanent("There is no change of primary on record.", "Submit it again.")
+    })
+}
+
+/// Whether a standby that was asked just now may be promoted by a row (F1, F7); the reason when not.
+pub fn may_take_over(row: &HighAvailability, seen: &Standing) -> Result<(), String> {
+    if !row.is_promotable {
+        Err(format!(
+            "the pair is {}: the standby is not known to have every commit",
+            row.state.key()
+        ))
+    } else if !seen.in_recovery {
+        Err("the standby is no standby any more".into())
+    } else if seen.timeline != row.timeline {
+        Err(format!("the standby is on timeline {}, the pair on {}", seen.timeline, row.timeline))
+    } else if seen.written < row.armed_lsn {
+        Err("the standby has less than it had when it began to count".into())
+    } else {
+        Ok(())
+    }
+}
+
+/// F3: the row names the standby as the primary of the next epoch, with the promotion and the route held, in one
+/// transaction in which `allows` judges the row once more.
+///
+/// # Errors
+/// Permanent when the row does not allow it any more: then nothing was changed.
+pub async fn begin(
+    ctx: &StepContext,
+    why: &Why,
+    received: Option<Lsn>,
+    is_forced: bool,
+    allows: impl Fn(&HighAvailability) -> Result<(), String>,
+) -> Result<(), StepError> {
+    if mine(ctx).await?.is_some() {
+        return Ok(());
+    }
+    let (mut tx, row) = pair::begin(ctx).await?;
+    allows(&row).map_err(refused)?;
+    let (Some(from), Some(to)) = (row.primary.clone(), row.standby.clone()) else {
+        return Err(refused("there is no standby on record".into()));
+    };
+    let standby_zone = zone_of(ctx, &from, &row);
+    let change = match is_forced {
+        true => Move::PromotionForced { standby_zone },
+        false => Move::PromotionBegins { standby_zone },
+    };
+    let story = Story::new("promoting", format!("{} Member {} takes over", why.reason, to.short()));
+    let next = pair::apply(ctx, &mut tx, &row, &change, story).await?;
+    let promotion = Promotion {
+        id: new_uuid(),
+        server_id: ctx.server.id.clone(),
+        epoch: next.epoch,
+        cause: why.cause,
+        reason: why.reason.clone(),
+        from_member: from,
+        to_member: to,
+        parent_timeline: row.timeline,
+        timeline: None,
+        stopped_lsn: None,
+        received_lsn: received,
+        fork_lsn: None,
+        operation_id: Some(ctx.operation.id.clone()),
+        seen_at: why.seen_at,
+        decided_at: ctx.services.clock.now(),
+        opened_at: None,
+    };
+    tx.put_promotion(&promotion).await?;
+    gate::hold(ctx, &mut tx).await?;
+    ctx.commit(tx).await?;
+    ctx.services.poke.routes();
+    Ok(())
+}
+
+fn refused(why: String) -> StepError {
+    StepError::permanent(
+        format!("The standby does not take over: {why}. Nothing was changed."),
+        "The portal goes on looking, and does what follows from what it sees. The page High availability says what that is.",
+    )
+}
+
+/// The standby of the next epoch shall be where the primary of this one is.
+fn zone_of(ctx: &StepContext, from: &MemberId, row: &HighAvailability) -> String {
+    let member = ctx.members.iter().find(|member| member.id == *from);
+    member.map_or_else(|| row.standby_zone.clone(), |member| pair::zone_of(ctx, member))
+}
+
+/// What begins goes on: for the undo of the step that may have begun it.
+pub fn finish(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let Some(promotion) = mine(ctx).await? else { return Ok(Outcome::done()) };
+        if promotion.opened_at.is_none() {
+            ctx.log("The new epoch has begun and cannot be taken back: it is finished").await;
+            if let wait @ Outcome::Wait(..) = take_over(ctx, &promotion).await? {
+                return Ok(wait);
+            }
+        }
+        Ok(Outcome::done())
+    })
+}
+
+/// F4, F6, F8, F11 as a step.
+pub fn promote(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let promotion = must_be_mine(ctx).await?;
+        if promotion.opened_at.is_some() {
+            return Ok(Outcome::done());
+        }
+        take_over(ctx, &promotion).await
+    })
+}
+
+/// Gateways let go of the old primary while the standby is promoted. Neither waits for the other: with the receiver
+/// stopped the old primary acknowledges nothing more, and nobody is let in before both are done.
+async fn take_over(ctx: &StepContext, promotion: &Promotion) -> Result<Outcome, StepError> {
+    let store = &ctx.services.store;
+    let generation = store.route_generation().await?;
+    let former = ctx.members.iter().find(|member| member.id == promotion.from_member);
+    let primary = ctx.members.iter().find(|member| member.id == promotion.to_member);
+    let primary = primary.ok_or_else(|| {
+        StepError::permanent("The new primary is not on record.", "Look at the Hosts page.")
+    })?;
+    let (promoted, held) =
+        tokio::join!(make_primary(ctx, primary), gate::wait_applied(ctx, generation, former));
+    let promoted = match promoted? {
+        Ok(promoted) => promoted,
+        Err(wait) => return Ok(wait),
+    };
+    if let Err(wait) = held? {
+        return Ok(wait);
+    }
+    let_in(ctx, promotion, primary, promoted).await
+}
+
+/// F8. A new primary that is down is started: no other has every commit.
+async fn make_primary(
+    ctx: &StepContext,
+    primary: &Member,
+) -> Result<Result<Promoted, Outcome>, StepError> {
+    let wait = |why: String| Ok(Err(Outcome::Wait(SOON, why)));
+    let target = match link::target(ctx, primary).await {
+        Ok(Some(target)) => target,
+        Ok(None) => {
+            disk::ensure(&ctx.on(primary)).await?;
+            ctx.engine(primary)?.start_container(&primary.container()).await?;
+            return wait("the new primary is being started".into());
+        }
+        Err(StepError::Transient(why)) => return wait(why),
+        Err(other) => return Err(other),
+    };
+    match ctx.services.postgres.promote(&target).await {
+        Ok(promoted) => Ok(Ok(promoted)),
+        Err(PostgresError::Silent(why)) => wait(why),
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+/// F11: the row, the promotion and the way in change in one transaction.
+async fn let_in(
+    ctx: &StepContext,
+    promotion: &Promotion,
+    primary: &Member,
+    promoted: Promoted,
+) -> Result<Outcome, StepError> {
+    let address = gate::address(ctx, primary).await?;
+    let (mut tx, row) = pair::begin(ctx).await?;
+    let now = ctx.services.clock.now();
+    if row.epoch == promotion.epoch && row.state == S::Promoting {
+        let took = (now - promotion.seen_at).num_milliseconds();
+        let detail = format!(
+            "Member {} is the primary on timeline {}; clients are let in, {took} ms after the first sign",
+            primary.id.short(),
+            promoted.timeline
+        );
+        let change = Move::Promoted { timeline: promoted.timeline };
+        pair::apply(ctx, &mut tx, &row, &change, Story::new("promoted", detail)).await?;
+        gate::open(ctx, &mut tx, address).await?;
+    }
+    let done = Promotion {
+        timeline: Some(promoted.timeline),
+        fork_lsn: promoted.fork,
+        opened_at: Some(now),
+        ..promotion.clone()
+    };
+    tx.put_promotion(&done).await?;
+    ctx.commit(tx).await?;
+    ctx.services.poke.routes();
+    ctx.services.poke.monitor();
+    Ok(Outcome::Done(json!({ "timeline": promoted.timeline })))
+}
+
+/// F10: until the new primary has written a checkpoint, its control file still names the old timeline.
+pub fn checkpoint(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let target = match link::target(ctx, ctx.member()?).await? {
+            Some(target) => target,
+            None => return Ok(Outcome::Wait(SOON, "the primary does not run".into())),
+        };
+        match ctx.services.postgres.checkpoint(&target).await {
+            Ok(()) => Ok(Outcome::done()),
+            Err(PostgresError::Silent(why)) => Ok(Outcome::Wait(Duration::from_secs(1), why)),
+            Err(refused) => Err(refused.into()),
+        }
+    })
+}

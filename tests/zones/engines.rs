@@ -1,0 +1,207 @@
+//! Three engines by `scripts/zones`, with names and addresses of this run alone.
+
+use pgflex::engine::EngineTls;
+use pgflex::engine::docker::DockerEngine;
+use pgflex::secrets::Secret;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The image that the stories use, which `make test` makes ready on the local engine.
+pub const IMAGE: &str = "pgflex/postgres:17-r3";
+
+/// The zones of this run; taken down when dropped.
+pub struct Zones {
+    /// Settings of the script.
+    settings: Vec<(&'static str, String)>,
+    folder: PathBuf,
+    net: String,
+    count: u8,
+}
+
+impl Zones {
+    /// Starts `count` engines, without any image but [`IMAGE`] in zone 1.
+    pub fn up(count: u8) -> Self {
+        let pid = std::process::id();
+        let folder = std::env::temp_dir().join(format!("pgflex-zones-{pid}"));
+        let net = format!("10.{}.{}", 100 + pid % 100, pid / 100 % 250);
+        let settings = vec![
+            ("ZONES_DIR", folder.display().to_string()),
+            ("ZONES_RUN_DIR", format!("/run/pgflex-zones-{pid}")),
+            ("ZONES_NAME", format!("zt{}", pid % 100_000)),
+            ("ZONES_NET", net.clone()),
+        ];
+        let zones = Self { settings, folder, net, count };
+        // Takes them down even when this process is killed.
+        zones
+            .script(&["guard", &pid.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        zones.run(&["up", &count.to_string()]);
+        zones.run(&["load", "1", IMAGE]);
+        zones
+    }
+
+    fn script(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/zones"));
+        command.args(arguments).envs(self.settings.iter().map(|(name, value)| (*name, value)));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.script(arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "zones {arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Nothing reaches the zone any more; what is in it runs on.
+    pub fn cut(&self, zone: u8) {
+        self.run(&["cut", &zone.to_string()]);
+    }
+
+    /// Ends [`Zones::cut`].
+    pub fn heal(&self, zone: u8) {
+        self.run(&["heal", &zone.to_string()]);
+    }
+
+    /// A power cut: network gone, then every process killed.
+    pub fn lose(&self, zone: u8) {
+        self.run(&["lose", &zone.to_string()]);
+    }
+
+    /// Ends [`Zones::lose`]: the engine starts on the same disk.
+    pub fn restore(&self, zone: u8) {
+        self.run(&["restore", &zone.to_string()]);
+    }
+
+    /// Every zone as it should be, whatever a story did.
+    pub fn mend(&self) {
+        (1..=self.count).for_each(|zone| self.restore(zone));
+    }
+
+    /// Runs `docker` in a zone, also in one that is cut off; what it printed.
+    pub fn docker(&self, zone: u8, arguments: &[&str]) -> String {
+        let socket = format!("unix://{}", self.socket(zone));
+        let output = Command::new("docker").args(["-H", &socket]).args(arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        assert!(output.status.success(), "docker {arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// The same where it may fail; nothing is said.
+    pub fn try_docker(&self, zone: u8, arguments: &[&str]) {
+        let socket = format!("unix://{}", self.socket(zone));
+        let mut command = Command::new("docker");
+        command.args(["-H", &socket]).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        let _ = command.status();
+    }
+
+    /// Number of the engine's process.
+    pub fn engine_process(&self, zone: u8) -> u32 {
+        let (_, folder) = &self.settings[1];
+        let text = std::fs::read_to_string(format!("{folder}/{zone}/dockerd.pid")).unwrap();
+        text.trim().parse().unwrap()
+    }
+
+    /// Nothing passes between a zone and an address any more.
+    pub fn block(&self, zone: u8, address: &str) {
+        self.rules(zone, "--insert", address);
+    }
+
+    /// Ends [`Zones::block`].
+    pub fn unblock(&self, zone: u8, address: &str) {
+        self.rules(zone, "--delete", address);
+    }
+
+    /// Before any translation of addresses on the way in, after it on the way out.
+    fn rules(&self, zone: u8, what: &str, address: &str) {
+        let (_, name) = &self.settings[2];
+        let namespace = format!("--net=/run/netns/{name}{zone}");
+        let ways = [
+            ["raw", "PREROUTING", "--source"],
+            ["mangle", "OUTPUT", "--destination"],
+            ["mangle", "FORWARD", "--destination"],
+        ];
+        for [table, chain, side] in ways {
+            let done = Command::new("nsenter")
+                .args([
+                    &namespace, "iptables", "--wait", "--table", table, what, chain, side, address,
+                ])
+                .args(["--jump", "DROP"])
+                .status();
+            assert!(done.unwrap().success(), "{what} {chain} in zone {zone}");
+        }
+    }
+
+    /// IP address of the machine that the portal is on.
+    pub fn machine(&self) -> String {
+        format!("{}.1", self.net)
+    }
+
+    /// SIGKILL to the first process of a container.
+    pub fn kill_container(&self, zone: u8, container: &str) {
+        self.docker(zone, &["kill", "--signal", "KILL", container]);
+    }
+
+    fn socket(&self, zone: u8) -> String {
+        let (_, folder) = &self.settings[1];
+        format!("{folder}/{zone}/docker.sock")
+    }
+
+    /// IP address of a zone.
+    pub fn ip(&self, zone: u8) -> String {
+        format!("{}.1{zone}", self.net)
+    }
+
+    /// Address of a zone's engine.
+    pub fn address(&self, zone: u8) -> String {
+        format!("tcp://{}:2376", self.ip(zone))
+    }
+
+    fn pem(&self, name: &str) -> PathBuf {
+        self.folder.join("tls").join(name)
+    }
+
+    /// The certificates as text.
+    pub fn tls(&self) -> EngineTls {
+        let read = |name| std::fs::read_to_string(self.pem(name)).unwrap();
+        EngineTls {
+            ca: read("ca.pem"),
+            certificate: read("cert.pem"),
+            key: Secret::new(read("key.pem")),
+        }
+    }
+
+    /// A zone's engine over TCP, for an installation.
+    pub fn engine(&self, zone: u8, install_id: &str) -> DockerEngine {
+        DockerEngine::connect_with(&self.address(zone), Some(&self.tls()), install_id).unwrap()
+    }
+
+    /// `pgflex.toml` with a host for each zone of West Europe.
+    pub fn configuration(&self) -> String {
+        let [ca, certificate, key] =
+            ["ca.pem", "cert.pem", "key.pem"].map(|name| self.pem(name).display().to_string());
+        let host = |zone| {
+            let address = self.address(zone);
+            format!(
+                "[[hosts]]\nname = \"zone-{zone}\"\naddress = \"{address}\"\n\
+                 places = [{{ region = \"westeurope\", zone = \"{zone}\" }}]\n\
+                 tls = {{ ca = \"{ca}\", certificate = \"{certificate}\", key = \"{key}\" }}\n\n"
+            )
+        };
+        // The zones are one machine: what is promised in each is promised of all of it.
+        let overcommit = "[overcommit]\nvcores = 32.0\nmemory = 16.0\nstorage = 32.0\n";
+        (1..=self.count).map(host).chain([overcommit.to_owned()]).collect()
+    }
+}
+
+impl Drop for Zones {
+    fn drop(&mut self) {
+        let done = self.script(&["down"]).status();
+        if !done.is_ok_and(|status| status.success()) {
+            eprintln!("the zones could not be taken down: {:?} scripts/zones down", self.settings);
+        }
+    }
+}

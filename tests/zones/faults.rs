@@ -1,0 +1,136 @@
+//! Faults one by one, under the checker of acknowledged commits: each ends healthy without a person, and nothing that
+//! was acknowledged is lost.
+
+use crate::checker::Checker;
+use crate::engines::Zones;
+use crate::fault::{Expected, Fault};
+use crate::pair::Pair;
+use crate::portal::Portal;
+use pgflex::domain::ha::MemberRole;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two writes of one client: eight of them leave the machine some time for the servers.
+pub const PAUSE: Duration = Duration::from_millis(15);
+
+/// What became of one fault.
+pub struct Struck {
+    pub fault: String,
+    pub from: Duration,
+    pub to: Duration,
+    pub healthy_after: Duration,
+    pub failed_over: bool,
+}
+
+/// Strikes once and waits until all is well again.
+pub async fn strike(pair: &Pair, checker: &Checker, fault: Fault) -> Struck {
+    let (name, from) = (fault.name(), checker.now());
+    let before = pair.row().await.epoch;
+    println!("  {name} …");
+    fault.strike(pair).await;
+    let healthy_after = pair.healthy(&name).await;
+    let failed_over = pair.row().await.epoch > before;
+    let is_right = match fault.expected() {
+        Expected::Failover => failed_over,
+        Expected::Same => !failed_over,
+        Expected::Either => true,
+    };
+    assert!(is_right, "{name}: failed over: {failed_over}\n{}", pair.story().await);
+    Struck { fault: name, from, to: checker.now(), healthy_after, failed_over }
+}
+
+/// Judges the whole run and says what each fault cost.
+pub async fn judge(checker: Checker, struck: &[Struck]) {
+    let verdict = checker.finish().await.unwrap();
+    for one in struck {
+        println!(
+            "  {:<44} {} longest time without writes {:>6.2} s, healthy {:>5.1} s later",
+            one.fault,
+            if one.failed_over { "failover," } else { "         " },
+            verdict.longest_gap(one.from, one.to).as_secs_f64(),
+            one.healthy_after.as_secs_f64()
+        );
+    }
+    println!(
+        "  {} commits acknowledged, {} unknown, {} transfers, {} reads, {} wrong",
+        verdict.acknowledged,
+        verdict.unknown,
+        verdict.transfers,
+        verdict.reads,
+        verdict.anomalies.len()
+    );
+    assert!(verdict.acknowledged > 100 && verdict.reads > 20, "too little was done to judge");
+    let first: Vec<_> = verdict.anomalies.iter().take(20).collect();
+    assert!(first.is_empty(), "{first:?}; all that was seen is in {:?}", verdict.file);
+}
+
+async fn run(zones: Arc<Zones>, name: &str, faults: &[Fault]) {
+    let pair = Pair::create(Portal::start(&zones).await, name).await;
+    let checker = Checker::start(pair.endpoint().await, PAUSE).await.unwrap();
+    let mut struck = vec![];
+    for fault in faults {
+        struck.push(strike(&pair, &checker, *fault).await);
+    }
+    judge(checker, &struck).await;
+    pair.portal.finish().await;
+}
+
+/// A selection that takes a few minutes.
+pub async fn the_usual_faults_lose_nothing(zones: Arc<Zones>) {
+    let faults = [
+        Fault::Switchover,
+        Fault::KillPrimary,
+        Fault::KillStandby,
+        Fault::CutMembers,
+        Fault::LoseZone,
+        Fault::IsolatePrimary,
+        Fault::KillBoth,
+    ];
+    run(zones, "usual", &faults).await;
+}
+
+/// Every fault of the list that this kernel can make; with `PGFLEX_ZONES_FAULTS="3 11"` those with these numbers.
+pub async fn every_fault_loses_nothing(zones: Arc<Zones>) {
+    let wanted = crate::variable("PGFLEX_ZONES_FAULTS").unwrap_or_default();
+    let numbers: Vec<&str> = wanted.split_whitespace().collect();
+    let is_wanted = |fault: &&Fault| {
+        let name = fault.name();
+        numbers.is_empty() || numbers.iter().any(|number| name.split(' ').next() == Some(number))
+    };
+    let faults: Vec<Fault> = Fault::ALL.iter().filter(is_wanted).copied().collect();
+    run(zones, "every", &faults).await;
+}
+
+/// 45: the second waits until the pair is in sync, and no longer.
+pub async fn two_failovers_in_a_row_lose_nothing(zones: Arc<Zones>) {
+    run(zones, "twice", &[Fault::LoseZone, Fault::LoseZone, Fault::KillPrimary]).await;
+}
+
+/// 22: the control plane is killed at every step of a failover; the gateway lives on.
+pub async fn a_portal_killed_in_a_failover_loses_nothing(zones: Arc<Zones>) {
+    use pgflex::domain::operation::OperationKind;
+    let mut pair = Pair::create(Portal::start_apart(&zones).await, "killed").await;
+    let checker = Checker::start(pair.endpoint().await, PAUSE).await.unwrap();
+    let mut struck = vec![];
+    for step in pgflex::operations::kinds::steps(OperationKind::Failover) {
+        let (from, before) = (checker.now(), pair.row().await.epoch);
+        let name = format!("22 portal killed in a failover after “{}”", step.title);
+        println!("  {name} …");
+        let stopped = pair.portal.restart_until(&format!("{}:acted", step.name));
+        let primary = pair.place(MemberRole::Primary).await;
+        // Lost for good: a primary that is only killed would be started again in place.
+        zones.docker(primary.zone, &["rm", "--force", &primary.container]);
+        let waited = tokio::time::timeout(Duration::from_secs(60), stopped).await;
+        assert!(
+            matches!(waited, Ok(Ok(()))),
+            "{name}: it never came to it\n{}",
+            pair.story().await
+        );
+        pair.portal.restart();
+        let healthy_after = pair.healthy(&name).await;
+        let failed_over = pair.row().await.epoch > before;
+        struck.push(Struck { fault: name, from, to: checker.now(), healthy_after, failed_over });
+    }
+    judge(checker, &struck).await;
+    pair.portal.finish().await;
+}

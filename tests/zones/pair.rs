@@ -1,0 +1,156 @@
+//! A server with high availability over the zones, and how it stands.
+
+use super::checker::Endpoint;
+use super::engines::Zones;
+use super::portal::{ADMIN, PASSWORD, Portal};
+use pgflex::domain::activity::Actor;
+use pgflex::domain::ha::{Durability, HaMode, HighAvailability, MemberRole, ReplicationState};
+use pgflex::domain::ids::ServerId;
+use pgflex::domain::operation::OperationKind;
+use pgflex::operations::submit::Change;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longest time from the end of a fault until the pair is healthy again.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(180);
+/// How long it must stay so.
+const CALM: Duration = Duration::from_millis(1_500);
+/// Longest wait for a failover that must come.
+const FAILOVER_WITHIN: Duration = Duration::from_secs(60);
+
+/// A member's container, and the zone it is in.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub zone: u8,
+    pub container: String,
+}
+
+pub struct Pair {
+    pub portal: Portal,
+    pub server: ServerId,
+}
+
+impl Pair {
+    /// A zone-redundant server: primary in zone 1, standby in zone 2, healthy.
+    pub async fn create(portal: Portal, name: &str) -> Self {
+        hosts_are_seen(&portal).await;
+        let server = portal.create_pair(name, HaMode::ZoneRedundant, Durability::Preferred).await;
+        let pair = Self { portal, server };
+        pair.healthy("the pair that was just created").await;
+        pair
+    }
+
+    pub fn zones(&self) -> &Arc<Zones> {
+        &self.portal.zones
+    }
+
+    pub async fn row(&self) -> HighAvailability {
+        self.portal.app.store.ha(&self.server).await.unwrap().expect("it has a pair")
+    }
+
+    /// The member in a role.
+    pub async fn place(&self, role: MemberRole) -> Place {
+        let members = self.portal.members(&self.server).await;
+        let member = members.iter().find(|member| member.role == role);
+        let member = member.unwrap_or_else(|| panic!("no {role:?} in {members:?}"));
+        Place { zone: member.zone.parse().unwrap(), container: member.container() }
+    }
+
+    pub async fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            port: self.portal.server(&self.server).await.port,
+            login: ADMIN.into(),
+            password: PASSWORD.into(),
+            root: self.portal.app.authority.certificate.clone(),
+        }
+    }
+
+    /// Waits until commits are on two hosts again, and stay so; gives how long that took.
+    pub async fn healthy(&self, after: &str) -> Duration {
+        let begun = Instant::now();
+        let mut since: Option<(Instant, i64)> = None;
+        loop {
+            let row = self.row().await;
+            let is_fine = row.state == ReplicationState::Sync && row.is_promotable;
+            since = match since {
+                _ if !is_fine => None,
+                Some((since, version)) if version == row.version => Some((since, version)),
+                _ => Some((Instant::now(), row.version)),
+            };
+            if let Some((since, _)) = since
+                && since.elapsed() > CALM
+            {
+                return since - begun;
+            }
+            if begun.elapsed() > HEALTHY_WITHIN {
+                panic!("not healthy after {after}: {row:?}\n{}", self.story().await);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until the primary has changed.
+    pub async fn changes(&self, epoch: i64, after: &str) {
+        let begun = Instant::now();
+        while self.row().await.epoch == epoch {
+            if begun.elapsed() > FAILOVER_WITHIN {
+                panic!("no failover after {after}\n{}", self.story().await);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A planned change of primary, to its end.
+    pub async fn switch_over(&self) {
+        let input = serde_json::json!({ "cause": "Planned" });
+        let change = Change::new(OperationKind::Switchover, "", &input);
+        let door = self.portal.door();
+        let id = door.submit_change(change, &self.server, &Actor::system(), None).await.unwrap();
+        self.portal.succeed(&id).await;
+    }
+
+    /// What the portal says that it saw and did, oldest first, and the end of its log.
+    pub async fn story(&self) -> String {
+        let events = self.portal.app.store.ha_events(&self.server, 60).await.unwrap();
+        let mut text = String::new();
+        for event in events.iter().rev() {
+            let (at, kind) = (event.at.format("%H:%M:%S%.3f"), &event.kind);
+            let _ = writeln!(text, "{at} epoch {} {kind}: {}", event.epoch, event.detail);
+        }
+        let filter = pgflex::store::operations::OperationFilter {
+            server_id: Some(self.server.clone()),
+            ..Default::default()
+        };
+        for operation in self.portal.app.store.operations(&filter).await.unwrap().iter().take(12) {
+            let _ = writeln!(
+                text,
+                "{} {} step {} attempt {} {:?}",
+                operation.kind.key(),
+                operation.status.key(),
+                operation.cursor,
+                operation.attempt,
+                operation.error
+            );
+        }
+        let log = self.portal.log();
+        let tail: Vec<&str> = log.lines().rev().take(30).collect();
+        tail.iter().rev().for_each(|line| {
+            let _ = writeln!(text, "{line}");
+        });
+        text
+    }
+}
+
+/// A portal that has just started places nothing on hosts that it has not seen yet.
+async fn hosts_are_seen(portal: &Portal) {
+    let begun = Instant::now();
+    loop {
+        let loads = portal.app.store.host_loads().await.unwrap();
+        if loads.iter().filter(|load| load.facts.is_some()).count() == 3 {
+            return;
+        }
+        assert!(begun.elapsed() < FAILOVER_WITHIN, "hosts are not seen\n{}", portal.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
