@@ -30,6 +30,7 @@ pub mod refusal;
 pub mod region;
 pub mod route;
 pub mod server;
+pub mod sharing;
 pub mod storage;
 pub mod version;
 pub mod virtual_network;

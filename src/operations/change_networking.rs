@@ -6,6 +6,7 @@
 
 use super::access;
 use super::context::StepContext;
+use super::placement::published_host;
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{configure, member, networks};
 use crate::domain::ids::NetworkId;
@@ -103,6 +104,17 @@ fn remember(ctx: &StepContext) -> StepResult<'_> {
             return Err(StepError::permanent(
                 "A server with private access has no built-in PgBouncer. Nothing was changed.",
                 "Switch connection pooling off first.",
+            ));
+        }
+        if let Some(host) = published_host(ctx, ctx.member()?).await?
+            && wanted.access == Access::Private
+        {
+            return Err(StepError::permanent(
+                format!(
+                    "Private access needs a host on the portal's own machine; the server is on {}, which is reached over the network. Nothing was changed.",
+                    host.name
+                ),
+                "Keep public access and let in only the addresses that need it.",
             ));
         }
         if let Some(id) = &wanted.network_id {
