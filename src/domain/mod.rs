@@ -31,6 +31,7 @@ pub mod region;
 pub mod route;
 pub mod server;
 pub mod starts;
+pub mod sharing;
 pub mod storage;
 pub mod version;
 pub mod virtual_network;

@@ -7,6 +7,7 @@ use crate::domain::catalog::{Sku, StorageSize};
 use crate::domain::host::{EngineFacts, Host, HostObservation, HostOrigin, Orphan, Place};
 use crate::domain::ids::HostId;
 use crate::domain::placement::{HostLoad, Promise};
+use crate::domain::sharing::{SeenHost, Sharing, shared};
 use chrono::{DateTime, Utc};
 use sqlx::{AnyConnection, FromRow};
 use std::collections::HashMap;
@@ -177,6 +178,42 @@ impl Store {
             row.into_host().map(|host| (host, tls))
         };
         rows.into_iter().map(whole).collect()
+    }
+
+    /// Hosts that serve a zone and take new servers, each with what its engine last told, also when it is silent now.
+    pub async fn hosts_of_zone(
+        &self,
+        region: &str,
+        zone: &str,
+    ) -> Result<Vec<SeenHost>, StoreError> {
+        let mut connection = self.read().acquire().await?;
+        let rows: Vec<Row> = sqlx::query_as(CONFIGURED).fetch_all(&mut *connection).await?;
+        let seen = observations(&mut connection).await?;
+        let engine_id = |host: &Host| {
+            let seen = seen.iter().find(|seen| seen.host_id == host.id)?;
+            Some(seen.facts.as_ref()?.1.engine_id.clone())
+        };
+        let mut here = vec![];
+        for row in rows {
+            let host = row.into_host()?;
+            if host.serves(region, zone) {
+                here.push(SeenHost { engine_id: engine_id(&host), host });
+            }
+        }
+        Ok(here)
+    }
+
+    /// What two zones of a region share, as far as it is known; `None` when nothing is, or one has no host. For the
+    /// pages that offer a standby in another zone: [`Sharing::sentence`] says it.
+    pub async fn zone_truth(
+        &self,
+        region: &str,
+        zone_a: &str,
+        zone_b: &str,
+    ) -> Result<Option<Sharing>, StoreError> {
+        let a = self.hosts_of_zone(region, zone_a).await?;
+        let b = self.hosts_of_zone(region, zone_b).await?;
+        Ok(shared(&a, &b))
     }
 
     /// Sealed certificates of a host.

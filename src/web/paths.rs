@@ -1,7 +1,8 @@
 //! Every URL of the portal is built here, so that a renamed page is one change and no link dangles.
 
-use crate::domain::ids::{HostId, 
-    DraftId, GroupId, InviteId, LockId, NetworkId, OperationId, RuleId, ServerId, SessionId, UserId,
+use crate::domain::ids::{
+    DraftId, GroupId, HostId, InviteId, LockId, NetworkId, OperationId, RuleId, ServerId,
+    SessionId, UserId,
 };
 
 pub fn servers() -> String {

@@ -219,7 +219,9 @@ fn facts_view(at: DateTime<Utc>, facts: &EngineFacts, now: DateTime<Utc>) -> Fac
             format!("{} free of {}", gib_text(free as f64), gib_text(total as f64))
         }
         (Some(total), None) => format!("{}; free space not measured yet", gib_text(total as f64)),
-        (None, _) => "not measured: the engine does not tell, and its disk is not this machine's".into(),
+        (None, _) => {
+            "not measured: the engine does not tell, and its disk is not this machine's".into()
+        }
     };
     FactsView {
         looked: look(at, now),

@@ -107,7 +107,10 @@ pub async fn edit(visit: Signed<Owner>, id: Path<String>) -> PageResult {
         host.places.iter().map(|place| format!("{} {}", place.region, place.zone)).collect();
     let f = FormState::new()
         .with(host_entry::ADDRESS, &host.address)
-        .with(host_entry::MEMBER_ADDRESS, host.member_address.map_or(String::new(), |ip| ip.to_string()))
+        .with(
+            host_entry::MEMBER_ADDRESS,
+            host.member_address.map_or(String::new(), |ip| ip.to_string()),
+        )
         .with("places", lines.join("\n"))
         .with("version", host.version.to_string());
     page::ok(&edit_page(&visit, f, Some(host)).await?)
@@ -156,12 +159,12 @@ pub async fn remove(visit: Signed<Owner>, id: Path<String>) -> PageResult {
     line.detail = host.address.clone();
     tx.commit(Record::activity(line)).await?;
     visit.state.poke.hosts();
-    let text = format!("Host {} is removed from pgflex. Nothing on the machine was touched.", host.name);
+    let text =
+        format!("Host {} is removed from pgflex. Nothing on the machine was touched.", host.name);
     page::see_with(&visit, &paths::hosts(), &Flash::done(text))
 }
 
-const OF_THE_FILE: &str =
-    "Nothing was changed: this host is named in the configuration file. Change or remove it there, then start pgflex again.";
+const OF_THE_FILE: &str = "Nothing was changed: this host is named in the configuration file. Change or remove it there, then start pgflex again.";
 
 /// Writes a changed host unless it was changed meanwhile, or members are published where it was reached.
 async fn write(
@@ -194,8 +197,10 @@ fn detail(entry: &HostEntry) -> String {
 
 fn wish(posted: &Posted, name: &str, regions: &[Region]) -> Result<HostWish, Refusal> {
     let part = |name| posted.text(name).to_owned();
-    let (ca, certificate, key) = (part("tls_ca"), part("tls_certificate"), posted.secret("tls_key"));
-    let given = [&*ca, &*certificate, key.reveal().trim()].iter().filter(|text| !text.is_empty()).count();
+    let (ca, certificate, key) =
+        (part("tls_ca"), part("tls_certificate"), posted.secret("tls_key"));
+    let given =
+        [&*ca, &*certificate, key.reveal().trim()].iter().filter(|text| !text.is_empty()).count();
     let tls = match given {
         0 => None,
         3 => Some(Certificates { ca, certificate, key }),
@@ -219,7 +224,10 @@ fn places(text: &str, regions: &[Region]) -> Result<Vec<Place>, Refusal> {
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let wrong = || {
             let line: String = line.chars().take(80).collect();
-            Refusal::at("places", format!("“{line}” is no region and zone of this portal, such as westeurope 1."))
+            Refusal::at(
+                "places",
+                format!("“{line}” is no region and zone of this portal, such as westeurope 1."),
+            )
         };
         let (region, zone) = line.split_once(char::is_whitespace).ok_or_else(wrong)?;
         let zone = zone.trim();
