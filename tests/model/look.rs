@@ -15,6 +15,7 @@ pub fn look(world: &World) -> Seen {
             .as_ref()
             .map(|_| world.standby().map(|place| member(world, place)).unwrap_or_default()),
         unfollowed_for: (!followed).then_some(LONG),
+        is_held: !world.gateway.is_open,
         change: kind(0),
         is_building: kind(1).is_some(),
         is_rescuing: kind(2).is_some(),

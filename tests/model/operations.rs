@@ -95,7 +95,10 @@ impl Run<'_> {
         }
         let standby_zone = String::new();
         match self.op.is_forced {
-            true => self.then(&Move::PromotionForced { standby_zone }, 1),
+            true => {
+                self.forgive(place);
+                self.then(&Move::PromotionForced { standby_zone }, 1)
+            }
             false => self.then(&Move::PromotionBegins { standby_zone }, 1),
         }
     }
@@ -135,16 +138,24 @@ impl Run<'_> {
             self.world.broken = Some("P4: a planned change of primary lost what the old one had");
         }
         if self.op.is_forced {
-            self.world.forgiven |= other & !has;
+            self.forgive(place);
         }
         Step::To(3)
     }
 
-    /// F11: the row and the way in, in one transaction.
+    /// F13: a person gave up what the standby at `place` lacks.
+    fn forgive(&mut self, place: Place) {
+        let has = bits(&self.world.nodes[place].log);
+        self.world.forgiven |= bits(&self.world.nodes[1 - place].log) & !has;
+    }
+
+    /// F11: the row and the way in, in one transaction. One that died meanwhile is started again.
     fn promoted(&mut self) -> Step {
-        let Some(place) = self.world.primary().filter(|place| self.world.answers(*place)) else {
+        let Some(place) = self.world.primary() else { return Step::Refused };
+        if !self.world.is_reached[place] {
             return Step::Stuck;
-        };
+        }
+        self.start(place, Some(self.world.row.epoch));
         let timeline = i64::from(self.world.nodes[place].timeline);
         if !self.cas(&Move::Promoted { timeline }) {
             return Step::Refused;
@@ -338,26 +349,37 @@ impl Run<'_> {
     fn recover(&mut self) -> Step {
         match self.op.step {
             0 => self.begin_restart(),
-            1 => self.hold(2),
-            2 => self.start_primary(),
+            1 => self.start_primary(),
             _ => self.gate(),
         }
     }
 
+    /// The row and the way in, in one transaction. An arming is given up: its mark may be older than rows that the start
+    /// will show, so it must not end well behind the back of the gate.
     fn begin_restart(&mut self) -> Step {
         self.op.member = number(self.world.row.primary.as_ref());
         self.op.epoch = self.world.row.epoch;
-        match self.world.row.state {
-            S::Promoting => Step::Refused,
-            S::Sync | S::Switching => self.then(&Move::RestartBegins, 1),
-            _ => Step::To(1),
+        let change = match self.world.row.state {
+            S::Promoting => return Step::Refused,
+            S::Sync | S::Switching => Some(Move::RestartBegins),
+            S::Arming => Some(Move::ArmGaveUp),
+            _ => None,
+        };
+        if change.is_some_and(|change| !self.cas(&change)) {
+            return Step::Refused;
         }
+        self.hold(1)
     }
 
     /// C2. Of the member that it was begun for, even if the row has gone on meanwhile: nothing makes looking at the row
     /// and starting a container one act.
     fn start_primary(&mut self) -> Step {
         let Some(place) = self.world.place_of(self.op.member) else { return Step::Refused };
+        // Somebody else has brought it back and let clients in, or the gateway is still to let go of it: a start now would go
+        // past the gate.
+        if matches!(self.world.row.state, S::Sync | S::Switching | S::Promoting) {
+            return Step::Refused;
+        }
         if !self.world.is_reached[place] {
             return Step::Stuck;
         }
@@ -375,7 +397,7 @@ impl Run<'_> {
             self.world.nodes[place].names_in_file = names;
             self.start(place, Some(self.op.epoch));
         }
-        Step::To(3)
+        Step::To(2)
     }
 
     /// C3: the standby has all that clients could see, or it no longer counts.
@@ -387,17 +409,18 @@ impl Run<'_> {
         if !self.world.answers(place) {
             return Step::Stuck;
         }
-        if self.world.row.state == S::Restarting {
+        if matches!(self.world.row.state, S::Promoting | S::Switching | S::Disarming) {
+            return Step::Refused;
+        }
+        if self.world.row.is_promotable {
             let nodes = &self.world.nodes;
             let has_all = self.world.is_followed(place)
                 && nodes[1 - place].log.len() >= nodes[place].log.len();
             if !has_all && !self.has(Mutant::NoGate) {
                 return Step::Stuck;
             }
-            if !self.cas(&Move::Restarted) {
-                return Step::Refused;
-            }
-        } else if matches!(self.world.row.state, S::Promoting | S::Switching | S::Disarming) {
+        }
+        if self.world.row.state == S::Restarting && !self.cas(&Move::Restarted) {
             return Step::Refused;
         }
         self.open(place);
@@ -412,13 +435,15 @@ impl Run<'_> {
             0 => {
                 self.op.member = number(self.world.row.primary.as_ref());
                 self.op.epoch = self.world.row.epoch;
-                self.then(&Move::SwitchBegins, 1)
+                if !self.cas(&Move::SwitchBegins) {
+                    return Step::Refused;
+                }
+                self.hold(1)
             }
             // Only while the row says that it is this change that goes on: somebody may have brought the primary back.
             _ if self.world.row.state != S::Switching => Step::Refused,
-            1 => self.hold(2),
-            2 => self.stop_in_order(),
-            3 if is_early || self.is_equal() => {
+            1 => self.stop_in_order(),
+            2 if is_early || self.is_equal() => {
                 self.op.kind = K::Failover;
                 self.op.is_planned = true;
                 self.begin_promotion()
@@ -456,7 +481,7 @@ impl Run<'_> {
             self.world.settle();
         }
         self.kill(place);
-        Step::To(3)
+        Step::To(2)
     }
 }
 

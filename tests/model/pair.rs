@@ -47,7 +47,7 @@ pub enum Event {
     /// Its step cannot be done, and it ends.
     GiveUp(usize),
     /// The gate of a start was closed for too long: the standby is disarmed (C4).
-    GateDisarms,
+    GateDisarms(usize),
     Crash(Place),
     CrashInPlace(Place),
     CutLink,
@@ -91,7 +91,7 @@ impl Pair {
             }
             match self.run(world, lane, true) {
                 Some(_) => events.push(Event::Step(lane)),
-                None if self.is_at_gate(world, lane) => events.push(Event::GateDisarms),
+                None if self.is_at_gate(world, lane) => events.push(Event::GateDisarms(lane)),
                 None if !is_past_return(world, lane) => events.push(Event::GiveUp(lane)),
                 None => {}
             }
@@ -103,7 +103,7 @@ impl Pair {
             && world.primary().is_some_and(|place| world.answers(place))
             && world.lanes[lane]
                 .as_ref()
-                .is_some_and(|op| op.kind == K::RecoverPrimary && op.step == 3)
+                .is_some_and(|op| op.kind == K::RecoverPrimary && op.step == 2)
     }
 
     /// The operation that the real decision leads to now, if its lane and those beside it let it begin.
@@ -247,11 +247,7 @@ impl Pair {
             Event::Step(lane) => next = self.run(world, lane, true)?,
             Event::StepForgotten(lane) => next = self.run(world, lane, false)?,
             Event::GiveUp(lane) => next.lanes[lane] = None,
-            Event::GateDisarms => {
-                let lane = next
-                    .lanes
-                    .iter()
-                    .position(|op| op.as_ref().is_some_and(|op| op.kind == K::RecoverPrimary))?;
+            Event::GateDisarms(lane) => {
                 let op = next.lanes[lane].as_mut()?;
                 op.kind = K::Disarm;
                 op.step = 0;
