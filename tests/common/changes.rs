@@ -28,10 +28,12 @@ pub fn input(kind: OperationKind) -> Value {
         | OperationKind::Repair
         | OperationKind::BuildStandby
         | OperationKind::RemoveStandby
-        | OperationKind::Switchover
-        | OperationKind::Failover
         | OperationKind::Disarm
         | OperationKind::RecoverPrimary => Value::Null,
+        OperationKind::Switchover => json!({ "cause": "Planned" }),
+        OperationKind::Failover => json!({
+            "cause": "Automatic", "reason": "The primary's container ended.", "seen_at": "2026-11-23T10:00:00Z"
+        }),
         OperationKind::Scale => json!({ "to": "Standard_B2s", "about": "to B2s" }),
         OperationKind::GrowStorage => json!({ "to_gib": 64 }),
         OperationKind::ProtectStorage => json!({ "on": true }),
@@ -61,13 +63,34 @@ pub fn input(kind: OperationKind) -> Value {
 pub fn tier(kind: OperationKind) -> Tier {
     match kind {
         OperationKind::ChangePooler => Tier::GeneralPurpose,
+        kind if is_of_a_pair(kind) => Tier::GeneralPurpose,
         _ => Tier::Burstable,
     }
+}
+
+pub fn is_of_a_pair(kind: OperationKind) -> bool {
+    kind == OperationKind::BuildStandby || needs_standby(kind)
+}
+
+/// Whether a kind is tried on a pair in sync.
+pub fn needs_standby(kind: OperationKind) -> bool {
+    matches!(
+        kind,
+        OperationKind::RemoveStandby
+            | OperationKind::Switchover
+            | OperationKind::Failover
+            | OperationKind::Disarm
+            | OperationKind::RecoverPrimary
+    )
 }
 
 /// What must be there before a kind is submitted, beside its server.
 pub async fn prepare(world: &World, kind: OperationKind, server: &ServerId) {
     match kind {
+        OperationKind::Failover | OperationKind::RecoverPrimary => {
+            let primary = world.services.store.members(server).await.unwrap().remove(0);
+            world.engine.crash(&primary.container(), 137);
+        }
         OperationKind::DropDatabase => world.postgres.plant_database(OLD_DATABASE),
         OperationKind::ResetPassword => {
             let (services, name) = (&world.services, secret::pending_verifier(RESET));

@@ -9,7 +9,9 @@ use pgflex::certificates::Authority;
 use pgflex::clock::{Clock, ManualClock, new_uuid};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::catalog::Tier;
-use pgflex::domain::ids::{HostId, NetworkId, OperationId, ServerId};
+use pgflex::domain::ha::{Durability, HaMode, HighAvailability};
+use pgflex::domain::host::Place;
+use pgflex::domain::ids::{NetworkId, OperationId, ServerId};
 use pgflex::domain::operation::{Needs, Operation, OperationKind, OperationStatus};
 use pgflex::domain::server::ServerSpec;
 use pgflex::domain::virtual_network::{NetworkState, VirtualNetwork};
@@ -32,6 +34,8 @@ pub struct World {
     /// Keeps the database until the test ends.
     _test: TestStore,
     pub engine: FakeEngine,
+    /// The engine of another zone, where only standbys are placed.
+    pub far: FakeEngine,
     pub postgres: FakePostgres,
     pub clock: ManualClock,
     pub services: Arc<Services>,
@@ -41,18 +45,26 @@ impl World {
     pub async fn new(test: TestStore) -> Self {
         let clock = ManualClock::at(chrono::DateTime::from_timestamp(1_795_000_000, 0).unwrap());
         let install_id = new_uuid();
-        let (engine, postgres) = kit::fakes(&install_id);
-        let hosts = test
-            .store
-            .register_hosts(clock.now(), &[("local".into(), "unix:///fake".into(), vec![])])
-            .await
-            .unwrap();
-        let host: HostId = hosts[0].id.clone();
-        test.store.observe_host(&host, clock.now(), &kit::big_host(), &[]).await.unwrap();
+        let (mut engines, postgres) = kit::several(&install_id, 2);
+        let (far, engine) = (engines.remove(1), engines.remove(0));
+        let place = |zone: &str| Place { region: "westeurope".into(), zone: zone.into() };
+        let hosts = [
+            ("local".to_owned(), "unix:///fake".to_owned(), vec![place("1")]),
+            ("other".to_owned(), "unix:///far".to_owned(), vec![place("2")]),
+        ];
+        let hosts = test.store.register_hosts(clock.now(), &hosts).await.unwrap();
+        let id = |name: &str| hosts.iter().find(|host| host.name == name).unwrap().id.clone();
+        let engines = [(id("local"), engine.clone()), (id("other"), far.clone())];
+        for (host, _) in &engines {
+            test.store.observe_host(host, clock.now(), &kit::big_host(), &[]).await.unwrap();
+        }
         let (authority, _) = Authority::generate(&install_id, clock.now()).unwrap();
         let services = Arc::new(Services {
             store: test.store.clone(),
-            engines: HashMap::from([(host.clone(), Arc::new(engine.clone()) as Arc<dyn Engine>)])
+            engines: engines
+                .map(|(host, engine)| (host, Arc::new(engine) as Arc<dyn Engine>))
+                .into_iter()
+                .collect::<HashMap<_, _>>()
                 .into(),
             postgres: Arc::new(postgres.clone()),
             clock: Arc::new(clock.clone()),
@@ -61,7 +73,11 @@ impl World {
             poke: Poke::default(),
             settings: kit::settings(&install_id),
         });
-        Self { _test: test, engine, postgres, clock, services }
+        Self { _test: test, engine, far, postgres, clock, services }
+    }
+
+    pub fn engines(&self) -> [&FakeEngine; 2] {
+        [&self.engine, &self.far]
     }
 
     pub fn door(&self) -> Door<'_> {
@@ -110,7 +126,23 @@ impl World {
         if kind == OperationKind::ChangeExtension {
             self.succeed(&self.submit_on(OperationKind::AllowExtensions, &server).await).await;
         }
+        if changes::is_of_a_pair(kind) {
+            self.plant_pair(&server).await;
+        }
+        if changes::needs_standby(kind) {
+            self.succeed(&self.submit_on(OperationKind::BuildStandby, &server).await).await;
+        }
         self.submit_on(kind, &server).await
+    }
+
+    /// High availability is asked for; nobody builds by itself here.
+    pub async fn plant_pair(&self, server: &ServerId) {
+        let now = self.clock.now();
+        let (mode, durability) = (HaMode::ZoneRedundant, Durability::Preferred);
+        let row = HighAvailability::asked(server.clone(), mode, durability, "2".into(), now);
+        let mut tx = self.services.store.begin_write(now).await.unwrap();
+        tx.insert_ha(&row).await.unwrap();
+        tx.commit(Record::Nothing("as the page does")).await.unwrap();
     }
 
     /// The virtual network of the usual inputs.

@@ -1,6 +1,6 @@
 //! What must be true after an operation ended.
 
-use super::power;
+use super::{pairs, power};
 use crate::world::{VERIFIER, World, changes};
 use pgflex::domain::activity::ActivityOutcome;
 use pgflex::domain::meter::Meter;
@@ -32,6 +32,9 @@ pub async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
         activity.iter().filter(|line| line.operation_id.as_ref() == Some(&operation.id)).collect();
     assert_eq!(mine.len(), 1, "{why}: one line, once");
     assert_eq!(mine[0].outcome, ActivityOutcome::Succeeded, "{why}");
+    if changes::is_of_a_pair(operation.kind) {
+        return pairs::assert_succeeded(world, operation, why).await;
+    }
     match operation.kind {
         OperationKind::Delete => assert_nothing_left(world, why).await,
         OperationKind::Stop => assert_stopped(world, operation, why).await,
@@ -260,6 +263,9 @@ pub async fn assert_unwound(world: &World, operation: &Operation, why: &str) {
         operation.error.as_ref().is_some_and(|text| !text.is_empty()) && operation.advice.is_some(),
         "{why}: says what and what to do"
     );
+    if changes::is_of_a_pair(operation.kind) {
+        return pairs::assert_unwound(world, operation, why).await;
+    }
     let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
     match operation.kind {
         OperationKind::Create => {

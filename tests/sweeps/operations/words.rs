@@ -7,7 +7,7 @@ use crate::world::World;
 use pgflex::domain::activity::Actor;
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus};
 use pgflex::engine::EngineError;
-use pgflex::engine::fake::Fault;
+use pgflex::engine::fake::{FakeEngine, Fault};
 use pgflex::operations::kinds::steps;
 use pgflex::operations::runner::{Hook, Interference, Moment, Point};
 use pgflex::postgres::PostgresError;
@@ -36,17 +36,19 @@ fn every_no() -> Vec<No> {
 
 /// Everything says no while the step is at work, and nothing at any other time.
 fn while_at(step: &'static str, no: No, world: &World) -> Hook {
-    let (engine, postgres, clock) =
-        (world.engine.clone(), world.postgres.clone(), world.clock.clone());
+    let engines = world.engines().map(Clone::clone);
+    let (postgres, clock) = (world.postgres.clone(), world.clock.clone());
     Arc::new(move |moment: Moment<'_>| {
         if moment.point == Point::Begun {
-            engine.heal();
+            engines.iter().for_each(FakeEngine::heal);
             postgres.fail_everywhere(None);
             if moment.step == step && !moment.undoing {
                 // A step that looks again and again is asked once more after its deadline.
                 clock.wind(chrono::Duration::minutes(20));
                 match &no {
-                    No::Engine(error) => engine.inject_everywhere(Fault::Fail(error.clone())),
+                    No::Engine(error) => engines
+                        .iter()
+                        .for_each(|engine| engine.inject_everywhere(Fault::Fail(error.clone()))),
                     No::Postgres(error) => postgres.fail_everywhere(Some(error.clone())),
                 }
             }
@@ -104,7 +106,7 @@ async fn assert_kind_tells(kind: OperationKind) {
 async fn assert_told(world: &World, operation: &Operation, can_unwind: bool, why: &str) {
     let lines = panel(world, operation).await;
     assert_three_parts(&lines, why);
-    world.engine.heal();
+    world.engines().iter().for_each(|engine| engine.heal());
     world.postgres.fail_everywhere(None);
     if can_unwind {
         assert!(!left(&lines).contains("given up"), "{why}: {lines:?}");
