@@ -4,9 +4,9 @@ use super::step::{Step, Undo};
 use super::{
     allow_extensions, change_extension, change_networking, change_parameters, change_pooler,
     create, create_database, delete, drop_database, grow_storage, ha, protect_storage,
-    renew_certificate, repair, reset_password, restart, scale, start, stop,
+    renew_certificate, repair, reset_password, restart, rolling, scale, start, stop,
 };
-use crate::domain::operation::OperationKind;
+use crate::domain::operation::{Operation, OperationKind};
 use crate::domain::server::SettledState;
 
 /// What an ended operation leaves of its server.
@@ -18,7 +18,23 @@ pub enum Settlement {
     Unchanged,
 }
 
-/// The table of a kind.
+/// The table of an operation: that of its kind, or the one that goes through a pair member by member.
+pub fn table(kind: OperationKind, is_rolling: bool) -> &'static [Step] {
+    match kind {
+        OperationKind::Restart if is_rolling => rolling::RESTART,
+        OperationKind::Scale if is_rolling => rolling::SCALE,
+        OperationKind::ChangeParameters if is_rolling => rolling::PARAMETERS,
+        OperationKind::AllowExtensions if is_rolling => rolling::EXTENSIONS,
+        kind => steps(kind),
+    }
+}
+
+/// The table of an operation as stored.
+pub fn of(operation: &Operation) -> &'static [Step] {
+    table(operation.kind, operation.is_rolling())
+}
+
+/// The table of a kind on a server without high availability, and wherever one table does for both.
 pub fn steps(kind: OperationKind) -> &'static [Step] {
     match kind {
         OperationKind::Create => create::STEPS,
@@ -88,18 +104,19 @@ pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
 
 /// The last cursor at which an operation can still be taken back: that of its point of no return, whose
 /// step is at work then but not done.
-pub fn last_return(kind: OperationKind) -> i64 {
-    let point = steps(kind).iter().position(|step| step.point_of_no_return);
-    i64::try_from(point.unwrap_or(steps(kind).len())).unwrap_or(i64::MAX)
+pub fn last_return(operation: &Operation) -> i64 {
+    let steps = of(operation);
+    let point = steps.iter().position(|step| step.point_of_no_return);
+    i64::try_from(point.unwrap_or(steps.len())).unwrap_or(i64::MAX)
 }
 
 /// Whether a step before `cursor`, so one that is done, was the point of no return.
-pub fn is_past_return(kind: OperationKind, cursor: i64) -> bool {
+pub fn is_past_return(operation: &Operation, cursor: i64) -> bool {
     let done = usize::try_from(cursor).unwrap_or(0);
-    steps(kind).iter().take(done).any(|step| step.point_of_no_return)
+    of(operation).iter().take(done).any(|step| step.point_of_no_return)
 }
 
 /// Whether the step of this name has something to take back.
-pub fn has_undo(kind: OperationKind, name: &str) -> bool {
-    steps(kind).iter().any(|step| step.name == name && matches!(step.undo, Undo::Run(_)))
+pub fn has_undo(operation: &Operation, name: &str) -> bool {
+    of(operation).iter().any(|step| step.name == name && matches!(step.undo, Undo::Run(_)))
 }

@@ -76,10 +76,14 @@ pub async fn not_below_primary(ctx: &StepContext, server: &Server) -> Result<Ser
     Ok(server)
 }
 
+/// A whole number as a file or PostgreSQL writes it.
+pub(super) fn number(text: &str) -> Option<i64> {
+    text.trim_matches('\'').parse().ok()
+}
+
 /// Those of [`FLOORS`] that are larger in force than in a file, with what is in force.
 fn raised(wanted: &BTreeMap<String, String>, in_force: &[Parameter]) -> Vec<(String, String)> {
     let floors = in_force.iter().filter(|one| FLOORS.contains(&one.name.as_str()));
-    let number = |text: &str| text.trim_matches('\'').parse::<i64>().ok();
     floors
         .filter(|one| {
             let default = || number(&one.default);

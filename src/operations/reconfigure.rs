@@ -9,8 +9,8 @@ use super::configure;
 use super::context::StepContext;
 use super::create;
 use super::disk;
+use super::in_place;
 use super::look;
-use super::member;
 use super::restart;
 use super::step::{Outcome, Step, StepError, Undo};
 use crate::postgres::parameters::SettingsLook;
@@ -120,11 +120,11 @@ fn start(ctx: &StepContext) -> StepResult<'_> {
 }
 
 fn wait(ctx: &StepContext) -> StepResult<'_> {
-    Box::pin(when_asked(ctx, create::wait_accepting(ctx)))
+    Box::pin(when_asked(ctx, restart::wait_accepting(ctx)))
 }
 
 fn open(ctx: &StepContext) -> StepResult<'_> {
-    Box::pin(when_asked(ctx, create::publish_route(ctx)))
+    Box::pin(when_asked(ctx, restart::open_route(ctx)))
 }
 
 fn stop_and_restore(ctx: &StepContext) -> StepResult<'_> {
@@ -156,10 +156,7 @@ fn let_in_again(ctx: &StepContext) -> StepResult<'_> {
             return Ok(Outcome::done());
         }
         start_if_exited(ctx).await?;
-        match member::wait_accepting(ctx).await? {
-            Outcome::Wait(after, why) => Ok(Outcome::Wait(after, why)),
-            Outcome::Done(_) => member::open_route(ctx).await,
-        }
+        in_place::let_in_again(ctx, "hold_route").await
     })
 }
 

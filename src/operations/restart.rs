@@ -3,9 +3,8 @@
 
 use super::context::StepContext;
 use super::create;
-use super::disk;
-use super::member;
 use super::step::{Outcome, Step, StepError, Undo};
+use super::{disk, ha, in_place, member};
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
 use futures_util::future::BoxFuture;
@@ -51,7 +50,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "wait_accepting",
         title: "Wait until it accepts connections",
-        run: create::wait_accepting,
+        run: wait_accepting,
         undo: Undo::None("it only looks"),
         deadline: Duration::from_secs(480),
         point_of_no_return: false,
@@ -59,7 +58,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "open_route",
         title: "Let connections in",
-        run: create::publish_route,
+        run: open_route,
         undo: Undo::None("open is what is wanted"),
         deadline: Duration::from_secs(60),
         point_of_no_return: true,
@@ -77,6 +76,9 @@ pub(super) fn attach_disk(ctx: &StepContext) -> StepResult<'_> {
 
 pub(super) fn hold_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        if ctx.ha.is_some() {
+            return ha::recover::begin_restart(ctx).await;
+        }
         if ctx.server.spec.access == Access::Public {
             member::set_route(ctx, None, RouteState::Held).await?;
         }
@@ -84,13 +86,28 @@ pub(super) fn hold_route(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-pub(super) fn open_route_again(ctx: &StepContext) -> StepResult<'_> {
-    Box::pin(member::open_route(ctx))
+fn open_route_again(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        match ctx.ha {
+            Some(_) => in_place::let_in_again(ctx, "hold_route").await,
+            None => member::open_route(ctx).await,
+        }
+    })
+}
+
+/// Done when PostgreSQL answers and the gate of a pair is passed.
+pub(super) fn wait_accepting(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(in_place::wait_accepting(ctx))
+}
+
+pub(super) fn open_route(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(in_place::open_route(ctx))
 }
 
 pub(super) fn stop_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
+        in_place::before_stop(ctx, &ctx.server).await?;
         ctx.engine(member)?.stop_container(&member.container(), STOP_GRACE).await?;
         Ok(Outcome::done())
     })

@@ -15,8 +15,9 @@ use super::context::StepContext;
 use super::scale_plan;
 use super::step::{Outcome, Step, StepError, Undo};
 use super::stop::STOP_GRACE;
-use super::{configure, create, disk, member, networks, sized};
+use super::{configure, disk, ha, in_place, member, networks, pair, rolling, sized};
 use crate::domain::catalog::Sku;
+use crate::domain::ha::MemberRole;
 use crate::domain::network::Access;
 use crate::domain::placement::{grows, reason_against_scaling_members};
 use crate::domain::route::RouteState;
@@ -48,15 +49,19 @@ const fn step(
     Step { name, title, run, undo, deadline, point_of_no_return: false }
 }
 
+pub(super) const NOTE: Step =
+    step(REMEMBER, "Note the size of before", remember, Undo::None("it only notes"), 60);
+pub(super) const RESERVE: Step = step(
+    "reserve_size",
+    "Reserve what the new size needs more",
+    reserve_size,
+    Undo::Run(restore_size),
+    60,
+);
+
 pub const STEPS: &[Step] = &[
-    step(REMEMBER, "Note the size of before", remember, Undo::None("it only notes"), 60),
-    step(
-        "reserve_size",
-        "Reserve what the new size needs more",
-        reserve_size,
-        Undo::Run(restore_size),
-        60,
-    ),
+    NOTE,
+    RESERVE,
     step(
         "prepare_member",
         "Prepare a container of the new size, if PostgreSQL must restart",
@@ -84,11 +89,11 @@ pub const STEPS: &[Step] = &[
     step(
         "wait_accepting",
         "Wait until it accepts connections",
-        create::wait_accepting,
+        wait_accepting,
         Undo::None("it only looks"),
         480,
     ),
-    step("open_route", "Let connections in", create::publish_route, Undo::Run(hold_again), 60),
+    step("open_route", "Let connections in", open_route, Undo::Run(hold_again), 60),
     Step {
         point_of_no_return: true,
         ..step("record_size", "Record the new size", record_size, Undo::Run(restore_size), 60)
@@ -122,6 +127,11 @@ fn restarting(ctx: &StepContext) -> Result<Option<Former>, StepError> {
     Ok(former(ctx)?.filter(|former| former.restarts))
 }
 
+/// The size before this operation; that of now when it never came to that.
+pub(super) fn sku_before(ctx: &StepContext) -> Result<String, StepError> {
+    Ok(former(ctx)?.map_or_else(|| ctx.server.spec.sku.clone(), |former| former.sku))
+}
+
 fn wanted(ctx: &StepContext) -> Result<&'static Sku, StepError> {
     let input: Option<ScaleInput> = serde_json::from_value(ctx.operation.input.clone()).ok();
     input.and_then(|input| Sku::by_name(&input.to)).ok_or_else(|| {
@@ -148,7 +158,8 @@ fn new_member(ctx: &StepContext, former: &Former) -> Result<Member, StepError> {
 fn remember(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let to = wanted(ctx)?;
-        if let Some(why) = scale_plan::reason_against(&ctx.server, to) {
+        let of_pair = scale_plan::reason_against_pair(ctx.ha.is_some(), to);
+        if let Some(why) = of_pair.or_else(|| scale_plan::reason_against(&ctx.server, to)) {
             return Err(StepError::permanent(why, "Change the parameter, then scale again."));
         }
         let plan = scale_plan::plan(&ctx.server, to);
@@ -174,7 +185,7 @@ fn reserve_size(ctx: &StepContext) -> StepResult<'_> {
         let mut tx = ctx.begin_write().await?;
         tx.lock_placement().await?;
         let loads = tx.host_loads().await?;
-        let why = super::pair::hosts(ctx).into_iter().find_map(|(host, members)| {
+        let why = pair::hosts(ctx).into_iter().find_map(|(host, members)| {
             match loads.iter().find(|load| load.host.id == host) {
                 None => Some("The server's host is no longer in the configuration.".into()),
                 Some(load) => reason_against_scaling_members(load, members, from, to, policy),
@@ -203,6 +214,10 @@ fn record_size(ctx: &StepContext) -> StepResult<'_> {
 
 fn restore_size(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        if ctx.ha.is_some() && ha::promotion::mine(ctx).await?.is_some() {
+            ctx.log("The new primary has the new size already: it keeps it").await;
+            return Ok(Outcome::done());
+        }
         let before = former(ctx)?.and_then(|former| Sku::by_name(&former.sku));
         if let Some(sku) = before {
             let mut tx = ctx.begin_write().await?;
@@ -259,7 +274,14 @@ fn apply_former(ctx: &StepContext) -> StepResult<'_> {
 
 /// The same order both ways: memory grows or stays, so limits never fall below what is in use.
 async fn apply(ctx: &StepContext, server: &Server) -> Result<(), StepError> {
-    sized::update_limits(ctx, server).await?;
+    for member in pair::standby_first(ctx) {
+        match (sized::update_limits(&ctx.on(member), server).await, member.role) {
+            (Err(error), MemberRole::Standby) => {
+                ctx.log(format!("The limits of the standby were left: {error}")).await;
+            }
+            (done, _) => done?,
+        }
+    }
     configure::put_files(ctx, server).await
 }
 
@@ -301,6 +323,9 @@ fn hold_route(ctx: &StepContext) -> StepResult<'_> {
 }
 
 async fn hold(ctx: &StepContext) -> Result<(), StepError> {
+    if ctx.ha.is_some() {
+        return ha::recover::begin_restart(ctx).await.map(|_| ());
+    }
     if ctx.server.spec.access == Access::Public {
         member::set_route(ctx, None, RouteState::Held).await?;
     }
@@ -327,10 +352,7 @@ fn open_former(ctx: &StepContext) -> StepResult<'_> {
         if facts.is_some_and(|facts| facts.state == "exited") {
             start_former(ctx).await?;
         }
-        if let wait @ Outcome::Wait(..) = member::wait_accepting(ctx).await? {
-            return Ok(wait);
-        }
-        member::open_route(ctx).await
+        in_place::let_in_again(ctx, "hold_route").await
     })
 }
 
@@ -338,6 +360,7 @@ fn stop_former(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(former) = restarting(ctx)? {
             let old = former_member(ctx, &former)?;
+            in_place::before_stop(ctx, &sized_server(ctx, wanted(ctx)?.name)).await?;
             ctx.engine(&old)?.stop_container(&old.container(), STOP_GRACE).await?;
         }
         Ok(Outcome::done())
@@ -364,6 +387,7 @@ fn start_new(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(former) = restarting(ctx)? {
             let new = new_member(ctx, &former)?;
+            pair::must_be_primary(ctx, &new).await?;
             set_generation(ctx, &new).await?;
             disk::ensure(ctx).await?;
             ctx.engine(&new)?.start_container(&new.container()).await?;
@@ -396,7 +420,22 @@ fn remove_former(ctx: &StepContext) -> StepResult<'_> {
         if let Some(former) = restarting(ctx)? {
             let old = former_member(ctx, &former)?;
             ctx.engine(&old)?.remove_container(&old.container()).await?;
+            return rolling::size_standby(ctx).await;
         }
         Ok(Outcome::done())
     })
+}
+
+/// A change of limits alone has stopped nothing.
+fn wait_accepting(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        match restarting(ctx)? {
+            Some(_) => in_place::wait_accepting(ctx).await,
+            None => member::wait_accepting(ctx).await,
+        }
+    })
+}
+
+fn open_route(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(in_place::open_route(ctx))
 }

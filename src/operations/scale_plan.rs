@@ -114,4 +114,4 @@ fn buffers_bytes(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 #[path = "scale_plan_tests.rs"]
-mod tests;
+pub(in crate::operations) mod tests;

@@ -10,7 +10,7 @@ fn sku(name: &str) -> &'static Sku {
     Sku::by_name(&format!("Standard_{name}")).unwrap()
 }
 
-fn server(size: &str, set: &[(&str, &str)]) -> Server {
+pub(in crate::operations) fn server(size: &str, set: &[(&str, &str)]) -> Server {
     let parameters = set.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     Server {
         id: crate::clock::new_id(ServerId::parse),

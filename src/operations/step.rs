@@ -14,6 +14,7 @@ use std::time::Duration;
 pub type StepFn = for<'a> fn(&'a StepContext) -> BoxFuture<'a, Result<Outcome, StepError>>;
 
 /// One line of an operation's table.
+#[derive(Clone, Copy)]
 pub struct Step {
     /// Stable, stored, never reused for another meaning.
     pub name: &'static str,

@@ -6,14 +6,15 @@
 
 use super::ask_ha::{insert_asked, open_if_drill};
 use super::guard::{admit_to_group, refuse_if_locked_for};
-use super::kinds;
 use super::runner::{new_deadline, plan, settle_server};
+use super::{kinds, rolling_plan};
 use crate::clock::{Clock, new_id};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
 use crate::domain::ha::AskedHa;
 use crate::domain::ids::{DraftId, GroupId, NetworkId, OperationId, ServerId};
 use crate::domain::network::FirewallRule;
 use crate::domain::operation::{ABOUT, Operation, OperationKind, OperationStatus};
+use crate::domain::parameters;
 use crate::domain::refusal::Refusal;
 use crate::domain::server::{ServerSpec, SettledState};
 use crate::operations::access::{sealed_place, secret};
@@ -218,6 +219,7 @@ impl Door<'_> {
             return Ok(earlier);
         }
         let kind = change.kind;
+        let in_force = self.store.server_observation(server_id, parameters::OBSERVATION).await?;
         let mut tx = self.store.begin_write(self.clock.now()).await?;
         let server = tx
             .lock_server(server_id)
@@ -243,9 +245,14 @@ impl Door<'_> {
         }
         let id: OperationId = new_id(OperationId::parse);
         let name = server.spec.name.as_str();
+        let row = tx.ha(server_id).await?;
+        let in_force = in_force.map(|look| look.facts);
+        let is_rolling =
+            rolling_plan::is_rolling(kind, &change.input, &server, row.as_ref(), in_force.as_ref());
         if let Err(error) = tx
             .insert_operation(&NewOperation {
-                input: change.input.clone(),
+                input: rolling_plan::marked(&change.input, is_rolling),
+                plan: plan(kind, is_rolling),
                 ..operation(kind, &id, (server_id, name), actor, key, retry_of)
             })
             .await
@@ -342,7 +349,7 @@ impl Door<'_> {
     /// A refusal when it has ended or is past its point of no return.
     pub async fn cancel(&self, operation: &Operation, actor: &Actor) -> Result<(), SubmitError> {
         let record = about(operation, actor, "operation.cancel", ActivityOutcome::Succeeded);
-        let (id, last_return) = (&operation.id, kinds::last_return(operation.kind));
+        let (id, last_return) = (&operation.id, kinds::last_return(operation));
         if !self.store.request_cancel(id, last_return, self.clock.now(), record).await? {
             return Err(Refusal::whole(
                 "The operation has ended or is being undone already, or is past its point of no return. Nothing was changed.",
@@ -366,7 +373,7 @@ impl Door<'_> {
             );
         }
         settle_server(&mut tx, operation, OperationStatus::Failed).await?;
-        if kinds::is_past_return(operation.kind, operation.cursor) {
+        if kinds::is_past_return(operation, operation.cursor) {
             // Half of it is done and stays done: the server is no longer what its state would say.
             tx.set_settled(&operation.server_id, SettledState::Failed).await?;
         }
@@ -460,7 +467,7 @@ fn operation<'a>(
         requested_from: &actor.address,
         idempotency_key,
         retry_of,
-        plan: plan(kind),
+        plan: plan(kind, false),
     }
 }
 

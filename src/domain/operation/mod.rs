@@ -121,10 +121,19 @@ impl Operation {
     pub fn about(&self) -> &str {
         self.input.get(ABOUT).and_then(serde_json::Value::as_str).unwrap_or_default()
     }
+
+    /// Whether it goes through a pair member by member.
+    pub fn is_rolling(&self) -> bool {
+        self.input.get(ROLLING).and_then(serde_json::Value::as_bool).unwrap_or(false)
+    }
 }
 
 /// Key of an operation's input under which words for people stand.
 pub const ABOUT: &str = "about";
+
+/// Key of an operation's input that says, when true, that it goes through a pair member by member. Set by the door,
+/// never by a form: the steps of the operation follow from it.
+pub const ROLLING: &str = "rolling";
 
 /// The right to run one operation for a while. Every write of a running operation names it, and
 /// the store refuses the write when owner or fence are no longer those of the row.

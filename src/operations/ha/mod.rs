@@ -19,7 +19,7 @@ pub mod pair;
 pub mod pieces;
 pub mod promotion;
 pub mod recover;
-mod recover_gate;
+pub(in crate::operations) mod recover_gate;
 pub mod relax;
 pub mod remove;
 pub mod switchover;

@@ -67,7 +67,7 @@ fn look(ctx: &StepContext) -> StepResult<'_> {
 }
 
 /// C1: through the row, which excludes a failover at the same time. What clients see next is behind the gate.
-fn begin_restart(ctx: &StepContext) -> StepResult<'_> {
+pub(in crate::operations) fn begin_restart(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let (mut tx, row) = pair::begin(ctx).await?;
         if matches!(row.state, S::Promoting | S::Stopped) {
@@ -129,7 +129,7 @@ fn wait_standby(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(recover_gate::pass(ctx, "wait_standby"))
 }
 
-fn open_route(ctx: &StepContext) -> StepResult<'_> {
+pub(in crate::operations) fn open_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let Some(target) = link::target(ctx, ctx.member()?).await? else {
             return Ok(Outcome::Wait(SOON, "the primary does not run".into()));

@@ -37,7 +37,9 @@ pub(super) async fn tell_standby(ctx: &StepContext) -> Result<(), StepError> {
 }
 
 /// Done when the standby streams again and has all that the primary has.
-pub(super) async fn standby_has_all(ctx: &StepContext) -> Result<Result<(), Outcome>, StepError> {
+pub(in crate::operations) async fn standby_has_all(
+    ctx: &StepContext,
+) -> Result<Result<(), Outcome>, StepError> {
     let row = pair::fresh(ctx).await?;
     let Some(standby) = standby(ctx, &row) else { return Ok(Ok(())) };
     let name = HighAvailability::standby_name(&standby.id);
@@ -61,7 +63,10 @@ async fn has_all(ctx: &StepContext, name: &str, end: Option<Lsn>) -> link::Look<
 }
 
 /// C3, C4: waits at the gate after a start. `step` is the one at whose begin the waiting began.
-pub(super) async fn pass(ctx: &StepContext, step: &str) -> Result<Outcome, StepError> {
+pub(in crate::operations) async fn pass(
+    ctx: &StepContext,
+    step: &str,
+) -> Result<Outcome, StepError> {
     tell_standby(ctx).await?;
     match pair::fresh(ctx).await?.state {
         S::Restarting | S::Sync => wait_or_go_on(ctx, step).await,

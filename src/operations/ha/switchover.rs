@@ -6,6 +6,7 @@ use super::pair::{self, Story};
 use super::promotion::{self, Why};
 use super::{SOON, StepResult, arm, gate, link, recover_gate, step};
 use crate::domain::ha::{Cause, HighAvailability, Lsn, MemberRole, Move, ReplicationState as S};
+use crate::domain::operation::OperationKind;
 use crate::domain::server::Member;
 use crate::engine::ContainerSpec;
 use crate::operations::context::StepContext;
@@ -214,7 +215,7 @@ fn decide(ctx: &StepContext) -> StepResult<'_> {
                 return Err(StepError::Transient(format!("The standby does not answer: {why}")));
             }
         };
-        let input: SwitchoverInput = ctx.input()?;
+        let input = asked(ctx)?;
         let usual = || "A planned failover was asked for.".to_owned();
         let why = Why {
             cause: input.cause,
@@ -227,6 +228,16 @@ fn decide(ctx: &StepContext) -> StepResult<'_> {
         .await?;
         Ok(Outcome::done())
     })
+}
+
+/// A switchover that is part of another change is maintenance.
+fn asked(ctx: &StepContext) -> Result<SwitchoverInput, StepError> {
+    let kind = ctx.operation.kind;
+    if kind == OperationKind::Switchover {
+        return ctx.input();
+    }
+    let reason = Some(format!("It is part of “{}”.", kind.label()));
+    Ok(SwitchoverInput { cause: Cause::Maintenance, reason })
 }
 
 /// P5: reads the old primary's control file. What cannot be read is unknown, and then its data are not used again.

@@ -19,7 +19,7 @@ impl Runner {
         lease: &Lease,
         operation: &Operation,
     ) -> Result<bool, RunError> {
-        let steps = kinds::steps(operation.kind);
+        let steps = kinds::of(operation);
         let Some(step) = usize::try_from(operation.cursor).ok().and_then(|at| steps.get(at)) else {
             let status = if operation.cancel_requested {
                 OperationStatus::Cancelled

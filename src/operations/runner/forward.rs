@@ -31,7 +31,7 @@ impl Runner {
         lease: &Lease,
         operation: &Operation,
     ) -> Result<bool, RunError> {
-        let steps = kinds::steps(operation.kind);
+        let steps = kinds::of(operation);
         let Some(step) = usize::try_from(operation.cursor).ok().and_then(|at| steps.get(at)) else {
             return self.settle(lease, operation, OperationStatus::Succeeded).await.map(|()| false);
         };

@@ -269,8 +269,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The plan that is stored with a new operation.
-pub fn plan(kind: OperationKind) -> Vec<(&'static str, &'static str)> {
-    kinds::steps(kind).iter().map(|step| (step.name, step.title)).collect()
+pub fn plan(kind: OperationKind, is_rolling: bool) -> Vec<(&'static str, &'static str)> {
+    kinds::table(kind, is_rolling).iter().map(|step| (step.name, step.title)).collect()
 }
 
 /// A time by which a resumed operation should have ended.

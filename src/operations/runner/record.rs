@@ -27,7 +27,7 @@ impl Runner {
         tx.change_step(&operation.id, operation.cursor, &done).await?;
         // Whoever cancelled while the point of no return was at work was told that it is taken back: the
         // cursor may not pass it. The row is locked, so a request either is seen here or is refused.
-        let is_point = operation.cursor == kinds::last_return(operation.kind);
+        let is_point = operation.cursor == kinds::last_return(operation);
         let next = if is_point && tx.is_cancel_requested(&operation.id).await? {
             cancelled(now)
         } else {
@@ -130,8 +130,7 @@ impl Runner {
 
     /// Whether a finished step was the point of no return.
     pub(super) async fn is_past_return(&self, operation: &Operation) -> Result<bool, RunError> {
-        let passed = usize::try_from(operation.cursor).unwrap_or(0);
-        Ok(kinds::steps(operation.kind).iter().take(passed).any(|step| step.point_of_no_return))
+        Ok(kinds::is_past_return(operation, operation.cursor))
     }
 }
 

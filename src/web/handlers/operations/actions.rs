@@ -52,7 +52,7 @@ pub async fn retry(who: Signed<Contributor>, id: web::Path<String>, posted: Post
 /// `POST /operations/{id}/cancel`
 pub async fn cancel(who: Signed<Contributor>, id: web::Path<String>) -> PageResult {
     let operation = facts::find(&who.state.store, &id, &who.viewer()?).await?;
-    if kinds::is_past_return(operation.kind, operation.cursor) {
+    if kinds::is_past_return(&operation, operation.cursor) {
         let refusal = "It is past the point of no return and can no longer be cancelled. It goes on to its end.";
         return refused(&who, &operation, Refusal::whole(refusal).into());
     }

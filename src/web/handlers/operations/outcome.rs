@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use super::words;
-use crate::domain::operation::{OperationKind, OperationStatus, StepRecord, StepStatus};
+use crate::domain::operation::{Operation, OperationKind, OperationStatus, StepRecord, StepStatus};
 use crate::operations::kinds;
 use crate::web::paths;
 
@@ -180,7 +180,7 @@ fn server_link(facts: &Facts) -> Vec<Link> {
 fn left(facts: &Facts) -> String {
     let kind = facts.operation.kind;
     let gone = facts.server.is_none();
-    let text = match (kind, is_given_up(kind, &facts.steps)) {
+    let text = match (kind, is_given_up(&facts.operation, &facts.steps)) {
         (OperationKind::Create, true) if gone => "It was given up.",
         (kind, true) => words::of(kind).given_up,
         (kind, false) => words::of(kind).taken_back,
@@ -200,15 +200,15 @@ fn server_stays(kind: OperationKind, gone: bool) -> &'static str {
 
 /// Whether it ended without being taken back: a person abandoned it. Then a step that was begun and
 /// could be undone is not undone, or one without return is done.
-pub fn is_given_up(kind: OperationKind, steps: &[StepRecord]) -> bool {
+pub fn is_given_up(operation: &Operation, steps: &[StepRecord]) -> bool {
     let done = steps.iter().filter(|step| step.status == StepStatus::Done);
     let finished = done.map(|step| step.ordinal + 1).max().unwrap_or(0);
     let left = |step: &&StepRecord| {
         step.started_at.is_some()
             && step.status != StepStatus::Undone
-            && kinds::has_undo(kind, &step.name)
+            && kinds::has_undo(operation, &step.name)
     };
-    kinds::is_past_return(kind, finished) || steps.iter().any(|step| left(&step))
+    kinds::is_past_return(operation, finished) || steps.iter().any(|step| left(&step))
 }
 
 #[cfg(test)]

@@ -230,7 +230,7 @@ fn offered(facts: &Facts) -> Controls {
 
 fn while_running(operation: &Operation) -> Controls {
     let note = match (
-        kinds::is_past_return(operation.kind, operation.cursor),
+        kinds::is_past_return(operation, operation.cursor),
         operation.cancel_requested,
     ) {
         (true, true) => {
