@@ -49,12 +49,15 @@ impl Pair {
         self.portal.app.store.ha(&self.server).await.unwrap().expect("it has a pair")
     }
 
-    /// The member in a role.
+    /// The member in a role, which must be there.
     pub async fn place(&self, role: MemberRole) -> Place {
+        self.find(role).await.unwrap_or_else(|| panic!("there is no {role:?}"))
+    }
+
+    async fn find(&self, role: MemberRole) -> Option<Place> {
         let members = self.portal.members(&self.server).await;
-        let member = members.iter().find(|member| member.role == role);
-        let member = member.unwrap_or_else(|| panic!("no {role:?} in {members:?}"));
-        Place { zone: member.zone.parse().unwrap(), container: member.container() }
+        let member = members.iter().find(|member| member.role == role)?;
+        Some(Place { zone: member.zone.parse().unwrap(), container: member.container() })
     }
 
     pub async fn endpoint(&self) -> Endpoint {
@@ -80,6 +83,8 @@ impl Pair {
             };
             if let Some((since, _)) = since
                 && since.elapsed() > CALM
+                // The row may not know yet: both must run, and a commit must come back.
+                && self.works().await
             {
                 return since - begun;
             }
@@ -88,6 +93,19 @@ impl Pair {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    async fn works(&self) -> bool {
+        for role in [MemberRole::Primary, MemberRole::Standby] {
+            let Some(place) = self.find(role).await else { return false };
+            let format = "--format={{.State.Status}}";
+            let state = self.zones().try_docker(place.zone, &["inspect", format, &place.container]);
+            if state.as_deref() != Some("running") {
+                return false;
+            }
+        }
+        let commit = "SELECT pg_logical_emit_message(true, 'checked', '')";
+        self.portal.psql(&self.server, commit).await.is_ok()
     }
 
     /// Waits until the primary has changed.
