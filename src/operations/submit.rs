@@ -373,7 +373,9 @@ impl Door<'_> {
             );
         }
         settle_server(&mut tx, operation, OperationStatus::Failed).await?;
-        if kinds::is_past_return(operation, operation.cursor) {
+        // Of a pair the row says how it stands, and the portal goes on from there: only while it is Ready.
+        let is_past = kinds::is_past_return(operation, operation.cursor);
+        if is_past && !operation.kind.is_of_a_pair() {
             // Half of it is done and stays done: the server is no longer what its state would say.
             tx.set_settled(&operation.server_id, SettledState::Failed).await?;
         }

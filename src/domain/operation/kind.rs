@@ -301,7 +301,7 @@ impl OperationKind {
                 label: "Failover",
                 action: "server.failover",
                 state: ServerState::Updating,
-                needs: Needs::Ready,
+                needs: Needs::ReadyOrFailed,
                 deadline_minutes: 10,
                 availability: "The database is unavailable until “Let connections in” is done; open connections end.",
             },
@@ -310,7 +310,7 @@ impl OperationKind {
                 label: "Go on without the standby",
                 action: "server.disarm",
                 state: ServerState::Updating,
-                needs: Needs::Ready,
+                needs: Needs::ReadyOrFailed,
                 deadline_minutes: 5,
                 availability: "Commits that waited for the standby are acknowledged; from then on they are on one host.",
             },
@@ -319,7 +319,7 @@ impl OperationKind {
                 label: "Bring the primary back",
                 action: "server.recover_primary",
                 state: ServerState::Updating,
-                needs: Needs::Ready,
+                needs: Needs::ReadyOrFailed,
                 deadline_minutes: 30,
                 availability: "The database becomes available when the last step is done.",
             },
@@ -380,6 +380,12 @@ impl OperationKind {
                 other.label()
             ))),
         }
+    }
+
+    /// Whether it works on a pair, whose row says how it stands however the operation ends.
+    pub fn is_of_a_pair(self) -> bool {
+        matches!(self.lane(), Lane::Standby | Lane::Rescue)
+            || matches!(self, OperationKind::RemoveStandby | OperationKind::Switchover)
     }
 
     /// Whether it leaves containers and files of members alone: then it may run while a standby is built.

@@ -226,7 +226,7 @@ fn retire_former(ctx: &StepContext) -> StepResult<'_> {
             match retire(ctx, member).await {
                 Ok(()) => {
                     ctx.log(format!("Member {} and its volume are removed", member.id.short()))
-                        .await
+                        .await;
                 }
                 // Once more, in case only the reply was lost.
                 Err(StepError::Transient(why)) if ctx.operation.attempt == 0 => {

@@ -6,6 +6,7 @@ use super::{StepResult, link, pair, step};
 use crate::domain::ha::{Cause, HighAvailability, Lsn, ReplicationState as S};
 use crate::domain::server::Member;
 use crate::operations::context::StepContext;
+use crate::operations::disk;
 use crate::operations::step::{Outcome, Step, StepError, Undo};
 use crate::postgres::replication::Standing;
 use chrono::{DateTime, Utc};
@@ -68,8 +69,8 @@ const FORWARD: Undo = Undo::None("it is past the point of no return");
 
 fn decide_again(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        if promotion::mine(ctx).await?.is_some() {
-            return Ok(Outcome::done());
+        if promotion::at_work(ctx).await?.is_some() {
+            return promotion::noted(ctx).await;
         }
         let input: FailoverInput = ctx.input()?;
         let row = pair::fresh(ctx).await?;
@@ -87,17 +88,28 @@ fn decide_again(ctx: &StepContext) -> StepResult<'_> {
             Ok(seen) => Some(seen),
             // With loss accepted one that does not answer is still the last hope: it is started by the next step.
             Err(_) if input.is_forced() => None,
-            Err(why) => {
-                // Not waited for: while this waits nobody starts the primary again.
-                if matches!(link::target(ctx, standby).await, Ok(None)) {
-                    return Err(no_standby());
-                }
-                return Err(StepError::Transient(format!("The standby does not answer: {why}")));
-            }
+            Err(why) => return wake(ctx, standby, &why).await,
         };
         begin(ctx, &input, seen.as_ref()).await?;
-        Ok(Outcome::done())
+        promotion::noted(ctx).await
     })
+}
+
+/// A7: one that counts and does not run is complete as it lies there. It is started, as the standby that it is.
+async fn wake(ctx: &StepContext, standby: &Member, why: &str) -> Result<Outcome, StepError> {
+    let engine = ctx.engine(standby)?;
+    let state = engine.container(&standby.container()).await?.map(|facts| facts.state);
+    // Not waited for: while this waits nobody starts the primary again.
+    if state.is_none() {
+        return Err(no_standby());
+    }
+    if state.as_deref().is_some_and(|state| ["exited", "created"].contains(&state)) {
+        disk::ensure(&ctx.on(standby)).await?;
+        engine.start_container(&standby.container()).await?;
+        ctx.log("The standby did not run either: it is started").await;
+        return Ok(Outcome::Wait(Duration::from_millis(50), "the standby is being started".into()));
+    }
+    Err(StepError::Transient(format!("The standby does not answer: {why}")))
 }
 
 fn no_standby() -> StepError {
@@ -144,7 +156,7 @@ async fn serves(ctx: &StepContext, row: &HighAvailability, cause: Cause) -> bool
 /// starts by itself, no gateway leads to it, and what it would acknowledge waits for a standby that is gone.
 fn fence_old(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let promotion = promotion::mine(ctx).await?;
+        let promotion = promotion::at_work(ctx).await?;
         let former = promotion.and_then(|promotion| {
             ctx.members.iter().find(|member| member.id == promotion.from_member)
         });

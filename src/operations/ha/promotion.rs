@@ -14,6 +14,7 @@ use crate::postgres::PostgresError;
 use crate::postgres::replication::{Promoted, Standing};
 use crate::store::ha::Promotion;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
 
@@ -36,8 +37,41 @@ pub async fn mine(ctx: &StepContext) -> Result<Option<Promotion>, StepError> {
     Ok(last.into_iter().find(|one| one.operation_id.as_ref() == Some(&ctx.operation.id)))
 }
 
-async fn must_be_mine(ctx: &StepContext) -> Result<Promotion, StepError> {
-    mine(ctx).await?.ok_or_else(|| {
+/// The change of primary that this operation works on: its own, or one that another began and did not finish.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn at_work(ctx: &StepContext) -> Result<Option<Promotion>, StepError> {
+    let row = pair::fresh(ctx).await?;
+    let last = ctx.services.store.promotions(&ctx.server.id, 5).await?;
+    let noted = DECIDERS.iter().find_map(|step| ctx.output::<Noted>(step).ok());
+    Ok(last.into_iter().find(|one| match &noted {
+        Some(noted) => one.id == noted.promotion,
+        None => {
+            one.operation_id.as_ref() == Some(&ctx.operation.id)
+                || row.state == S::Promoting && one.epoch == row.epoch
+        }
+    }))
+}
+
+/// The steps that decide on a promotion and note which it is.
+const DECIDERS: [&str; 2] = ["decide_again", "decide"];
+
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    promotion: String,
+}
+
+/// The end of a step that decided: which promotion it is.
+///
+/// # Errors
+/// When there is none, or the store does not answer.
+pub async fn noted(ctx: &StepContext) -> Result<Outcome, StepError> {
+    Ok(Outcome::Done(json!(Noted { promotion: must_be_at_work(ctx).await?.id })))
+}
+
+async fn must_be_at_work(ctx: &StepContext) -> Result<Promotion, StepError> {
+    at_work(ctx).await?.ok_or_else(|| {
         StepError::permanent("There is no change of primary on record.", "Submit it again.")
     })
 }
@@ -76,9 +110,9 @@ pub async fn begin(
         return Ok(());
     }
     let (mut tx, row) = pair::begin(ctx).await?;
-    allows(&row).map_err(refused)?;
+    allows(&row).map_err(|why| refused(&why))?;
     let (Some(from), Some(to)) = (row.primary.clone(), row.standby.clone()) else {
-        return Err(refused("there is no standby on record".into()));
+        return Err(refused("there is no standby on record"));
     };
     let standby_zone = zone_of(ctx, &from, &row);
     let change = match is_forced {
@@ -112,7 +146,7 @@ pub async fn begin(
     Ok(())
 }
 
-fn refused(why: String) -> StepError {
+fn refused(why: &str) -> StepError {
     StepError::permanent(
         format!("The standby does not take over: {why}. Nothing was changed."),
         "The portal goes on looking, and does what follows from what it sees. The page High availability says what that is.",
@@ -128,7 +162,7 @@ fn zone_of(ctx: &StepContext, from: &MemberId, row: &HighAvailability) -> String
 /// What begins goes on: for the undo of the step that may have begun it.
 pub fn finish(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let Some(promotion) = mine(ctx).await? else { return Ok(Outcome::done()) };
+        let Some(promotion) = at_work(ctx).await? else { return Ok(Outcome::done()) };
         if promotion.opened_at.is_none() {
             ctx.log("The new epoch has begun and cannot be taken back: it is finished").await;
             if let wait @ Outcome::Wait(..) = take_over(ctx, &promotion).await? {
@@ -142,7 +176,7 @@ pub fn finish(ctx: &StepContext) -> StepResult<'_> {
 /// F4, F6, F8, F11 as a step.
 pub fn promote(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let promotion = must_be_mine(ctx).await?;
+        let promotion = must_be_at_work(ctx).await?;
         if promotion.opened_at.is_some() {
             return Ok(Outcome::done());
         }

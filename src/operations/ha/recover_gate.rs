@@ -5,6 +5,7 @@ use super::{SOON, files, link, pair, relax};
 use crate::domain::ha::{Durability, HighAvailability, Lsn, MemberRole, ReplicationState as S};
 use crate::domain::server::Member;
 use crate::operations::context::StepContext;
+use crate::operations::disk;
 use crate::operations::step::{Outcome, StepError};
 
 /// D5: clients wait this long for a standby that is lost, then commits go on without it.
@@ -21,7 +22,9 @@ pub(super) async fn tell_standby(ctx: &StepContext) -> Result<(), StepError> {
     let row = pair::fresh(ctx).await?;
     let Some(standby) = standby(ctx, &row) else { return Ok(()) };
     let told = async {
-        let Some(target) = link::target(ctx, standby).await? else { return Ok(false) };
+        let Some(target) = link::target(ctx, standby).await? else {
+            return start(ctx, standby, &row).await;
+        };
         files::put(ctx, standby, &row).await?;
         ctx.services.postgres.reload(&target).await?;
         Ok::<_, StepError>(true)
@@ -30,10 +33,27 @@ pub(super) async fn tell_standby(ctx: &StepContext) -> Result<(), StepError> {
         Ok(Ok(true)) => {}
         Ok(Err(StepError::LeaseLost)) => return Err(StepError::LeaseLost),
         Ok(Err(error)) => ctx.log(format!("The standby could not be told: {error}")).await,
-        Ok(Ok(false)) => ctx.log("The standby does not run").await,
+        Ok(Ok(false)) => ctx.log("The standby has no container that could be started").await,
         Err(_) => ctx.log("The standby could not be told: its host does not answer").await,
     }
     Ok(())
+}
+
+/// One whose container is there and does not run starts with files that lead to the primary.
+async fn start(
+    ctx: &StepContext,
+    standby: &Member,
+    row: &HighAvailability,
+) -> Result<bool, StepError> {
+    let (engine, name) = (ctx.engine(standby)?, standby.container());
+    let state = engine.container(&name).await?.map(|facts| facts.state);
+    if !state.is_some_and(|state| ["exited", "created"].contains(&state.as_str())) {
+        return Ok(false);
+    }
+    disk::ensure(&ctx.on(standby)).await?;
+    files::put(ctx, standby, row).await?;
+    engine.start_container(&name).await?;
+    Ok(true)
 }
 
 /// Done when the standby streams again and has all that the primary has.

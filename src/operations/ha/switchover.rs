@@ -89,7 +89,7 @@ fn checkpoint_first(ctx: &StepContext) -> StepResult<'_> {
         }
         match (link::standing(ctx, primary).await?, link::standing(ctx, standby).await?) {
             (Ok(first), Ok(second)) => {
-                arm::follows(&first, &second).map_err(|why| not_now(&why))?
+                arm::follows(&first, &second).map_err(|why| not_now(&why))?;
             }
             (Err(why), _) | (_, Err(why)) => return Err(StepError::Transient(why)),
         }
@@ -201,7 +201,7 @@ fn start_again(ctx: &StepContext) -> StepResult<'_> {
 fn decide(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if promotion::mine(ctx).await?.is_some() {
-            return Ok(Outcome::done());
+            return promotion::noted(ctx).await;
         }
         let row = pair::fresh(ctx).await?;
         let (primary, standby) = both(ctx, &row)?;
@@ -226,7 +226,7 @@ fn decide(ctx: &StepContext) -> StepResult<'_> {
             promotion::may_take_over(row, &seen)
         })
         .await?;
-        Ok(Outcome::done())
+        promotion::noted(ctx).await
     })
 }
 

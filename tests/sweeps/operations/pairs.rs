@@ -144,7 +144,7 @@ impl<'a> Pair<'a> {
         assert_eq!(routes[0].target, Some(target.address), "{why}");
     }
 
-    async fn assert_in_sync(&self, why: &str) {
+    pub async fn assert_in_sync(&self, why: &str) {
         assert!(self.row.state == S::Sync && self.row.is_promotable, "{why}: {:?}", self.row);
         assert_eq!(self.members.len(), 2, "{why}");
         assert_ne!(self.members[0].host_id, self.members[1].host_id, "{why}: two hosts");
@@ -161,7 +161,7 @@ impl<'a> Pair<'a> {
     }
 
     /// The standby of before is the primary, and clients are let in to it.
-    async fn assert_changed(&self, why: &str) {
+    pub async fn assert_changed(&self, why: &str) {
         assert_eq!((self.row.epoch, self.row.state), (2, S::Single), "{why}");
         assert_eq!(self.row.standby_zone, "1", "{why}: where the old primary is");
         assert_eq!(self.role(MemberRole::Primary).unwrap().zone, "2", "{why}");

@@ -107,32 +107,32 @@ pub const fn of(kind: OperationKind) -> Words {
         },
         OperationKind::BuildStandby => Words {
             succeeded: "The standby has every commit that is acknowledged: commits are on two members now.",
-            taken_back: "There is no standby. The primary went on all the time; its commits are on one host. It is tried again by itself.",
+            taken_back: "No standby counts. The primary went on all the time. It is tried again by itself.",
             given_up: "It was given up. The primary goes on alone. A container or a volume of the standby may be left on its host; the next try uses or removes them.",
         },
         OperationKind::RemoveStandby => Words {
             succeeded: "The server has no standby any more. Commits are on one host.",
-            taken_back: "The server has high availability as before.",
+            taken_back: "The server still has high availability. If its standby no longer counts, the portal makes it count again by itself.",
             given_up: "It was given up half way: the standby no longer counts. Remove high availability again to go on with the rest.",
         },
         OperationKind::Switchover => Words {
             succeeded: "The members have changed places; clients reach the new primary at the same address. The other member follows again, or is being brought back.",
-            taken_back: "The primary is the one it was, and connections are let in. No commit is lost.",
-            given_up: "It was given up half way. The page High availability says which member is the primary; nothing that was acknowledged is lost.",
+            taken_back: "A change of primary that had begun was finished, otherwise the primary is the one it was; connections are let in. No commit is lost.",
+            given_up: "It was given up half way. The page High availability says which member is the primary; nothing that was acknowledged is lost. The portal goes on with what was begun by itself.",
         },
         OperationKind::Failover => Words {
             succeeded: "The standby is the primary now; clients reach it at the same address. A new standby is made by itself.",
-            taken_back: "Nothing was changed: the primary is the one it was.",
-            given_up: "It was given up half way. The page High availability says which member is the primary. Retry: what is left to do is safe to repeat.",
+            taken_back: "A change of primary that had begun was finished, otherwise nothing was changed. The page High availability says which member is the primary.",
+            given_up: "It was given up half way. The page High availability says which member is the primary. The portal goes on with what was begun by itself.",
         },
         OperationKind::Disarm => Words {
             succeeded: "Commits no longer wait for the standby: they are on one host until it is back.",
-            taken_back: "Commits wait for the standby as before.",
+            taken_back: "Either nothing was changed, or the standby no longer counts and commits may still wait for it. The portal tries again by itself.",
             given_up: "It was given up. Commits may wait until the standby is back. The portal tries again by itself.",
         },
         OperationKind::RecoverPrimary => Words {
             succeeded: "The primary runs again on its volume and connections are let in.",
-            taken_back: "The primary does not run. Nothing was done to its volume.",
+            taken_back: "The primary may run by now; clients are let in when nothing that they see can be lost again. Its volume is untouched. The portal decides again by itself.",
             given_up: "It was given up. The data is on its volume. Mend what the reason names, then retry.",
         },
     }
