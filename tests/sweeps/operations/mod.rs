@@ -3,6 +3,7 @@
 //! `OperationKind::ALL`, and the counts below fail when a step escapes.
 
 mod expect;
+mod pair_changes;
 mod pairs;
 mod power;
 mod repair;

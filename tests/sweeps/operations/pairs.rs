@@ -141,7 +141,7 @@ impl<'a> Pair<'a> {
         assert_eq!(routes[0].target, Some(target.address), "{why}");
     }
 
-    async fn assert_in_sync(&self, why: &str) {
+    pub async fn assert_in_sync(&self, why: &str) {
         assert!(self.row.state == S::Sync && self.row.is_promotable, "{why}: {:?}", self.row);
         assert_eq!(self.members.len(), 2, "{why}");
         assert_ne!(self.members[0].host_id, self.members[1].host_id, "{why}: two hosts");
