@@ -45,24 +45,32 @@ const LARGE: &str = "Standard_D4ds_v5";
 
 const CASES: &[Case] = &[
     rolling("restart", K::Restart, || Value::Null),
-    rolling("set", K::ChangeParameters, || {
-        json!({ "set": { "work_mem": "8MB" }, "reset": [], "restart": true })
-    }),
-    case("set live", K::ChangeParameters, || {
-        json!({ "set": { "work_mem": "8MB" }, "reset": [], "restart": false })
-    }),
-    case("lower", K::ChangeParameters, || {
-        json!({ "set": { "max_connections": "100" }, "reset": [], "restart": true })
-    }),
+    rolling(
+        "set",
+        K::ChangeParameters,
+        || json!({ "set": { "work_mem": "8MB" }, "reset": [], "restart": true }),
+    ),
+    case(
+        "set live",
+        K::ChangeParameters,
+        || json!({ "set": { "work_mem": "8MB" }, "reset": [], "restart": false }),
+    ),
+    case(
+        "lower",
+        K::ChangeParameters,
+        || json!({ "set": { "max_connections": "100" }, "reset": [], "restart": true }),
+    ),
     rolling("allow", K::AllowExtensions, || json!({ "allowed": ["pgaudit"], "restart": true })),
     rolling("grow compute", K::Scale, || json!({ "to": LARGE })),
     case("shrink compute", K::Scale, || json!({ "to": SMALL })),
     case("grow storage", K::GrowStorage, || json!({ "to_gib": 64 })),
     case("protect", K::ProtectStorage, || json!({ "on": true })),
     case("renew", K::RenewCertificate, || Value::Null),
-    case("plain text", K::ChangeNetworking, || {
-        json!({ "access": "Public", "network_id": null, "require_secure_transport": false })
-    }),
+    case(
+        "plain text",
+        K::ChangeNetworking,
+        || json!({ "access": "Public", "network_id": null, "require_secure_transport": false }),
+    ),
     case("repair", K::Repair, || Value::Null),
     case("stop", K::Stop, || Value::Null),
     case("start", K::Start, || Value::Null),
@@ -190,7 +198,9 @@ async fn assert_changed(world: &World, case: Case, operation: &Operation, is: bo
         "shrink compute" => assert_eq!(size == SMALL, is, "{why}"),
         "grow storage" => both(conf, "max_wal_size = 2GB"),
         "protect" => both(conf, "default_transaction_read_only = on"),
-        "plain text" => both("pg_hba.conf", "host       all          all             all                 scram"),
+        "plain text" => {
+            both("pg_hba.conf", "host       all          all             all                 scram")
+        }
         _ => {}
     }
     let running = running(world).await;

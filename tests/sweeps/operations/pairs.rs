@@ -77,7 +77,8 @@ impl<'a> Pair<'a> {
         let slots = self.slots().await;
         assert!(slots.iter().all(|slot| known.contains(slot)), "{why}: {slots:?} of {known:?}");
         let named: Vec<_> = [&self.row.primary, &self.row.standby].into_iter().flatten().collect();
-        let is_on_record = |id: &pgflex::domain::ids::MemberId| self.members.iter().any(|member| member.id == *id);
+        let is_on_record =
+            |id: &pgflex::domain::ids::MemberId| self.members.iter().any(|member| member.id == *id);
         assert!(named.into_iter().all(is_on_record), "{why}: the row names members that are there");
     }
 
