@@ -89,13 +89,18 @@ fn a_missing_image_is_a_note_until_something_needs_it() {
 #[test]
 fn two_looks_that_are_apart_make_a_repair_and_three_repairs_are_enough() {
     let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
-    let first = DriftLook::after(None, found(None), 0, now);
+    let stopped = || found(Some(SeenContainer { state: "exited".into(), ..right() }));
+    let first = DriftLook::after(None, stopped(), 0, now);
     assert_eq!(first.next, Next::LookAgain);
-    let early = DriftLook::after(Some(&first), found(None), 0, now + Duration::seconds(1));
+    let early = DriftLook::after(Some(&first), stopped(), 0, now + GONE_AFTER);
     assert_eq!(early.next, Next::LookAgain, "an engine may be starting it again");
     let later = now + SURE_AFTER;
-    assert_eq!(DriftLook::after(Some(&early), found(None), 0, later).next, Next::Repair);
-    assert_eq!(DriftLook::after(Some(&early), found(None), 3, later).next, Next::GaveUp);
+    assert_eq!(DriftLook::after(Some(&early), stopped(), 0, later).next, Next::Repair);
+    assert_eq!(DriftLook::after(Some(&early), stopped(), 3, later).next, Next::GaveUp);
+    let gone = DriftLook::after(None, found(None), 0, now);
+    assert_eq!(gone.next, Next::LookAgain);
+    let again = DriftLook::after(Some(&gone), found(None), 0, now + GONE_AFTER);
+    assert_eq!(again.next, Next::Repair, "no engine makes one that is gone");
     let other = found(Some(SeenContainer { vcores: 0.1, ..right() }));
     assert_eq!(DriftLook::after(Some(&early), other, 0, later).next, Next::LookAgain);
     assert_eq!(DriftLook::after(Some(&early), vec![], 3, later).next, Next::Nothing);

@@ -30,6 +30,7 @@ pub mod refusal;
 pub mod region;
 pub mod route;
 pub mod server;
+pub mod sharing;
 pub mod starts;
 pub mod storage;
 pub mod version;

@@ -177,16 +177,16 @@ async fn engines_of_other_numbers_have_other_addresses_and_ports_belong_to_one()
         let engine = on_places(FakeEngine::numbered("i", number)).await;
         engine.ensure_container(&container("init", "initdb")).await.unwrap();
         engine.start_container("init").await.unwrap();
-        let publish = Some("192.0.2.1:5440".parse().unwrap());
+        let port = "192.0.2.1:5440".parse().unwrap();
         for name in ["m", "n"] {
-            let spec = ContainerSpec { publish, ..container(name, "postgres") };
+            let spec = ContainerSpec { publish: Some(port), ..container(name, "postgres") };
             engine.ensure_container(&spec).await.unwrap();
         }
         engine.put_files("m", &files(&["config/postgresql.conf"])).await.unwrap();
         engine.start_container("m").await.unwrap();
         assert!(engine.start_container("n").await.is_err());
         let member = engine.members().pop().unwrap();
-        assert_eq!(member.addresses[1], publish.unwrap());
+        assert_eq!(member.addresses[1], port);
         seen.extend([member.addresses[0].to_string(), member.data]);
     }
     assert!(seen[0] != seen[2] && seen[1] != seen[3], "{seen:?}");

@@ -15,6 +15,9 @@ pub struct Limits {
     pub opening: Duration,
     /// Connecting to a server.
     pub dial: Duration,
+    /// How long a server that cannot be reached is tried again before its client is told: a container that its
+    /// engine starts again is away for less.
+    pub redial: Duration,
     /// How long new clients wait while a route is held.
     pub hold: Duration,
     /// How long a refusal may take to be told, and its client to take it.
@@ -44,6 +47,7 @@ impl Default for Limits {
         Self {
             opening: Duration::from_secs(10),
             dial: Duration::from_secs(5),
+            redial: Duration::from_secs(3),
             hold: Duration::from_secs(30),
             farewell: Duration::from_secs(5),
             address_connections_max: 6_000,

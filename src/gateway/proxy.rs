@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// What all connections share.
@@ -235,6 +236,7 @@ impl Talk {
         let registry = self.doorman.registry.clone();
         let mut changes = registry.watch();
         let patience = Instant::now() + self.doorman.limits.hold;
+        let redial_until = Instant::now() + self.doorman.limits.redial;
         loop {
             changes.borrow_and_update();
             match registry.admit(way, self.client, self.spoken == Spoken::Plain) {
@@ -245,12 +247,31 @@ impl Talk {
                         changed.map_err(|_| Reason::Held { server })?.map_err(|_| Ended::Gone)?;
                     }
                 },
-                Verdict::Pass(admitted) => tokio::select! {
-                    () = admitted.cut() => {}
-                    () = self.client_gone() => return Err(Ended::Gone),
-                    server = dial(&admitted, self.spoken, &self.doorman.limits) => return Ok((admitted, server?)),
-                },
+                Verdict::Pass(admitted) => {
+                    let dialled = tokio::select! {
+                        () = admitted.cut() => continue,
+                        () = self.client_gone() => return Err(Ended::Gone),
+                        dialled = dial(&admitted, self.spoken, &self.doorman.limits) => dialled,
+                    };
+                    match dialled {
+                        Ok(server) => return Ok((admitted, server)),
+                        Err(reason) if Instant::now() >= redial_until => return Err(reason.into()),
+                        Err(_) => drop(admitted),
+                    }
+                    self.pause(&mut changes).await?;
+                }
             }
+        }
+    }
+
+    /// Until the route changes, or a server that was away for a moment may be back.
+    async fn pause(&self, changes: &mut watch::Receiver<i64>) -> Result<(), Ended> {
+        tokio::select! {
+            () = self.client_gone() => Err(Ended::Gone),
+            changed = timeout(REDIAL_EVERY, changes.changed()) => match changed {
+                Ok(Err(_)) => Err(Ended::Gone),
+                Ok(Ok(())) | Err(_) => Ok(()),
+            },
         }
     }
 
@@ -357,6 +378,9 @@ fn tune(stream: &TcpStream, limits: &Limits) {
     let millis = u32::try_from(unacknowledged.as_millis()).unwrap_or(u32::MAX);
     let _ = sockopt::set_tcp_user_timeout(stream, millis);
 }
+
+/// Between two tries to reach a server that is away.
+const REDIAL_EVERY: Duration = Duration::from_millis(100);
 
 /// Longest wait for the sockets of cut connections to be closed.
 pub const CUT_MAX: Duration = Duration::from_secs(5);

@@ -40,6 +40,7 @@ struct Seen {
 /// # Errors
 /// When the store does not answer; engines that do not are left out until the next minute.
 pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
+    services.store.forget_stray_credits(services.clock.now()).await?;
     let quiet = services.store.quiet_servers().await?;
     let members = services.store.primaries_all().await?;
     let looks = members

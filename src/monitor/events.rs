@@ -9,6 +9,7 @@ use crate::engine::{Engine, EngineEvent, label};
 use crate::operations::context::Services;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -99,35 +100,36 @@ async fn follow(services: Arc<Services>, bell: Bell, host: HostId, engine: Arc<d
     }
 }
 
-/// Whether the engine answered at all.
+/// Until the engine tells no more; whether it answered at all. The three are driven side by side: one that waits while
+/// another holds what it waits for (the engine's connection) would wait for ever.
 async fn listen(services: &Services, bell: &Bell, host: &HostId, engine: &Arc<dyn Engine>) -> bool {
     let (sender, mut events) = mpsc::channel(KEPT);
-    let mut telling = engine.events(sender);
-    let mut alive = tokio::time::interval(ALIVE_EVERY);
-    let mut is_first = true;
-    loop {
-        tokio::select! {
-            end = &mut telling => {
-                tracing::debug!(host.id = %host, ?end, "an engine tells no more");
-                return !is_first;
+    let is_there = AtomicBool::new(false);
+    let ring = async {
+        while let Some(event) = events.recv().await {
+            bell.ring(Ring::Of(host.clone(), Arc::new(event)));
+        }
+    };
+    let ask = async {
+        let mut again = tokio::time::interval(ALIVE_EVERY);
+        loop {
+            again.tick().await;
+            // A connection that broke without a word tells nothing for ever.
+            if !matches!(timeout(ALIVE, engine.container(NOBODY)).await, Ok(Ok(_))) {
+                return;
             }
-            event = events.recv() => match event {
-                Some(event) => bell.ring(Ring::Of(host.clone(), Arc::new(event))),
-                None => return !is_first,
-            },
-            _ = alive.tick() => {
-                // A connection that broke without a word tells nothing for ever.
-                if !matches!(timeout(ALIVE, engine.container(NOBODY)).await, Ok(Ok(_))) {
-                    return !is_first;
-                }
-                if is_first {
-                    is_first = false;
-                    bell.ring(Ring::Again(host.clone()));
-                    services.poke.monitor();
-                }
+            if !is_there.swap(true, Ordering::Relaxed) {
+                bell.ring(Ring::Again(host.clone()));
+                services.poke.monitor();
             }
         }
+    };
+    tokio::select! {
+        end = engine.events(sender) => tracing::debug!(host.id = %host, ?end, "an engine tells no more"),
+        () = ring => {}
+        () = ask => tracing::debug!(host.id = %host, "an engine does not answer; its list of events is asked for anew"),
     }
+    is_there.into_inner()
 }
 
 /// Lets servers without a standby be looked at as soon as something became of them: one visit at a time for each.

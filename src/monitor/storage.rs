@@ -30,6 +30,8 @@ const LOOK_EVERY: Duration = Duration::seconds(30);
 const WATCH_EVERY: Duration = Duration::seconds(10);
 /// Servers looked at at the same time: each look runs a program in a container.
 const LOOKS_AT_ONCE: usize = 4;
+/// The same for a protection: short, because the disk may be full before the next try.
+const PROTECTION_PAUSE: Duration = Duration::minutes(2);
 /// How long a growth that failed is not tried again by itself.
 const GROWTH_PAUSE: Duration = Duration::minutes(30);
 
@@ -197,6 +199,21 @@ fn is_recent(services: &Services, ended: Option<chrono::DateTime<Utc>>) -> bool 
     ended.is_some_and(|at| services.clock.now() - at < GROWTH_PAUSE)
 }
 
+/// Each try of a protection is a line in the activity log, and a look comes every few seconds.
+async fn failed_lately(services: &Services, server: &ServerId) -> Result<bool, StoreError> {
+    let filter = OperationFilter {
+        server_id: Some(server.clone()),
+        kind: Some(OperationKind::ProtectStorage),
+        ..Default::default()
+    };
+    let last = services.store.operations(&filter).await?.into_iter().next();
+    let now = services.clock.now();
+    Ok(last.is_some_and(|last| {
+        last.status == OperationStatus::Failed
+            && last.ended_at.is_some_and(|ended| now - ended < PROTECTION_PAUSE)
+    }))
+}
+
 async fn submit(
     services: &Services,
     look: &Look,
@@ -224,6 +241,9 @@ async fn submit(
             &Growth { to_gib },
         ),
     };
+    if change.kind == OperationKind::ProtectStorage && failed_lately(services, &server.id).await? {
+        return Ok(());
+    }
     let door = Door { store: &services.store, clock: &*services.clock, poke: &services.poke };
     match door.submit_change(change, &server.id, &Actor::system(), None).await {
         Ok(_) => Ok(()),

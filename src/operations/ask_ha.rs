@@ -5,7 +5,7 @@ use super::guard::refuse_if_locked_for;
 use super::submit::{Change, Door, SubmitError};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
 use crate::domain::ha::{AskedHa, Cause, HaMode, HighAvailability, Move, reason_against};
-use crate::domain::ids::{MemberId, ServerId};
+use crate::domain::ids::{MemberId, OperationId, ServerId};
 use crate::domain::lock::Act;
 use crate::domain::operation::OperationKind;
 use crate::domain::refusal::Refusal;
@@ -18,13 +18,41 @@ use chrono::{DateTime, Utc};
 pub const ENABLE: &str = "server.enable_high_availability";
 
 /// The row of a server that is asked for with high availability.
-pub fn row_of(server: &ServerId, asked: &AskedHa, now: DateTime<Utc>) -> HighAvailability {
+fn row_of(server: &ServerId, asked: &AskedHa, now: DateTime<Utc>) -> HighAvailability {
     let zone = asked.standby_zone.clone();
     HighAvailability::asked(server.clone(), asked.mode, asked.durability, zone, now)
 }
 
-/// Whether a change is a failover drill.
-pub fn is_drill(change: &Change) -> bool {
+/// Writes the row of a server that is being created, where one is asked for.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn insert_asked(
+    tx: &mut WriteTx,
+    server: &ServerId,
+    asked: Option<&AskedHa>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    match asked {
+        Some(asked) => tx.insert_ha(&row_of(server, asked, now)).await,
+        None => Ok(()),
+    }
+}
+
+/// Writes that a drill was asked for, when a change is one, with the operation that it is.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn open_if_drill(
+    tx: &mut WriteTx,
+    server: &ServerId,
+    change: &Change,
+    operation: &OperationId,
+) -> Result<(), StoreError> {
+    if is_drill(change) { tx.open_drill(server, operation).await } else { Ok(()) }
+}
+
+fn is_drill(change: &Change) -> bool {
     let cause = change.input.get("cause").and_then(serde_json::Value::as_str);
     change.kind == OperationKind::Switchover && cause.and_then(Cause::parse) == Some(Cause::Drill)
 }
@@ -55,7 +83,7 @@ impl Door<'_> {
         let (member, zone) = tx.only_member(server_id).await?.ok_or_else(no_member)?;
         let zone = if zone.is_empty() { server.spec.zone.clone() } else { zone };
         check_zone(asked, &zone)?;
-        let row = placed(row_of(server_id, asked, now), member, now)?;
+        let row = placed(&row_of(server_id, asked, now), member, now)?;
         tx.insert_ha(&row).await?;
         tx.insert_ha_event(server_id, &event(asked, actor, now)).await?;
         tx.commit(Record::activity(line(&server, asked, actor))).await?;
@@ -107,7 +135,7 @@ fn no_member() -> Refusal {
 }
 
 fn placed(
-    row: HighAvailability,
+    row: &HighAvailability,
     member: MemberId,
     now: DateTime<Utc>,
 ) -> Result<HighAvailability, StoreError> {

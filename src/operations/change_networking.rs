@@ -6,6 +6,7 @@
 
 use super::access;
 use super::context::StepContext;
+use super::placement::published_host;
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{configure, member, networks};
 use crate::domain::ids::NetworkId;
@@ -102,6 +103,17 @@ fn remember(ctx: &StepContext) -> StepResult<'_> {
         let has_pooler = ctx.server.configuration.pooler.enabled;
         if let Some(why) = wanted.reason_against(has_pooler, ctx.ha.is_some()) {
             return Err(StepError::permanent(why, "Nothing was changed."));
+        }
+        if let Some(host) = published_host(ctx, ctx.member()?).await?
+            && wanted.access == Access::Private
+        {
+            return Err(StepError::permanent(
+                format!(
+                    "Private access needs a host on the portal's own machine; the server is on {}, which is reached over the network. Nothing was changed.",
+                    host.name
+                ),
+                "Keep public access and let in only the addresses that need it.",
+            ));
         }
         if let Some(id) = &wanted.network_id {
             networks::find(ctx, id).await?;

@@ -6,6 +6,7 @@
 use super::access;
 use super::configure;
 use super::context::StepContext;
+use super::placement::published_host;
 use super::pooler;
 use super::step::{Outcome, Step, StepError, Undo};
 use crate::domain::configuration::{Configuration, Pooler, PoolerChange};
@@ -96,6 +97,16 @@ fn remember(ctx: &StepContext) -> StepResult<'_> {
             .filter(|_| pooler.enabled)
         {
             return Err(StepError::permanent(why, "Nothing was changed."));
+        }
+        // The gateway reaches the port of PostgreSQL there, and no other.
+        if let Some(host) = published_host(ctx, ctx.member()?).await?.filter(|_| pooler.enabled) {
+            return Err(StepError::permanent(
+                format!(
+                    "The built-in PgBouncer needs a host on the portal's own machine; the server is on {}, which is reached over the network. Nothing was changed.",
+                    host.name
+                ),
+                "Use a pooler beside your application.",
+            ));
         }
         configure::remember(ctx).await
     })

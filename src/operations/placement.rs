@@ -92,6 +92,15 @@ pub fn reason_against_access(host: &Host, server: &Server) -> Option<String> {
     })
 }
 
+/// The host of a member that other machines reach at published ports; `None` for one that is reached by its
+/// container's address.
+pub async fn published_host(ctx: &StepContext, member: &Member) -> Result<Option<Host>, StepError> {
+    if member.port.is_none() {
+        return Ok(None);
+    }
+    Ok(ctx.services.store.host(&member.host_id).await?)
+}
+
 fn free_port(range: (u16, u16), taken: &HashSet<u16>, host: &Host) -> Result<u16, StepError> {
     (range.0..=range.1).find(|port| !taken.contains(port)).ok_or_else(|| {
         StepError::permanent(

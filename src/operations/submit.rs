@@ -4,7 +4,7 @@
 //! operation with its plan, write the activity line. Two submits at once: one wins by the unique index
 //! on (server, lane), the other is told. The same idempotency key gives the same operation.
 
-use super::ask_ha::{is_drill, row_of};
+use super::ask_ha::{insert_asked, open_if_drill};
 use super::guard::{admit_to_group, refuse_if_locked_for};
 use super::runner::{new_deadline, plan, settle_server};
 use super::{kinds, rolling_plan};
@@ -139,9 +139,7 @@ impl Door<'_> {
                 is_network_gone = true;
                 return Err(StoreError::Stale);
             }
-            if let Some(ha) = new.ha {
-                tx.insert_ha(&row_of(&server_id, ha, self.clock.now())).await?;
-            }
+            insert_asked(&mut tx, &server_id, new.ha, self.clock.now()).await?;
             for rule in new.rules {
                 tx.save_firewall_rule(&server_id, rule).await?;
             }
@@ -268,9 +266,7 @@ impl Door<'_> {
                 })
                 .await;
         }
-        if is_drill(&change) {
-            tx.open_drill(server_id, &id).await?;
-        }
+        open_if_drill(&mut tx, server_id, &change, &id).await?;
         let about = change.input.get(ABOUT).and_then(serde_json::Value::as_str).unwrap_or_default();
         tx.commit(line(kind, (server_id, name), &id, actor, about)).await?;
         self.poke.runner();

@@ -2,6 +2,7 @@
 
 use super::codec::{flag, micros, time};
 use super::{Store, StoreError, WriteTx};
+use crate::domain::catalog::Tier;
 use crate::domain::credits::{Balance, Reading};
 use crate::domain::ids::ServerId;
 use crate::store::Record;
@@ -84,6 +85,33 @@ impl Store {
             .execute(&mut *tx.tx)
             .await?;
         tx.commit(Record::Nothing("old samples are no change that anybody asked for")).await
+    }
+}
+
+impl Store {
+    /// Forgets the credits of servers that have none any more: a size without them ends the account, and a later one
+    /// with them begins anew.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn forget_stray_credits(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let (count,): (i64,) = sqlx::query_as(
+            "SELECT COUNT(*) FROM cpu_credits c JOIN servers s ON s.id = c.server_id WHERE s.tier <> $1",
+        )
+        .bind(Tier::Burstable.key())
+        .fetch_one(self.read())
+        .await?;
+        if count == 0 {
+            return Ok(());
+        }
+        let mut tx = self.begin_write(now).await?;
+        sqlx::query(
+            "DELETE FROM cpu_credits WHERE server_id IN (SELECT id FROM servers WHERE tier <> $1)",
+        )
+        .bind(Tier::Burstable.key())
+        .execute(&mut *tx.tx)
+        .await?;
+        tx.commit(Record::Nothing("credits follow from the size, whose change has a line")).await
     }
 }
 

@@ -4,8 +4,9 @@ use super::codec::{micros, parsed, time};
 use super::{Store, StoreError};
 use crate::domain::ids::ServerId;
 use crate::domain::operation::{OperationKind, OperationStatus};
+use crate::domain::route::RouteState;
 use chrono::{DateTime, Duration, Utc};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Automatic failovers of a server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,6 +69,18 @@ impl Store {
             found.entry(server).or_default().push(kind);
         }
         Ok(found)
+    }
+
+    /// Ids of servers whose way in is held: their clients wait.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn held_servers(&self) -> Result<HashSet<String>, StoreError> {
+        let rows: Vec<(String,)> = sqlx::query_as("SELECT server_id FROM routes WHERE state = $1")
+            .bind(RouteState::Held.key())
+            .fetch_all(self.read())
+            .await?;
+        Ok(rows.into_iter().map(|(server,)| server).collect())
     }
 
     /// Kinds that are under way on one server, of every lane.

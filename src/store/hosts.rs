@@ -7,6 +7,7 @@ use crate::domain::catalog::{Sku, StorageSize};
 use crate::domain::host::{EngineFacts, Host, HostObservation, HostOrigin, Orphan, Place};
 use crate::domain::ids::HostId;
 use crate::domain::placement::{HostLoad, Promise};
+use crate::domain::sharing::{SeenHost, Sharing, shared};
 use chrono::{DateTime, Utc};
 use sqlx::{AnyConnection, FromRow};
 use std::collections::HashMap;
@@ -179,6 +180,58 @@ impl Store {
         rows.into_iter().map(whole).collect()
     }
 
+    /// Hosts that serve a zone and take new servers, each with what its engine last told, also when it is silent now.
+    pub async fn hosts_of_zone(
+        &self,
+        region: &str,
+        zone: &str,
+    ) -> Result<Vec<SeenHost>, StoreError> {
+        let mut connection = self.read().acquire().await?;
+        let rows: Vec<Row> = sqlx::query_as(CONFIGURED).fetch_all(&mut *connection).await?;
+        let seen = observations(&mut connection).await?;
+        let engine_id = |host: &Host| {
+            let seen = seen.iter().find(|seen| seen.host_id == host.id)?;
+            Some(seen.facts.as_ref()?.1.engine_id.clone())
+        };
+        let mut here = vec![];
+        for row in rows {
+            let host = row.into_host()?;
+            if host.serves(region, zone) {
+                here.push(SeenHost { engine_id: engine_id(&host), host });
+            }
+        }
+        Ok(here)
+    }
+
+    /// What two zones of a region share, as far as it is known; `None` when nothing is, or one has no host. For the
+    /// pages that offer a standby in another zone: [`Sharing::sentence`] says it.
+    pub async fn zone_truth(
+        &self,
+        region: &str,
+        zone_a: &str,
+        zone_b: &str,
+    ) -> Result<Option<Sharing>, StoreError> {
+        let a = self.hosts_of_zone(region, zone_a).await?;
+        let b = self.hosts_of_zone(region, zone_b).await?;
+        Ok(shared(&a, &b))
+    }
+
+    /// Sealed certificates of a host.
+    pub async fn sealed_tls(&self, id: &HostId) -> Result<Option<Vec<u8>>, StoreError> {
+        let row: Option<(Option<Vec<u8>>,)> =
+            sqlx::query_as("SELECT sealed_tls FROM hosts WHERE id = $1")
+                .bind(id.as_str())
+                .fetch_optional(self.read())
+                .await?;
+        Ok(row.and_then(|(sealed,)| sealed))
+    }
+
+    /// How many members are placed on a host.
+    pub async fn count_members_on(&self, host: &HostId) -> Result<i64, StoreError> {
+        let mut connection = self.read().acquire().await?;
+        members_on(&mut connection, host).await
+    }
+
     pub async fn host_observations(&self) -> Result<Vec<HostObservation>, StoreError> {
         let mut connection = self.read().acquire().await?;
         observations(&mut connection).await
@@ -270,11 +323,7 @@ impl WriteTx {
 
     /// How many members are placed on a host. Whoever decides by it has locked placement before.
     pub async fn count_members_on(&mut self, host: &HostId) -> Result<i64, StoreError> {
-        let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM members WHERE host_id = $1")
-            .bind(host.as_str())
-            .fetch_one(&mut *self.tx)
-            .await?;
-        Ok(count)
+        members_on(&mut self.tx, host).await
     }
 
     /// Forgets a host that the file does not name, and what was seen of it. `false` when there is none such.
@@ -295,6 +344,14 @@ impl WriteTx {
     pub async fn host_loads(&mut self) -> Result<Vec<HostLoad>, StoreError> {
         loads(&mut self.tx, CONFIGURED).await
     }
+}
+
+async fn members_on(connection: &mut AnyConnection, host: &HostId) -> Result<i64, StoreError> {
+    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM members WHERE host_id = $1")
+        .bind(host.as_str())
+        .fetch_one(connection)
+        .await?;
+    Ok(count)
 }
 
 async fn observations(connection: &mut AnyConnection) -> Result<Vec<HostObservation>, StoreError> {

@@ -72,7 +72,7 @@ impl FromRequest for Posted {
 
 /// Names of fields that are never shown again.
 fn is_secret(name: &str) -> bool {
-    name.contains("password") || name == super::token::FIELD
+    name.contains("password") || name == "tls_key" || name == super::token::FIELD
 }
 
 /// A form as a page shows it: values kept, errors at their fields. Passwords are never kept.

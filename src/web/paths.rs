@@ -1,7 +1,8 @@
 //! Every URL of the portal is built here, so that a renamed page is one change and no link dangles.
 
 use crate::domain::ids::{
-    DraftId, GroupId, InviteId, LockId, NetworkId, OperationId, RuleId, ServerId, SessionId, UserId,
+    DraftId, GroupId, HostId, InviteId, LockId, NetworkId, OperationId, RuleId, ServerId,
+    SessionId, UserId,
 };
 
 pub fn servers() -> String {
@@ -258,6 +259,23 @@ pub fn operation_abandon(id: &OperationId) -> String {
 
 pub fn hosts() -> String {
     "/hosts".into()
+}
+
+/// The host's card on the list of hosts.
+pub fn host(id: &HostId) -> String {
+    format!("/hosts#host-{id}")
+}
+
+pub fn host_new() -> String {
+    "/hosts/new".into()
+}
+
+pub fn host_edit(id: &HostId) -> String {
+    format!("/hosts/{id}/edit")
+}
+
+pub fn host_remove(id: &HostId) -> String {
+    format!("/hosts/{id}/remove")
 }
 
 pub fn networks() -> String {

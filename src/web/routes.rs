@@ -72,6 +72,11 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Reader, "/networks/{id}", || web::to(networks::show::get)),
     post(Contributor, "/networks/{id}/delete", || web::to(networks::show::delete)),
     get(Reader, "/hosts", || web::to(hosts::get)),
+    get(Owner, "/hosts/new", || web::to(hosts::edit::new)),
+    post(Owner, "/hosts/new", || web::to(hosts::edit::add)),
+    get(Owner, "/hosts/{id}/edit", || web::to(hosts::edit::edit)),
+    post(Owner, "/hosts/{id}/edit", || web::to(hosts::edit::save)),
+    post(Owner, "/hosts/{id}/remove", || web::to(hosts::edit::remove)),
     get(Reader, "/costs", || web::to(costs::get)),
     get(Reader, "/costs.csv", || web::to(costs::csv::get)),
     // Servers: the list, create and review.

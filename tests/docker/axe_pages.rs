@@ -2,7 +2,7 @@
 //! walk fails until somebody says what its parameters are.
 
 use crate::portal::Portal;
-use pgflex::domain::ids::{GroupId, NetworkId, OperationId, ServerId};
+use pgflex::domain::ids::{GroupId, HostId, NetworkId, OperationId, ServerId};
 use pgflex::web::{Access, ROUTES};
 
 /// Routes that answer GET with something that is no page.
@@ -49,6 +49,7 @@ pub struct World {
     pub invitation: String,
     pub draft: String,
     pub network: NetworkId,
+    pub host: HostId,
 }
 
 /// The pages that need no account.
@@ -85,7 +86,7 @@ pub fn owners(world: &World) -> Vec<Page> {
         page("server-deleted", format!("/servers/{}", world.deleted)),
         page("signed-in-nothing-there", "/no/such/page"),
     ]);
-    let tabs = "connect compute compute/review?sku=Standard_B2s storage networking databases \
+    let tabs = "connect high-availability compute compute/review?sku=Standard_B2s storage networking databases \
                 parameters extensions pooling cost start";
     let stopped = format!("/servers/{}", world.stopped);
     pages.extend(tabs.split(' ').map(|tab| {
@@ -119,6 +120,7 @@ fn filled(pattern: &str, world: &World) -> String {
     let id = match pattern {
         _ if pattern.starts_with("/servers/") => world.server.as_str(),
         _ if pattern.starts_with("/groups/") => default.as_str(),
+        _ if pattern.starts_with("/hosts/") => world.host.as_str(),
         _ if pattern.starts_with("/networks/") => world.network.as_str(),
         // The page to abandon one is only for one that is stuck.
         "/operations/{id}/abandon" => world.parked.as_str(),

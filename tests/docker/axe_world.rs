@@ -59,6 +59,7 @@ pub async fn prepare(portal: &mut Portal) -> World {
         invitation,
         draft: String::new(),
         network: network(portal).await,
+        host: portal.app.store.hosts().await.unwrap()[0].id.clone(),
     }
 }
 

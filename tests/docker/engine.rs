@@ -294,3 +294,42 @@ async fn whether_it_starts_by_itself_can_be_changed_and_changes_nothing_else() {
     })
     .await;
 }
+
+/// A way to the engine that falls silent without closing anything, as a host does that loses its power.
+async fn way_that_falls_silent() -> (String, tokio::sync::watch::Sender<bool>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let (silent, seen) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut seen = seen.clone();
+            tokio::spawn(async move {
+                let path = socket().replace("unix://", "");
+                let mut engine = tokio::net::UnixStream::connect(path).await.unwrap();
+                tokio::select! {
+                    _ = seen.wait_for(|silent| *silent) => {}
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut engine) => return,
+                }
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    (address, silent)
+}
+
+#[tokio::test]
+async fn an_engine_that_falls_silent_ends_its_list_of_events() {
+    if !super::support::has_engine() {
+        return;
+    }
+    let (address, silent) = way_that_falls_silent().await;
+    let engine = DockerEngine::connect(&address, "no-installation").unwrap();
+    let (to, _events) = tokio::sync::mpsc::channel(64);
+    let mut follow = tokio::spawn(async move { engine.events(to).await });
+    // Longer than one question and its answer: nothing happens, and that is no silence.
+    let quiet = tokio::time::timeout(Duration::from_secs(12), &mut follow).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    silent.send(true).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(30), follow).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(EngineError::Silent(_))), "{ended:?}");
+}

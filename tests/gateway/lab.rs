@@ -61,6 +61,7 @@ pub fn short_limits() -> Limits {
     Limits {
         opening: Duration::from_millis(600),
         dial: Duration::from_secs(2),
+        redial: Duration::from_millis(600),
         hold: Duration::from_millis(900),
         farewell: Duration::from_secs(1),
         port_retry: Duration::from_millis(200),

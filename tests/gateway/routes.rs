@@ -79,6 +79,22 @@ async fn held_clients_are_told_to_try_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_away_for_a_moment_is_waited_for() {
+    let lab = Lab::start().await;
+    let away = format!("127.0.0.1:{}", free_port().await).parse().unwrap();
+    let (id, port) = lab.server("demo", Some(away)).await;
+    let mut client = connect(port).await;
+    client.write_all(&SSL_REQUEST).await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    // It came back elsewhere.
+    lab.set_route(&id, Some(echo_server(b'2').await), RouteState::Open).await;
+    assert_eq!(read(&mut client, 1).await, b"S");
+    client.write_all(b"x").await.unwrap();
+    assert_eq!(read(&mut client, 1).await, b"2");
+    assert_eq!(lab.refused("unreachable"), 0);
+}
+
+#[tokio::test]
 async fn closed_deleted_and_dead_servers_refuse() {
     let lab = Lab::start().await;
     let (id, port) = lab.server("demo", Some(echo_server(b'1').await)).await;

@@ -10,7 +10,8 @@ use pgflex::web::{Access, ROUTES, RouteInfo};
 
 /// Routes with an id of something that belongs to the whole installation: the person's own role counts.
 /// A new route with `{id}` is judged by its group, or stands here because somebody decided so.
-const OF_THE_INSTALLATION: &[&str] = &["/networks/{id}", "/networks/{id}/delete"];
+const OF_THE_INSTALLATION: &[&str] =
+    &["/networks/{id}", "/networks/{id}/delete", "/hosts/{id}/edit", "/hosts/{id}/remove"];
 
 fn is_of_a_thing(route: &RouteInfo) -> bool {
     matches!(scope(route.pattern), Scope::Server | Scope::Operation | Scope::Group)

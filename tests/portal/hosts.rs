@@ -2,9 +2,10 @@
 
 use crate::helpers::{Plant, each_database, facts};
 use chrono::Duration;
-use pgflex::domain::host::Orphan;
+use pgflex::domain::host::{Host, HostOrigin, Orphan};
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::monitor::observe;
+use pgflex::store::Store;
 
 fn assert_says(body: &str, parts: &[&str]) {
     for part in parts {
@@ -153,6 +154,180 @@ async fn a_member_under_an_operation_shows_both_states() {
         let plant = Plant::of(&app).await;
         plant.submit(OperationKind::Restart, "shop").await;
         assert_says(&olga.get("/hosts").await.body, &["Restarting", "Not seen yet"]);
+    })
+    .await;
+}
+
+/// A certificate and key that can be read; whether an engine takes them is not asked here.
+fn pem() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["portal".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+async fn named(store: &Store, name: &str) -> Option<Host> {
+    store.hosts().await.unwrap().into_iter().find(|host| host.name == name)
+}
+
+#[actix_web::test]
+async fn an_owner_adds_changes_and_removes_a_host() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let store = &app.state.store;
+        let (certificate, key) = pem();
+        let form = [
+            ("host_name", "rack-2"),
+            ("address", "tcp://10.0.0.5:2376"),
+            ("places", "westeurope 1\r\nwesteurope 2"),
+            ("tls_ca", &*certificate),
+            ("tls_certificate", &*certificate),
+            ("tls_key", &*key),
+        ];
+        let added = olga.press("/hosts/new", &form).await;
+        let host = named(store, "rack-2").await.unwrap();
+        assert_eq!((added.status, added.location()), (303, &*format!("/hosts#host-{}", host.id)));
+        assert_eq!((host.origin, host.has_tls, host.places.len()), (HostOrigin::Portal, true, 2));
+        assert_eq!(host.member_address, Some("10.0.0.5".parse().unwrap()));
+        assert_says(
+            &olga.get("/hosts").await.body,
+            &[
+                "rack-2",
+                "Not looked at yet",
+                "Added on this page, with certificates",
+                "10.0.0.5, published ports",
+            ],
+        );
+        // What is sealed is nowhere in sight, neither in the store's text nor on the form.
+        let sealed = store.sealed_tls(&host.id).await.unwrap().unwrap();
+        assert!(!String::from_utf8_lossy(&sealed).contains("PRIVATE KEY"));
+        let edit = format!("/hosts/{}/edit", host.id);
+        let shown = olga.get(&edit).await.body;
+        assert!(!shown.contains("BEGIN") && shown.contains("leave the three fields empty"));
+
+        let version = host.version.to_string();
+        let change = [("address", "tcp://10.0.0.6:2376"), ("places", ""), ("version", &*version)];
+        assert_eq!(olga.press(&edit, &change).await.status, 303);
+        let changed = named(store, "rack-2").await.unwrap();
+        assert_eq!((&*changed.address, changed.has_tls), ("tcp://10.0.0.6:2376", true));
+        let late = olga.press(&edit, &change).await;
+        assert!(late.status == 422 && late.body.contains("meanwhile"), "{}", late.body);
+
+        assert_eq!(olga.press(&format!("/hosts/{}/remove", host.id), &[]).await.status, 303);
+        assert!(named(store, "rack-2").await.is_none());
+        let lines = app.activities().await;
+        let actions: Vec<&str> = lines.iter().map(|line| &*line.action).collect();
+        for action in ["host.add", "host.change", "host.remove"] {
+            assert!(actions.contains(&action), "{actions:?}");
+        }
+        assert!(lines.iter().all(|line| !line.detail.contains("BEGIN")));
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_host_that_cannot_be_is_refused_at_its_field_and_keeps_no_key() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let (certificate, key) = pem();
+        let plain = [("host_name", "x"), ("address", "tcp://10.0.0.5:2376")];
+        let refused = olga.press("/hosts/new", &plain).await;
+        assert!(refused.status == 422 && refused.body.contains("e-address"), "{}", refused.body);
+        let half = [plain[0], plain[1], ("tls_key", &*key)];
+        let refused = olga.press("/hosts/new", &half).await;
+        assert!(refused.status == 422 && refused.body.contains("e-tls_ca"));
+        assert!(!refused.body.contains("PRIVATE KEY"));
+        let unknown = [
+            plain[0],
+            plain[1],
+            ("places", "nowhere 1"),
+            ("tls_ca", &*certificate),
+            ("tls_certificate", &*certificate),
+            ("tls_key", &*key),
+        ];
+        let refused = olga.press("/hosts/new", &unknown).await;
+        assert!(refused.status == 422 && refused.body.contains("e-places"));
+        assert!(!refused.body.contains("PRIVATE KEY"));
+        assert!(app.state.store.hosts().await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn hosts_with_members_and_hosts_of_the_file_stay_and_only_owners_may_try() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let plant = Plant::of(&app).await;
+        let id = plant.submit_create("shop").await;
+        plant.run(&id).await;
+        let edit = format!("/hosts/{}/edit", plant.host);
+        let shown = olga.get(&edit).await;
+        assert_says(
+            &shown.body,
+            &["named in the configuration file", "cannot be changed or removed here"],
+        );
+        let remove = format!("/hosts/{}/remove", plant.host);
+        olga.press(&remove, &[]).await;
+        assert!(olga.get("/hosts").await.body.contains("servers are on this host"));
+        assert_eq!(app.state.store.hosts().await.unwrap().len(), 1);
+        let mut carl = app.person(&mut olga, "carl", "Contributor").await;
+        assert!(!carl.get("/hosts").await.body.contains("/hosts/new"));
+        assert_eq!(carl.get("/hosts/new").await.status, 403);
+        assert_eq!(carl.press(&remove, &[]).await.status, 403);
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_clock_that_differs_is_a_warning() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let plant = Plant::of(&app).await;
+        let see = async |ahead| {
+            let facts = pgflex::domain::host::EngineFacts { clock_ahead_ms: ahead, ..facts() };
+            app.state.store.observe_host(&plant.host, app.state.now(), &facts, &[]).await.unwrap();
+        };
+        see(Some(-40)).await;
+        let body = olga.get("/hosts").await.body;
+        assert!(body.contains("40 ms behind the portal") && !body.contains("The clocks differ"));
+        see(Some(2500)).await;
+        assert_says(
+            &olga.get("/hosts").await.body,
+            &["The clocks differ", "2.5 s ahead of the portal"],
+        );
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn zones_that_share_something_are_told_apart_from_those_that_do_not() {
+    each_database(async |app| {
+        let (store, now) = (&app.state.store, app.state.now());
+        let place = |zone: &str| pgflex::domain::host::Place {
+            region: "westeurope".into(),
+            zone: zone.into(),
+        };
+        let host = |name: &str, address: &str, zone: &str| {
+            (name.into(), address.into(), vec![place(zone)])
+        };
+        let hosts = [
+            host("a", "tcp://10.0.0.1:2376", "1"),
+            host("b", "tcp://10.0.0.2:2376", "2"),
+            host("c", "tcp://10.0.0.2:2377", "3"),
+        ];
+        let hosts = store.register_hosts(now, &hosts).await.unwrap();
+        let see = async |at: usize, id: &str| {
+            let facts = pgflex::domain::host::EngineFacts { engine_id: id.into(), ..facts() };
+            store.observe_host(&hosts[at].id, now, &facts, &[]).await.unwrap();
+        };
+        see(0, "A").await;
+        see(1, "B").await;
+        see(2, "A").await;
+        let sentence = async |a: &str, b: &str| {
+            let truth = store.zone_truth("westeurope", a, b).await.unwrap();
+            truth.map(|sharing| sharing.sentence(a, b)).unwrap_or_default()
+        };
+        assert_eq!(sentence("1", "2").await, "");
+        assert!(sentence("1", "3").await.contains("share the Docker Engine of hosts a and c"));
+        assert!(sentence("2", "3").await.contains("share the machine of hosts b and c"));
     })
     .await;
 }

@@ -1,9 +1,11 @@
 //! Every page with the largest and most hostile content there can be: it is drawn, and text stays text.
 
+use crate::ha_seed::{Engines, event, healthy, promotion};
 use crate::helpers::{TestApp, each_database};
 use crate::server_seed::{observe, operation, ready, running, seed};
 use pgflex::clock::{Clock, new_id};
 use pgflex::domain::extensions::{self, Available, DatabaseLook, ExtensionLook, Installed};
+use pgflex::domain::ha::{HaLook, OBSERVATION};
 use pgflex::domain::ids::{NetworkId, OperationId, RuleId, ServerId};
 use pgflex::domain::network::{Access, AddressRange, FirewallRule, RULES_MAX};
 use pgflex::domain::operation::{OperationKind, OperationStatus};
@@ -117,6 +119,40 @@ async fn observe_settings(app: &TestApp, server: &ServerId) {
     store.observe_servers(now, extensions::OBSERVATION, &extensions).await.unwrap();
     let pending = [(id(), vec![HOSTILE.to_owned(); 400])];
     store.observe_servers(now, parameters::PENDING, &pending).await.unwrap();
+}
+
+/// As much story as there can be, in the words of a hostile host.
+#[actix_web::test]
+async fn a_pair_with_a_long_story_is_drawn_and_its_text_stays_text() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let pair = healthy(&app, &"n".repeat(63), Engines::One).await;
+        for epoch in 2..30 {
+            promotion(&app, &pair, epoch, pgflex::domain::ha::Cause::Automatic, None).await;
+        }
+        let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
+        for _ in 0..200 {
+            event(&mut tx, &pair.server, app.clock.now(), HOSTILE, &HOSTILE.repeat(20)).await;
+            let id: OperationId = new_id(OperationId::parse);
+            tx.open_drill(&pair.server.id, &id).await.unwrap();
+        }
+        tx.commit(Record::Nothing("a story begins")).await.unwrap();
+        let looks = app.state.store.server_observation::<HaLook>(&pair.server.id, OBSERVATION);
+        let mut look = looks.await.unwrap().unwrap().facts;
+        (look.reason, look.sync_state) = (HOSTILE.repeat(20), HOSTILE.into());
+        look.lag_bytes = Some(u64::MAX);
+        look.lag_seconds = Some(f64::MAX);
+        let seen = [(pair.server.id.clone(), look)];
+        app.state.store.observe_servers(app.clock.now(), OBSERVATION, &seen).await.unwrap();
+        for rest in ["", "/high-availability", "/high-availability/forced-failover"] {
+            let answer = olga.get(&pair.server.path(rest)).await;
+            assert_eq!(answer.status, 200, "{rest}");
+            assert!(!answer.body.contains("<script>alert"), "{rest} lets script in");
+            assert!(!answer.body.contains("49\"'"), "{rest} computes what it is given");
+            assert!(answer.body.len() < 200_000, "{rest} is too long: {}", answer.body.len());
+        }
+    })
+    .await;
 }
 
 #[actix_web::test]

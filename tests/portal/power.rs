@@ -9,6 +9,7 @@ use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::{Member, SettledState};
 use pgflex::engine::Engine;
 use pgflex::monitor::{credits, schedule};
+use pgflex::operations::submit::Change;
 
 /// A plant with a Ready server of the smallest burstable size.
 async fn shop(app: &TestApp) -> (Plant, ServerId) {
@@ -264,6 +265,28 @@ async fn a_burstable_server_spends_its_credits_is_held_and_let_go() {
         assert!((limit().await - 1.0).abs() < 1e-9, "let go: {}", limit().await);
         olga = again(&app).await;
         has(&olga.get(&path).await.body, &["Full CPU"]);
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn credits_end_with_a_size_that_has_none_and_begin_anew() {
+    each_database(async |app| {
+        let (plant, id) = shop(&app).await;
+        let credits_of = async || app.state.store.credits(&id).await.unwrap();
+        credits::tick(&plant.services).await.unwrap();
+        assert!(credits_of().await.is_some());
+        for (to, is_counted) in [("Standard_D2ds_v5", false), ("Standard_B1ms", true)] {
+            let input = serde_json::json!({ "to": to });
+            let change = Change::new(OperationKind::Scale, "", &input);
+            let scale = plant.door().submit_change(change, &id, &actor(), None).await.unwrap();
+            plant.run(&scale).await;
+            app.wind(Duration::minutes(1));
+            credits::tick(&plant.services).await.unwrap();
+            assert_eq!(credits_of().await.is_some(), is_counted, "{to}");
+        }
+        let anew = credits_of().await.unwrap().balance.credits;
+        assert!((anew - 30.0).abs() < 1e-9, "as a new server: {anew}");
     })
     .await;
 }

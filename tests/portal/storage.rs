@@ -165,6 +165,19 @@ async fn protection_comes_and_goes_by_itself_and_says_what_to_do() {
 
 /// The full disk brought PostgreSQL down: nothing runs that could be asked.
 #[actix_web::test]
+async fn a_protection_that_failed_is_tried_again_after_a_pause() {
+    each_database(async |app| {
+        let story = Story::new(&app).await;
+        let refused = EngineError::Refused("no space left".into());
+        story.plant.engine.inject("put_files", 9, Fault::Fail(refused));
+        assert_eq!(story.look(32 * GIB, GIB).await.len(), 1);
+        assert_eq!(story.look(32 * GIB, GIB).await, vec![], "a minute later");
+        assert_eq!(story.look(32 * GIB, GIB).await.len(), 1, "after the pause");
+    })
+    .await;
+}
+
+#[actix_web::test]
 async fn a_server_that_is_down_on_a_full_disk_is_helped_up() {
     each_database(async |app| {
         let story = Story::new(&app).await;

@@ -6,5 +6,6 @@ mod layers;
 mod migrations;
 mod operations;
 mod templates;
+mod watch;
 #[path = "../common/world.rs"]
 mod world;

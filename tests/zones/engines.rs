@@ -90,12 +90,12 @@ impl Zones {
         text(&output.stdout)
     }
 
-    /// The same where it may fail; nothing is said.
-    pub fn try_docker(&self, zone: u8, arguments: &[&str]) {
+    /// The same where it may fail.
+    pub fn try_docker(&self, zone: u8, arguments: &[&str]) -> Option<String> {
         let socket = format!("unix://{}", self.socket(zone));
-        let mut command = Command::new("docker");
-        command.args(["-H", &socket]).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        let _ = command.status();
+        let output = Command::new("docker").args(["-H", &socket]).args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success().then_some(text)
     }
 
     /// Number of the engine's process.

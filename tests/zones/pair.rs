@@ -3,6 +3,7 @@
 use super::checker::Endpoint;
 use super::engines::Zones;
 use super::portal::{ADMIN, PASSWORD, Portal};
+use pgflex::domain::activity::Actor;
 use pgflex::domain::ha::{Durability, HaMode, HighAvailability, MemberRole, ReplicationState};
 use pgflex::domain::ids::ServerId;
 use pgflex::domain::operation::OperationKind;
@@ -33,6 +34,7 @@ pub struct Pair {
 impl Pair {
     /// A zone-redundant server: primary in zone 1, standby in zone 2, healthy.
     pub async fn create(portal: Portal, name: &str) -> Self {
+        hosts_are_seen(&portal).await;
         let server = portal.create_pair(name, HaMode::ZoneRedundant, Durability::Preferred).await;
         let pair = Self { portal, server };
         pair.healthy("the pair that was just created").await;
@@ -47,12 +49,15 @@ impl Pair {
         self.portal.app.store.ha(&self.server).await.unwrap().expect("it has a pair")
     }
 
-    /// The member in a role.
+    /// The member in a role, which must be there.
     pub async fn place(&self, role: MemberRole) -> Place {
+        self.find(role).await.unwrap_or_else(|| panic!("there is no {role:?}"))
+    }
+
+    async fn find(&self, role: MemberRole) -> Option<Place> {
         let members = self.portal.members(&self.server).await;
-        let member = members.iter().find(|member| member.role == role);
-        let member = member.unwrap_or_else(|| panic!("no {role:?} in {members:?}"));
-        Place { zone: member.zone.parse().unwrap(), container: member.container() }
+        let member = members.iter().find(|member| member.role == role)?;
+        Some(Place { zone: member.zone.parse().unwrap(), container: member.container() })
     }
 
     pub async fn endpoint(&self) -> Endpoint {
@@ -78,6 +83,8 @@ impl Pair {
             };
             if let Some((since, _)) = since
                 && since.elapsed() > CALM
+                // The row may not know yet: both must run, and a commit must come back.
+                && self.works().await
             {
                 return since - begun;
             }
@@ -86,6 +93,19 @@ impl Pair {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    async fn works(&self) -> bool {
+        for role in [MemberRole::Primary, MemberRole::Standby] {
+            let Some(place) = self.find(role).await else { return false };
+            let format = "--format={{.State.Status}}";
+            let state = self.zones().try_docker(place.zone, &["inspect", format, &place.container]);
+            if state.as_deref() != Some("running") {
+                return false;
+            }
+        }
+        let commit = "SELECT pg_logical_emit_message(true, 'checked', '')";
+        self.portal.psql(&self.server, commit).await.is_ok()
     }
 
     /// Waits until the primary has changed.
@@ -103,7 +123,8 @@ impl Pair {
     pub async fn switch_over(&self) {
         let input = serde_json::json!({ "cause": "Planned" });
         let change = Change::new(OperationKind::Switchover, "", &input);
-        let id = self.portal.submit_change(change, &self.server).await;
+        let door = self.portal.door();
+        let id = door.submit_change(change, &self.server, &Actor::system(), None).await.unwrap();
         self.portal.succeed(&id).await;
     }
 
@@ -136,5 +157,18 @@ impl Pair {
             let _ = writeln!(text, "{line}");
         });
         text
+    }
+}
+
+/// A portal that has just started places nothing on hosts that it has not seen yet.
+async fn hosts_are_seen(portal: &Portal) {
+    let begun = Instant::now();
+    loop {
+        let loads = portal.app.store.host_loads().await.unwrap();
+        if loads.iter().filter(|load| load.facts.is_some()).count() == 3 {
+            return;
+        }
+        assert!(begun.elapsed() < FAILOVER_WITHIN, "hosts are not seen\n{}", portal.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

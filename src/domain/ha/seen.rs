@@ -15,6 +15,8 @@ pub struct Seen {
     /// How long the primary has answered without a sender of the standby's name that streams; `None` while there
     /// is one, and while the primary does not answer.
     pub unfollowed_for: Option<Duration>,
+    /// Whether the way in is held ([`RouteState::Held`](crate::domain::route::RouteState)): clients wait.
+    pub is_held: bool,
     /// The operation in the change lane.
     pub change: Option<OperationKind>,
     /// Whether a standby is being built by an operation.

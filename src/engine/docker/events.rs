@@ -1,13 +1,20 @@
 //! What becomes of containers, as the engine tells it while it happens.
 
-use super::errors::explain;
+use super::errors::{explain, within};
 use super::{DockerEngine, label};
 use crate::engine::{EngineError, EngineEvent, EventKind, Labels};
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt;
 use std::collections::HashMap;
+use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// Between two questions whether the engine is still there. A host that lost its power ends no connection, and an
+/// hour without an event looks just the same.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+/// For its answer.
+const ANSWER: Duration = Duration::from_secs(3);
 
 impl DockerEngine {
     pub(super) async fn follow_events(
@@ -17,10 +24,21 @@ impl DockerEngine {
         let ours = format!("{}={}", label::INSTALL, self.install_id);
         let filters = HashMap::from([("type", vec!["container"]), ("label", vec![ours.as_str()])]);
         let options = EventsOptionsBuilder::new().filters(&filters).build();
-        let mut events = self.client().await?.events(Some(options));
+        let client = self.client().await?;
+        let mut events = client.events(Some(options));
+        let is_there = async {
+            loop {
+                tokio::time::sleep(ASK_EVERY).await;
+                if let Err(error) = within(ANSWER, "the engine", client.ping()).await {
+                    return error;
+                }
+            }
+        };
+        let mut is_there = std::pin::pin!(is_there);
         loop {
             let message = tokio::select! {
                 () = to.closed() => return Ok(()),
+                error = &mut is_there => return Err(error),
                 message = events.next() => message,
             };
             let Some(message) = message else {

@@ -24,6 +24,8 @@ pub struct Pair {
     /// What is under way, of every lane.
     pub active: Vec<OperationKind>,
     pub failovers: FailoverCount,
+    /// Whether the way in is held.
+    pub is_held: bool,
     /// Operations of its lanes that ended lately, newest first.
     pub ended: Vec<Ended>,
 }
@@ -41,6 +43,7 @@ pub async fn all(store: &Store, now: DateTime<Utc>) -> Result<HashMap<ServerId, 
     let mut active = store.active_kinds_all().await?;
     let failovers = store.failover_counts(now).await?;
     let mut ended = store.pair_operations_ended(now).await?;
+    let held = store.held_servers().await?;
     let mut members: HashMap<ServerId, Vec<Member>> = HashMap::new();
     for (member, _, settled) in store.members_all().await? {
         if settled == SettledState::Ready {
@@ -54,6 +57,7 @@ pub async fn all(store: &Store, now: DateTime<Utc>) -> Result<HashMap<ServerId, 
             members: members.remove(&id)?,
             active: active.remove(id.as_str()).unwrap_or_default(),
             failovers: failovers.get(id.as_str()).copied().unwrap_or_default(),
+            is_held: held.contains(id.as_str()),
             ended: ended.remove(id.as_str()).unwrap_or_default(),
         };
         Some((id, pair))
@@ -78,6 +82,7 @@ pub async fn one(
         let failovers = failovers.get(server.as_str()).copied().unwrap_or_default();
         let mut ended = store.pair_operations_ended(now).await?;
         let ended = ended.remove(server.as_str()).unwrap_or_default();
+        let is_held = store.held_servers().await?.contains(server.as_str());
         let members = store.members(server).await?;
         let found = store.server(server).await?;
         if found.is_none_or(|server| server.settled != SettledState::Ready) {
@@ -85,7 +90,7 @@ pub async fn one(
         }
         // An operation that ended in between changed the row before it ended.
         if store.ha(server).await?.as_ref() == Some(&row) {
-            return Ok(Some(Pair { row, members, active, failovers, ended }));
+            return Ok(Some(Pair { row, members, active, failovers, is_held, ended }));
         }
     }
     Ok(None)
@@ -136,6 +141,7 @@ impl Pair {
             primary: look(self.primary()),
             standby: self.row.standby.is_some().then(|| look(self.standby())),
             unfollowed_for,
+            is_held: self.is_held,
             build_failed: failed(&self.ended, Lane::Standby, now),
             rescue_failed: failed(&self.ended, Lane::Rescue, now),
             change: self.active.iter().copied().find(|kind| kind.lane() == Lane::Change),

@@ -30,7 +30,7 @@ pub async fn follow(look: Look, board: Arc<Board>, mut pairs: watch::Receiver<Ar
         let pair = pairs.borrow_and_update().clone();
         watcher.keep_eyes(&pair);
         let decision = watcher.step(&pair).await;
-        watcher.show(&board, &pair, decision);
+        watcher.show(&board, &pair, &decision);
         tokio::select! {
             () = watcher.look.moved.notified() => {}
             () = tokio::time::sleep(watcher.look.pace.look_every) => {}
@@ -157,7 +157,7 @@ impl Watcher {
         self.services().clock.now() - chrono::Duration::from_std(ago).unwrap_or_default()
     }
 
-    fn show(&mut self, board: &Board, pair: &Pair, decision: Decision) {
+    fn show(&mut self, board: &Board, pair: &Pair, decision: &Decision) {
         let now = self.services().clock.now();
         let since = match self.since {
             Some((action, since)) if action == decision.action => since,
@@ -167,6 +167,6 @@ impl Watcher {
             tracing::info!(server.id = %self.server, state = pair.row.state.key(), action = ?decision.action, reason = %decision.reason, "a pair is decided upon");
         }
         self.since = Some((decision.action, since));
-        board.put(&self.server, show(pair, &self.sights(), &decision, since, now));
+        board.put(&self.server, show(pair, &self.sights(), decision, since, now));
     }
 }

@@ -44,7 +44,7 @@ pub const STEPS: &[Step] = &[
             "Check that the standby can take over, and let it",
             decide_again,
             Undo::Run(promotion::finish),
-            60,
+            20,
         )
     },
     step(
@@ -88,6 +88,10 @@ fn decide_again(ctx: &StepContext) -> StepResult<'_> {
             // With loss accepted one that does not answer is still the last hope: it is started by the next step.
             Err(_) if input.is_forced() => None,
             Err(why) => {
+                // Not waited for: while this waits nobody starts the primary again.
+                if matches!(link::target(ctx, standby).await, Ok(None)) {
+                    return Err(no_standby());
+                }
                 return Err(StepError::Transient(format!("The standby does not answer: {why}")));
             }
         };
@@ -98,7 +102,7 @@ fn decide_again(ctx: &StepContext) -> StepResult<'_> {
 
 fn no_standby() -> StepError {
     StepError::permanent(
-        "The pair has no standby: nobody can take over. Nothing was changed.",
+        "The pair has no standby that runs: nobody can take over. Nothing was changed.",
         "The primary must come back. The portal starts it as soon as its host answers.",
     )
 }

@@ -78,7 +78,9 @@ pub(in crate::operations) async fn pass(
 async fn wait_or_go_on(ctx: &StepContext, step: &str) -> Result<Outcome, StepError> {
     let Err(wait) = standby_has_all(ctx).await? else { return Ok(Outcome::done()) };
     let row = pair::fresh(ctx).await?;
-    let is_over = is_late(ctx, step).await? && row.durability == Durability::Preferred;
+    // D4: never disarmed while it is the primary that does not answer.
+    let serves = link::standing(ctx, ctx.member()?).await?.is_ok_and(|seen| !seen.in_recovery);
+    let is_over = serves && is_late(ctx, step).await? && row.durability == Durability::Preferred;
     if !is_over {
         return Ok(wait);
     }

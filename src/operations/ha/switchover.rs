@@ -250,6 +250,10 @@ fn note_stop(ctx: &StepContext) -> StepResult<'_> {
         let stopped_lsn = match read {
             Ok(Ok(found)) => found,
             Ok(Err(StepError::LeaseLost)) => return Err(StepError::LeaseLost),
+            // Once more, in case only a reply was lost.
+            Ok(Err(StepError::Transient(why))) if ctx.operation.attempt == 0 => {
+                return Err(StepError::Transient(why));
+            }
             Ok(Err(error)) => {
                 ctx.log(format!("The old primary's control file cannot be read: {error}")).await;
                 None

@@ -19,12 +19,14 @@ const OPEN: Duration = Duration::from_secs(2);
 const PROMOTE: Duration = Duration::from_secs(70);
 
 /// The timeline of a primary is that of the file it writes; its control file knows a new one only after the
-/// next checkpoint. A standby that was started without its primary has received nothing yet and replayed all it had.
+/// next checkpoint. So does that of a standby: one without a receiver tells by the newest file that it has received.
+/// A standby that was started without its primary has received nothing yet and replayed all it had.
 /// Log positions are text: the client knows no type for them.
 const STANDING: &str = "\
 SELECT pg_is_in_recovery(), \
   CASE WHEN pg_is_in_recovery() \
-    THEN COALESCE((SELECT NULLIF(r.received_tli, 0) FROM pg_stat_wal_receiver r), (SELECT c.timeline_id FROM pg_control_checkpoint() c)) \
+    THEN COALESCE((SELECT NULLIF(r.received_tli, 0) FROM pg_stat_wal_receiver r), GREATEST((SELECT c.timeline_id FROM pg_control_checkpoint() c), \
+      (SELECT max(('x' || substr(l.name, 1, 8))::bit(32)::int) FROM pg_ls_waldir() l WHERE l.name ~ '^[0-9A-F]{24}$'))) \
     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END, \
   (SELECT s.system_identifier::text FROM pg_control_system() s), \
   CASE WHEN pg_is_in_recovery() THEN GREATEST(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) ELSE pg_current_wal_flush_lsn() END::text, \

@@ -30,7 +30,7 @@ fn render(replication: Replication, parameters: &[(&str, &str)]) -> (String, Str
 /// The last value of a name.
 fn last<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let pairs = text.lines().filter_map(|line| line.split_once(" = "));
-    pairs.filter(|(found, _)| *found == name).map(|(_, value)| value).last()
+    pairs.filter(|(found, _)| *found == name).map(|(_, value)| value).next_back()
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn at(running: &[Running], address: SocketAddr) -> Option<&Running> {
 /// The last value of a name in `postgresql.conf`.
 fn setting(file: &str, name: &str) -> Option<String> {
     let lines = file.lines().filter_map(|line| line.split_once(" = "));
-    let value = lines.filter(|(found, _)| *found == name).map(|(_, value)| value).last()?;
+    let value = lines.filter(|(found, _)| *found == name).map(|(_, value)| value).next_back()?;
     Some(value.trim_matches('\'').replace("''", "'").replace("\\\\", "\\"))
 }
 

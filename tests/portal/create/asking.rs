@@ -195,3 +195,52 @@ async fn without_an_engine_the_form_shows_and_says_why_it_is_closed() {
     })
     .await;
 }
+
+#[actix_web::test]
+async fn a_server_is_asked_for_with_a_standby() {
+    each_database(async |app| {
+        with_host(&app).await;
+        let mut olga = app.set_up_owner().await;
+        let form = Form::open(&mut olga).await;
+        let form = form
+            .set("tier", "GeneralPurpose")
+            .set("sku", "Standard_D2ds_v5")
+            .set("ha", "ZoneRedundant")
+            .set("standby_zone", "3")
+            .set("durability", "Required");
+        form.press(&mut olga, "next:basics").await;
+        let tab = format!("/servers/create?draft={}&tab=basics", form.get("draft"));
+        let page = olga.get(&tab).await.body;
+        assert!(page.contains("value=\"ZoneRedundant\" checked"), "the draft keeps it");
+        assert!(page.contains("<option value=\"3\" selected>"), "{page}");
+        assert!(page.contains("loss of a container, not of the host"), "one engine is told");
+        let review = form.review(&mut olga).await;
+        let page = olga.get(&form.review_path()).await.body;
+        for part in ["Zone redundant", "standby in 3", "Required: ", "2 x D2ds_v5", "€ 255.24"] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        create(&mut olga, &review).await;
+        let server = servers(&app).await.remove(0);
+        let row = app.state.store.ha(&server.id).await.unwrap().unwrap();
+        assert_eq!((row.standby_zone.as_str(), row.mode.key()), ("3", "ZoneRedundant"));
+        assert_eq!((row.durability.key(), row.primary), ("Required", None));
+        assert_ne!(server.spec.zone, "3");
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn the_production_preset_takes_a_standby_where_there_is_room() {
+    each_database(async |app| {
+        with_host(&app).await;
+        let mut olga = app.set_up_owner().await;
+        let chosen = |page: &str, mode: &str| {
+            page.contains(&format!("name=\"ha\" value=\"{mode}\" checked"))
+        };
+        let page = olga.get("/servers/create?preset=production").await.body;
+        assert!(chosen(&page, "ZoneRedundant"), "{page}");
+        let page = olga.get("/servers/create?preset=development").await.body;
+        assert!(chosen(&page, "Disabled") && page.contains("Not on the tier Burstable"));
+    })
+    .await;
+}

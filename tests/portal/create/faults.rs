@@ -24,7 +24,7 @@ async fn each_rule_is_told_at_its_field_and_nothing_typed_is_lost() {
             ("sku", "Standard_Z1", "sku", "Choose a size"),
             ("storage", "100", "storage", "32 GiB, 64 GiB"),
             ("storage", "4096", "storage", "does not fit"),
-            ("ha", "ZoneRedundant", "ha", "not built yet"),
+            ("ha", "ZoneRedundant", "ha", "Not on the tier Burstable"),
             ("admin_login", "pg_ann", "admin_login", "pg_"),
             ("admin_login", "azure_superuser", "admin_login", "reserved"),
             ("admin_login", &long, "admin_login", "1 to 63"),

@@ -67,6 +67,8 @@ impl Form {
             ("sku", "Standard_B1ms"),
             ("storage", "32"),
             ("ha", "Disabled"),
+            ("standby_zone", ""),
+            ("durability", "Preferred"),
             ("admin_login", "shopadmin"),
             ("admin_password", ADMIN_PASSWORD),
             ("admin_password_confirm", ADMIN_PASSWORD),

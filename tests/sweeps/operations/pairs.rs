@@ -113,7 +113,9 @@ impl<'a> Pair<'a> {
                 primaries.push(member.id.clone());
             }
         }
-        let named: Vec<_> = self.row.primary.iter().cloned().collect();
+        // A server that never had a standby may not have its primary on record yet.
+        let first = self.row.primary.is_none().then(|| &self.members[0].id);
+        let named: Vec<_> = self.row.primary.iter().chain(first).cloned().collect();
         assert!(primaries.is_empty() || primaries == named, "{why}: {primaries:?} of {named:?}");
     }
 

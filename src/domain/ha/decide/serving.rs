@@ -23,6 +23,7 @@ impl Case<'_> {
                 "The standby no longer counts, and it is not known whether commits still wait for it: that is put right.",
             ),
             S::Restarting | S::Switching => self.unfinished(),
+            _ if self.seen.is_held && self.seen.change.is_none() => self.locked_out(),
             S::Sync => self.in_sync(),
             _ => self.alone(),
         }
@@ -51,6 +52,15 @@ impl Case<'_> {
                 ),
             ),
         }
+    }
+
+    /// L1: an operation held clients and ended before it let them in again.
+    fn locked_out(&self) -> Decision {
+        let what = format!(
+            "{} answers, and clients still wait at the gateway, although nothing is at work",
+            self.primary_name()
+        );
+        self.rescue(Action::RecoverPrimary, format!("{what}: they are let in through the gate."))
     }
 
     fn in_sync(&self) -> Decision {

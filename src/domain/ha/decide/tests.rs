@@ -236,6 +236,12 @@ fn what_was_left_over_is_ended() {
         let row = pair(state, true);
         is(&row, &well(&row), Action::RecoverPrimary);
     }
+    for row in [sync(), pair(ReplicationState::Single, false)] {
+        let mut held = Seen { is_held: true, ..well(&row) };
+        is(&row, &held, Action::RecoverPrimary);
+        held.change = Some(OperationKind::ChangeNetworking);
+        assert_ne!(decide(&row, &held, now()).action, Action::RecoverPrimary);
+    }
     let arming = pair(ReplicationState::Arming, false);
     is(&arming, &well(&arming), Action::Disarm);
     is(&arming, &Seen { is_building: true, ..well(&arming) }, Action::Wait(Pause::Operation));
@@ -317,6 +323,7 @@ fn every_row_with_every_look_has_an_answer_that_is_legal() {
                             },
                             standby: standby.clone(),
                             unfollowed_for: (!followed).then_some(LONG),
+                            is_held: flags & 8 != 0,
                             change,
                             is_building: flags & 4 != 0,
                             is_rescuing: false,

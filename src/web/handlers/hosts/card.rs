@@ -6,7 +6,7 @@ use super::{Seen, is_stale};
 use crate::config::Config;
 use crate::domain::catalog::Sku;
 use crate::domain::drift::Drift;
-use crate::domain::host::{EngineFacts, Host, HostObservation};
+use crate::domain::host::{EngineFacts, Host, HostObservation, HostOrigin};
 use crate::domain::placement::HostLoad;
 use crate::domain::server::{MemberFacts, ServerState};
 use crate::store::hosts_view::MemberOnHost;
@@ -39,6 +39,13 @@ pub struct HostCard {
     pub orphans: Vec<OrphanRow>,
     /// It is on record but no longer in the configuration.
     pub is_left: bool,
+    /// Who says that it is there.
+    pub origin: &'static str,
+    /// The page where it is changed, when it is one of the Hosts page.
+    pub edit: String,
+    pub is_changed_here: bool,
+    /// Where members are reached; empty for their containers' addresses.
+    pub way: String,
 }
 
 /// When somebody looked.
@@ -69,6 +76,9 @@ pub struct FactsView {
     /// Total and free disk, or that it was not measured.
     pub disk: String,
     pub images: Vec<String>,
+    pub clock: String,
+    /// What a clock that differs much means; empty when it does not.
+    pub clock_warning: String,
 }
 
 /// A member on a host.
@@ -95,7 +105,8 @@ pub fn view(load: &HostLoad, seen: &Seen, config: &Config, now: DateTime<Utc>) -
     let here = seen.members.iter().filter(|member| member.member.host_id == host.id);
     let members: Vec<_> =
         here.map(|member| member_row(member, drift_text(member, seen, now), now)).collect();
-    let is_left = !config.hosts.iter().any(|configured| configured.name == host.name);
+    let is_in_file = config.hosts.iter().any(|configured| configured.name == host.name);
+    let is_left = host.origin == HostOrigin::File && !is_in_file;
     HostCard {
         id: host.id.to_string(),
         name: host.name.clone(),
@@ -117,7 +128,42 @@ pub fn view(load: &HostLoad, seen: &Seen, config: &Config, now: DateTime<Utc>) -
             seen.orphans.iter().map(|orphan| orphans::row(orphan, &host.address)).collect()
         }),
         is_left,
+        origin: origin(host),
+        edit: paths::host_edit(&host.id),
+        is_changed_here: host.origin == HostOrigin::Portal,
+        way: host.member_address.map_or(String::new(), |ip| format!("{ip}, published ports")),
     }
+}
+
+fn origin(host: &Host) -> &'static str {
+    match (host.origin, host.has_tls) {
+        (HostOrigin::File, true) => "Named in the configuration file, with certificates.",
+        (HostOrigin::File, false) => "Named in the configuration file.",
+        (HostOrigin::Portal, true) => "Added on this page, with certificates.",
+        (HostOrigin::Portal, false) => "Added on this page.",
+    }
+}
+
+/// A difference between clocks above this is worth a warning: times of different hosts are then not comparable.
+const CLOCK_MS_MAX: u64 = 1000;
+
+/// The engine's clock against the portal's, in words.
+fn clock(ahead_ms: Option<i64>) -> (String, String) {
+    let Some(ahead) = ahead_ms else { return ("not measured yet".into(), String::new()) };
+    let side = if ahead < 0 { "behind" } else { "ahead of" };
+    let by = if ahead.unsigned_abs() < CLOCK_MS_MAX {
+        format!("{} ms", ahead.unsigned_abs())
+    } else {
+        format!("{:.1} s", ahead.unsigned_abs() as f64 / 1000.0)
+    };
+    let text = format!("{by} {side} the portal's");
+    if ahead.unsigned_abs() <= CLOCK_MS_MAX {
+        return (text, String::new());
+    }
+    let warning = format!(
+        "The clock of this host is {text}. Certificates, logs and points in time of its servers follow it: have it set by NTP."
+    );
+    (text, warning)
 }
 
 pub fn look(at: DateTime<Utc>, now: DateTime<Utc>) -> Look {
@@ -167,12 +213,15 @@ fn serves(host: &Host, config: &Config) -> Vec<String> {
 }
 
 fn facts_view(at: DateTime<Utc>, facts: &EngineFacts, now: DateTime<Utc>) -> FactsView {
+    let (clock, clock_warning) = clock(facts.clock_ahead_ms);
     let disk = match (facts.storage_total_bytes, facts.storage_free_bytes) {
         (Some(total), Some(free)) => {
             format!("{} free of {}", gib_text(free as f64), gib_text(total as f64))
         }
         (Some(total), None) => format!("{}; free space not measured yet", gib_text(total as f64)),
-        (None, _) => "not measured yet".into(),
+        (None, _) => {
+            "not measured: the engine does not tell, and its disk is not this machine's".into()
+        }
     };
     FactsView {
         looked: look(at, now),
@@ -183,6 +232,8 @@ fn facts_view(at: DateTime<Utc>, facts: &EngineFacts, now: DateTime<Utc>) -> Fac
         memory: gib_text(facts.memory_bytes as f64),
         disk,
         images: exact_images(&facts.images),
+        clock,
+        clock_warning,
     }
 }
 

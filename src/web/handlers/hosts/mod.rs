@@ -3,6 +3,7 @@
 
 pub mod capacity;
 pub mod card;
+pub mod edit;
 pub mod gateways;
 pub mod orphans;
 pub mod zones;
@@ -42,6 +43,8 @@ struct HostsPage {
     /// Factors by which promises may exceed what a host has.
     overcommit: String,
     shows_all: bool,
+    /// Whether the person may add and change hosts.
+    may_edit: bool,
 }
 
 /// `GET /hosts`
@@ -59,6 +62,7 @@ pub async fn get(who: Signed<Reader>, request: HttpRequest) -> PageResult {
         gateways: gateways.iter().map(|seen| gateways::row(seen, generation, who.now)).collect(),
         overcommit: capacity::overcommit_text(&state.config.overcommit),
         shows_all,
+        may_edit: who.is_owner_here(),
     })
 }
 

@@ -4,6 +4,7 @@
 use super::Seen;
 use crate::domain::placement::HostLoad;
 use crate::domain::region::Region;
+use crate::domain::sharing::{SeenHost, SharedBy, shared};
 use std::collections::BTreeMap;
 
 /// What is true of the zones.
@@ -56,12 +57,37 @@ fn about(region: &Region, seen: &Seen) -> Vec<String> {
             zones_of.entry(engine).or_default().push(zone);
         }
     }
+    said.extend(machines(region, seen));
     for (engine, zones) in zones_of.into_iter().filter(|(_, zones)| zones.len() > 1) {
         let name = host_name(&engine, seen);
         said.push(format!(
             "zones {} share the Docker Engine of host {name}; when it is lost, they are lost together.",
             zones.join(", ")
         ));
+    }
+    said
+}
+
+/// Zones whose engines differ and whose machine, by the addresses, does not.
+fn machines(region: &Region, seen: &Seen) -> Vec<String> {
+    let hosts = |zone: &String| -> Vec<SeenHost> {
+        let here = seen.loads.iter().filter(|load| load.host.serves(&region.key, zone));
+        let seen_host = |load: &HostLoad| SeenHost {
+            host: load.host.clone(),
+            engine_id: Some(engine_of(load, seen)),
+        };
+        here.map(seen_host).collect()
+    };
+    let mut said = vec![];
+    for (at, a) in region.zones.iter().enumerate() {
+        for b in &region.zones[at + 1..] {
+            let sharing = shared(&hosts(a), &hosts(b));
+            said.extend(
+                sharing
+                    .filter(|sharing| sharing.by == SharedBy::Machine)
+                    .map(|sharing| sharing.sentence(a, b).replacen("Zones", "zones", 1)),
+            );
+        }
     }
     said
 }

@@ -110,9 +110,9 @@ fn preset_price(preset: Preset, prices: &PriceList, total: f64) -> String {
     match preset {
         Preset::Development => per_month(&prices.text(total)),
         Preset::Production => format!(
-            "{}; {} without the standby",
-            per_month(&prices.text(2.0 * total)),
-            prices.text(total)
+            "{}, {} with the standby",
+            per_month(&prices.text(total)),
+            prices.text(2.0 * total)
         ),
     }
 }
@@ -367,7 +367,7 @@ mod tests {
     fn presets_carry_their_price() {
         let cards = preset_cards(&world(vec![]).config.prices);
         assert_eq!(cards[0].price, "€ 14.47 / month");
-        assert_eq!(cards[1].price, "€ 276.36 / month; € 138.18 without the standby");
+        assert_eq!(cards[1].price, "€ 138.18 / month, € 276.36 with the standby");
         assert!(cards[1].sizes.contains("D2ds_v5, 2 vCores, 8 GiB memory, 128 GiB storage"));
     }
 

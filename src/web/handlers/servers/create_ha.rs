@@ -49,7 +49,9 @@ pub fn place_pair(
             Err(text) => reason = reason.or(Some(text)),
         }
     }
-    let field = if standby_zone.is_empty() { "ha" } else { "standby_zone" };
+    // The zone is shown, and counts, for this mode alone.
+    let is_of_zone = mode == HaMode::ZoneRedundant && !standby_zone.is_empty();
+    let field = if is_of_zone { "standby_zone" } else { "ha" };
     let reason = reason.unwrap_or_else(|| "No host can take the primary.".into());
     Err(Refusal::at(field, format!("There is no room for a standby now. {reason}")))
 }
@@ -155,8 +157,7 @@ pub fn modes(world: &World, form: &CreateForm) -> Vec<Choice> {
     let prices = &world.config.prices;
     let more = sizes(form).map(|(sku, storage)| prices.text(prices.estimate(sku, storage).total()));
     let disabled = Choice::new(HA_DISABLED, "Disabled")
-        .detail("Commits are on one host. A failed container is replaced on the same volume; what is on the host's disk is lost with it.")
-        .price("no second member");
+        .detail("Commits are on one host. A failed container is replaced on the same volume; what is on the host's disk is lost with it.");
     let card = |mode: HaMode| {
         let choice = Choice::new(mode.key(), mode.label()).detail(survives(world, form, mode));
         let choice = match &more {
@@ -249,7 +250,7 @@ pub fn durabilities() -> Vec<Choice> {
             ),
             Durability::Required => (
                 "Required: always on two",
-                "If the standby is lost, writes wait until there is a standby again. Reads go on. No acknowledged commit is ever on one host only.",
+                "If the standby is lost, writes wait until there is a standby again. Reads go on. Once the first standby is there, no commit is acknowledged while only one member has it.",
             ),
         };
         Choice::new(durability.key(), label).detail(detail)

@@ -1,7 +1,7 @@
 //! The page of a pair: on how many hosts commits are, who is where, what can be done, what happened.
 
 use super::ha_facts::{HaFacts, zone_of};
-use super::ha_story::{self as story, DrillLine, EventLine, Told};
+use super::ha_story::{self as story, DrillLine, EventLine, Told, Work};
 use super::ha_view::{self as view, Commits, Known, Link, MemberCard, MemberFacts};
 use super::ha_zones::Truth;
 use super::nav::{self, Frame, Tab};
@@ -10,6 +10,7 @@ use crate::domain::ids::ServerId;
 use crate::domain::operation::OperationKind;
 use crate::domain::server::Member;
 use crate::store::ha::Promotion;
+use crate::store::operations::OperationFilter;
 use crate::web::error::{PageError, PageResult};
 use crate::web::label::Chip;
 use crate::web::page::{self, Layout};
@@ -49,6 +50,7 @@ struct HaLive {
     chip: Chip,
     /// `None` without high availability.
     pair: Option<Pair>,
+    works: Vec<Work>,
     actions: Vec<Action>,
     /// Why it cannot be enabled; for the page of a server without it.
     why_not_enabled: Option<String>,
@@ -143,6 +145,8 @@ async fn live(visit: &Visit, frame: &Frame, before: &str) -> Result<HaLive, Page
     for (at, promotion) in promotions.iter().enumerate() {
         told.push(tell(visit, promotion, &facts.members, at == 0).await?);
     }
+    let of_server = OperationFilter { server_id: Some(server.id.clone()), ..Default::default() };
+    let operations = store.operations(&of_server).await?;
     let page = store.ha_event_page(&server.id, before).await?;
     let mut told = told.into_iter();
     Ok(HaLive {
@@ -152,6 +156,7 @@ async fn live(visit: &Visit, frame: &Frame, before: &str) -> Result<HaLive, Page
             Some(row) => Some(pair(visit, frame, &facts, row).await?),
             None => None,
         },
+        works: story::works(&operations),
         actions: actions(frame, &facts),
         why_not_enabled: facts.why_closed(frame, OperationKind::BuildStandby),
         last: told.next(),

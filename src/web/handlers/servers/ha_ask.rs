@@ -199,6 +199,11 @@ async fn submit(visit: &Signed<Contributor>, id: &str, posted: &Posted, ask: Ask
     let Some(frame) = nav::frame(visit, id, Tab::HighAvailability).await? else {
         return nav::gone(visit, id).await;
     };
+    // The same form come twice: what it asked for may have changed the pair already.
+    let key = nav::submission_key(visit, posted)?;
+    if let Some(earlier) = visit.state.store.operation_by_key(&key).await? {
+        return page::see(&paths::operation(&earlier.id));
+    }
     let change = match change(visit, &frame, posted, ask).await? {
         Ok(change) => change,
         Err(refusal) => return refused(visit, frame, ask, refusal).await,
@@ -234,7 +239,14 @@ async fn change(
         return Ok(Err(Refusal::whole("High availability is not enabled. Nothing was changed.")));
     }
     let with = |cause: Cause, about: &str| {
-        let input = json!({ "cause": cause.key(), "accept_loss": cause == Cause::ForcedWithLoss });
+        let who = visit.person.as_ref().map_or("Somebody", |person| &person.user.login);
+        let what = ha_story::cause_label(cause).to_lowercase();
+        let input = json!({
+            "cause": cause.key(),
+            "reason": format!("{who} asked for a {what}."),
+            "seen_at": visit.now,
+            "accept_loss": cause == Cause::ForcedWithLoss,
+        });
         Change::new(ask.kind(), about, &input)
     };
     Ok(match ask {

@@ -4,7 +4,9 @@
 use super::ha_view::seconds_text;
 use crate::domain::ha::Cause;
 use crate::domain::ids::MemberId;
-use crate::domain::operation::{StepRecord, StepStatus};
+use crate::domain::operation::{
+    Lane, Operation, OperationKind, OperationStatus, StepRecord, StepStatus,
+};
 use crate::domain::server::Member;
 use crate::store::ha::{HaEvent, Promotion};
 use crate::store::ha_story::{DRILL_RUNNING, HaDrill};
@@ -133,6 +135,39 @@ fn way(promotion: &Promotion, members: &[Member]) -> String {
     }
 }
 
+/// An operation on the pair that is under way, or that failed last.
+pub struct Work {
+    pub label: &'static str,
+    pub chip: Chip,
+    pub path: String,
+    /// Why it failed and what to do; empty while it runs.
+    pub note: String,
+}
+
+/// What is at work on a pair, newest first; without any, the last one if it failed.
+pub fn works(operations: &[Operation]) -> Vec<Work> {
+    let mut of_pair = operations.iter().filter(|one| is_of_pair(one.kind)).peekable();
+    let failed = of_pair.peek().filter(|one| one.status == OperationStatus::Failed).copied();
+    let open = of_pair.filter(|one| one.status.is_active());
+    let open: Vec<Work> = open.map(work).collect();
+    if open.is_empty() { failed.map(work).into_iter().collect() } else { open }
+}
+
+fn is_of_pair(kind: OperationKind) -> bool {
+    kind.lane() != Lane::Change
+        || matches!(kind, OperationKind::Switchover | OperationKind::RemoveStandby)
+}
+
+fn work(operation: &Operation) -> Work {
+    let texts = [operation.error.as_deref(), operation.advice.as_deref()];
+    Work {
+        label: operation.kind.label(),
+        chip: operation.status.into(),
+        path: paths::operation(&operation.id),
+        note: texts.into_iter().flatten().collect::<Vec<_>>().join(" "),
+    }
+}
+
 /// A line of the timeline.
 pub struct EventLine {
     pub at: Stamp,
@@ -158,6 +193,8 @@ pub struct DrillLine {
     pub writes: String,
     pub lost: String,
     pub operation: String,
+    /// Why nothing was measured; empty otherwise.
+    pub note: String,
 }
 
 pub fn drill_line(drill: &HaDrill) -> DrillLine {
@@ -173,6 +210,8 @@ pub fn drill_line(drill: &HaDrill) -> DrillLine {
         writes: measured(drill.writes.to_string()),
         lost: measured(drill.lost.to_string()),
         operation: drill.operation_id.as_ref().map_or(String::new(), paths::operation),
+        // A single word is the measurer's; a sentence is for people.
+        note: Some(&drill.outcome).filter(|text| text.contains(' ')).cloned().unwrap_or_default(),
     }
 }
 
@@ -261,7 +300,9 @@ mod tests {
         assert_eq!((line.gap.as_str(), line.chip.text), ("0.8 s", "Nothing lost"));
         let lost = HaDrill { lost: 1, ..ended };
         assert_eq!(drill_line(&lost).chip.text, "Lost commits");
-        let given_up = HaDrill { ended_at: Some(at(9)), outcome: "failed".into(), ..drill };
-        assert_eq!(drill_line(&given_up).chip.text, "Not measured");
+        let given_up =
+            HaDrill { ended_at: Some(at(9)), outcome: "The portal was ended.".into(), ..drill };
+        let line = drill_line(&given_up);
+        assert_eq!((line.chip.text, line.note.as_str()), ("Not measured", "The portal was ended."));
     }
 }

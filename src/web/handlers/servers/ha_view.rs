@@ -49,7 +49,9 @@ pub struct Commits {
     /// Why there are not more; empty on two hosts.
     pub because: String,
     /// What comes next; empty when nothing does.
-    pub next: String,
+    pub next: &'static str,
+    /// What the portal decided from its last look; empty on two hosts, where nothing is to be done.
+    pub told: String,
 }
 
 /// What the sentence is made of.
@@ -65,7 +67,7 @@ pub struct Known<'a> {
 /// The sentence that people come for.
 pub fn commits(known: &Known<'_>) -> Commits {
     let Known { row, truth, since, now, .. } = known;
-    let length = duration_text(Duration::seconds((*now - *since).num_seconds().max(0)));
+    let length = length_text(*since, *now);
     let (class, lead) = match (row.is_promotable, truth) {
         (true, Some(Truth::OneEngine)) => {
             ("banner-warn", "Commits are in 2 containers on 1 host now".to_owned())
@@ -74,11 +76,12 @@ pub fn commits(known: &Known<'_>) -> Commits {
         (false, _) if row.state == ReplicationState::Blocked => {
             ("banner-danger", "Nothing is committed now".to_owned())
         }
-        (false, _) if waits(row) => (
-            "banner-danger",
-            "No commit is acknowledged now, and what was acknowledged before is on 1 host for certain"
-                .to_owned(),
-        ),
+        (false, _) if row.state == ReplicationState::Promoting => {
+            ("banner-warn", "No commits are taken now".to_owned())
+        }
+        (false, _) if waits(row) => {
+            ("banner-danger", "Writes wait: no commit is acknowledged now".to_owned())
+        }
         (false, _) => ("banner-warn", "Commits are on 1 host".to_owned()),
     };
     let (because, next) = if row.is_promotable { ready(row) } else { why(row) };
@@ -89,16 +92,27 @@ pub fn commits(known: &Known<'_>) -> Commits {
         since: Stamp(*since),
         length,
         because: because.into(),
-        next: told.filter(|text| !text.is_empty()).map_or_else(|| next.into(), str::to_owned),
+        next,
+        told: told.unwrap_or_default().to_owned(),
     }
 }
 
-/// Whether writes wait for a standby that is not there.
+/// "3 h 2 min"; what has just begun has no length yet.
+fn length_text(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let length = Duration::seconds((now - since).num_seconds());
+    if length < Duration::seconds(1) { "just now".into() } else { duration_text(length) }
+}
+
+/// Whether writes wait for a standby that is not there. Before the first one they never do: the server could
+/// not even be set up.
 fn waits(row: &HighAvailability) -> bool {
     let was_there = row.epoch > 1 || row.armed_lsn.is_some();
     let is_alone = matches!(
         row.state,
-        ReplicationState::Single | ReplicationState::Building | ReplicationState::CatchUp
+        ReplicationState::Single
+            | ReplicationState::Building
+            | ReplicationState::CatchUp
+            | ReplicationState::Disarming
     );
     row.durability == Durability::Required && was_there && is_alone
 }
@@ -236,9 +250,11 @@ fn answer(facts: &MemberFacts<'_>) -> (Chip, String) {
     if let Some((answers, since)) =
         facts.look.and_then(|look| look.answers.zip(Some(look.answers_since_micros)))
     {
-        let length = since.and_then(DateTime::from_timestamp_micros).map(|at| {
-            format!("for {}", duration_text(Duration::seconds((now - at).num_seconds().max(0))))
-        });
+        let length =
+            since.and_then(DateTime::from_timestamp_micros).map(|at| match length_text(at, now) {
+                now if now == "just now" => "since just now".to_owned(),
+                length => format!("for {length}"),
+            });
         return (of(answers), length.unwrap_or_default());
     }
     match facts.observation.filter(|look| is_fresh(look.observed_at, now)) {
@@ -272,25 +288,27 @@ pub fn link(
     look: Option<(&HaLook, DateTime<Utc>)>,
     now: DateTime<Utc>,
 ) -> Link {
-    let fresh = look.filter(|(_, at)| is_fresh(*at, now));
+    let Some(standby) = &row.standby else {
+        return unmeasured(Chip::new("No standby yet", Icon::Minus, Tone::Idle), "");
+    };
+    // A look at another standby says nothing of this one.
+    let is_of_it =
+        |look: &HaLook| look.standby.as_ref().is_some_and(|seen| seen.member == standby.as_str());
+    let fresh = look.filter(|(look, at)| is_fresh(*at, now) && is_of_it(look));
     let Some((look, at)) = fresh else {
-        let chip = Chip::new("Not measured now", Icon::Ring, Tone::Idle);
-        return Link {
-            chip,
-            bytes: "lag not measured".into(),
-            seconds: String::new(),
-            flows: false,
-            seen: String::new(),
-        };
+        return unmeasured(
+            Chip::new("Not measured now", Icon::Ring, Tone::Idle),
+            "lag not measured",
+        );
     };
     let flows = !look.sync_state.is_empty();
     let chip = match (flows, row.is_promotable, look.sync_state.as_str()) {
         (false, _, _) => Chip::new("Does not stream", Icon::Cross, Tone::Danger),
         (true, true, "sync" | "quorum") => Chip::new("Synchronous", Icon::Check, Tone::Ok),
         (true, _, "sync" | "quorum") => {
-            Chip::new("Commits wait, not counted yet", Icon::Spinner, Tone::Busy)
+            Chip::new("Synchronous, does not count now", Icon::Ring, Tone::Busy)
         }
-        (true, _, _) => Chip::new("Streams, commits do not wait", Icon::Spinner, Tone::Busy),
+        (true, _, _) => Chip::new("Follows, commits do not wait", Icon::Spinner, Tone::Busy),
     };
     Link {
         chip,
@@ -303,6 +321,10 @@ pub fn link(
         flows,
         seen: format!("seen {}", ago_text(at, now)),
     }
+}
+
+fn unmeasured(chip: Chip, text: &str) -> Link {
+    Link { chip, bytes: text.into(), seconds: String::new(), flows: false, seen: String::new() }
 }
 
 /// "0 bytes", "1,024 bytes", "12.5 MiB"

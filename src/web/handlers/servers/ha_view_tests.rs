@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::ha::Lsn;
-use crate::domain::ids::ServerId;
+use crate::domain::ids::{MemberId, ServerId};
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000, 0).unwrap()
@@ -49,7 +49,7 @@ fn required_without_a_standby_says_that_writes_wait() {
     };
     assert_eq!(said(&first, Truth::Apart).lead, "Commits are on 1 host");
     let later = HighAvailability { armed_lsn: Some(Lsn(1)), ..first };
-    assert!(said(&later, Truth::Apart).lead.starts_with("No commit is acknowledged now"));
+    assert!(said(&later, Truth::Apart).lead.starts_with("Writes wait"));
 }
 
 #[test]
@@ -71,23 +71,27 @@ fn the_time_is_that_of_the_line_that_made_it_so() {
 
 #[test]
 fn lag_has_its_units_and_nothing_is_invented() {
+    let standby = MemberId::parse("01890a5d-ac96-774b-bcce-b302099a8058").unwrap();
+    let member = |id: &str| LookMember {
+        member: id.into(),
+        answers: None,
+        answers_since_micros: None,
+        container: String::new(),
+    };
     let look = HaLook {
         epoch: 1,
         action: "Nothing".into(),
         reason: String::new(),
         since_micros: 0,
-        primary: LookMember {
-            member: "a".into(),
-            answers: None,
-            answers_since_micros: None,
-            container: String::new(),
-        },
-        standby: None,
+        primary: member("a"),
+        standby: Some(member(standby.as_str())),
         lag_bytes: Some(1024),
         lag_seconds: Some(0.0),
         sync_state: "sync".into(),
     };
-    let sync = row(ReplicationState::Sync, true);
+    let alone = row(ReplicationState::Sync, true);
+    assert_eq!(link(&alone, Some((&look, now())), now()).chip.text, "No standby yet");
+    let sync = HighAvailability { standby: Some(standby), ..alone };
     let shown = link(&sync, Some((&look, now())), now());
     assert_eq!(
         (shown.bytes.as_str(), shown.seconds.as_str()),
@@ -96,6 +100,8 @@ fn lag_has_its_units_and_nothing_is_invented() {
     assert!(shown.flows && shown.chip.text == "Synchronous");
     let old = link(&sync, Some((&look, now() - Duration::minutes(5))), now());
     assert!(!old.flows && old.bytes == "lag not measured");
+    let other = HaLook { standby: Some(member("b")), ..look.clone() };
+    assert_eq!(link(&sync, Some((&other, now())), now()).chip.text, "Not measured now");
     let gone = HaLook { sync_state: String::new(), lag_bytes: None, ..look };
     assert_eq!(link(&sync, Some((&gone, now())), now()).chip.text, "Does not stream");
     assert_eq!(bytes_text(5 << 20), "5.0 MiB");

@@ -23,7 +23,7 @@ impl Truth {
         match self {
             Truth::Apart => "",
             Truth::OneEngine => {
-                "Both members are on one Docker Engine: this survives the loss of a container, not of the host. With the host all of it is lost."
+                "Primary and standby share one Docker Engine: this survives the loss of a container, not of the host. With the host all of it is lost."
             }
             Truth::MayShare => {
                 "The zones share a Docker Engine: when both members come to be on it, this survives the loss of a container, not of the host."

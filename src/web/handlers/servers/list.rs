@@ -1,8 +1,10 @@
 //! The list of servers: search, filters, pages by name. An empty list is the invitation to create.
 
 use super::create_cards::{PresetCard, preset_cards, thousands};
+use super::ha_view;
 use crate::config::Config;
-use crate::domain::ids::GroupId;
+use crate::domain::ha::{HaState, HighAvailability};
+use crate::domain::ids::{GroupId, ServerId};
 use crate::domain::names::Tag;
 use crate::domain::operation::OperationKind;
 use crate::domain::server::{Server, ServerState, SettledState};
@@ -19,6 +21,7 @@ use crate::web::visit::{Reader, Signed};
 use actix_web::web::Query;
 use askama::Template;
 use serde::Deserialize;
+use std::collections::HashMap;
 
 #[derive(Template)]
 #[template(path = "servers/list.html")]
@@ -87,11 +90,15 @@ pub async fn get(visit: Signed<Reader>, query: Query<ListQuery>) -> PageResult {
     let total = store.count_servers(&everything).await?;
     let is_filtered = is_filtered(&filter);
     let found = if is_filtered { store.count_servers(&filter).await? } else { total };
+    let pairs = Pairs {
+        rows: store.ha_all().await?.into_iter().map(|row| (row.server_id.clone(), row)).collect(),
+        zones: store.ha_primary_zones().await?,
+    };
     let has_more = servers.len() as i64 > SERVER_PAGE;
     let rows: Vec<Row> = servers
         .iter()
         .take(SERVER_PAGE as usize)
-        .map(|server| Row::new(server, config, &groups))
+        .map(|server| Row::new(server, config, &groups, &pairs))
         .collect();
     let last = rows.last().filter(|_| has_more).map(|row| row.name.as_str());
     let page = ListPage {
@@ -193,6 +200,8 @@ struct Row {
     tier: &'static str,
     region: String,
     zone: String,
+    /// High availability in short; empty without.
+    ha: String,
     endpoint: String,
     group: String,
     group_path: String,
@@ -200,6 +209,30 @@ struct Row {
     /// Tags that the row has no room for.
     more_tags: usize,
     created: Stamp,
+}
+
+/// The pairs among the servers of the list.
+struct Pairs {
+    rows: HashMap<ServerId, HighAvailability>,
+    /// Zones of the primaries, by server id.
+    zones: HashMap<String, String>,
+}
+
+impl Pairs {
+    /// The zone of the primary, which a failover changes.
+    fn zone(&self, server: &Server) -> String {
+        self.zones.get(server.id.as_str()).unwrap_or(&server.spec.zone).clone()
+    }
+
+    /// "Standby in zone 2: Healthy"; empty without high availability.
+    fn text(&self, server: &Server) -> String {
+        self.rows.get(&server.id).map_or(String::new(), |row| {
+            let is_removing = server.active == Some(OperationKind::RemoveStandby);
+            let state = HaState::shown(Some(row), is_removing);
+            let state = ha_view::chip(state, Some(row)).text;
+            format!("Standby in zone {}: {state}", row.standby_zone)
+        })
+    }
 }
 
 /// A tag that leads to the servers that have it.
@@ -212,7 +245,7 @@ struct TagLink {
 const TAGS_MAX: usize = 3;
 
 impl Row {
-    fn new(server: &Server, config: &Config, groups: &[CountedGroup]) -> Self {
+    fn new(server: &Server, config: &Config, groups: &[CountedGroup], pairs: &Pairs) -> Self {
         let spec = &server.spec;
         let region = config.region(&spec.region);
         let group = groups.iter().find(|counted| counted.group.id == server.group_id);
@@ -224,7 +257,8 @@ impl Row {
             size: spec.sku().short_name(),
             tier: spec.sku().tier.label(),
             region: region.map_or(spec.region.clone(), |region| region.label.clone()),
-            zone: spec.zone.clone(),
+            zone: pairs.zone(server),
+            ha: pairs.text(server),
             endpoint: format!("{}:{}", config.args.endpoint_host, server.port),
             group: group.map_or(String::new(), |counted| counted.group.name.clone()),
             group_path: paths::group(&server.group_id),

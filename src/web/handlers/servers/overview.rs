@@ -1,10 +1,13 @@
 //! The overview of one server: can I use it, what is it, what was last seen of it, what happened.
 
+use super::ha_facts::{HaFacts, zone_of};
 use super::nav::{self, Frame, Tab};
 use super::overview_view::{
-    self as view, Answer, ContainerView, Fact, Known, RecentOperation, Seen, plural,
+    self as view, Answer, ContainerView, Fact, HaNote, Known, RecentOperation, Seen, plural,
 };
+use super::{ha_story, ha_view};
 use crate::config::Config;
+use crate::domain::ha::MemberRole;
 use crate::domain::server::{Member, MemberObservation, Server};
 use crate::domain::storage::{OBSERVATION, StorageLook};
 use crate::operations::access::secret;
@@ -51,6 +54,10 @@ struct LiveView {
     /// Whether the server was placed on a host.
     has_member: bool,
     container: Option<ContainerView>,
+    /// The standby's container, with what was seen of it.
+    standby: Option<StandbyView>,
+    /// The page of high availability.
+    ha: String,
     /// The page that asks before a repair.
     repair: String,
     operations: Vec<RecentOperation>,
@@ -60,6 +67,12 @@ impl LiveView {
     fn seen(&self) -> Option<&Seen> {
         self.answer.seen.as_ref()
     }
+}
+
+/// The standby of a pair.
+struct StandbyView {
+    container: Option<ContainerView>,
+    place: String,
 }
 
 /// What the page around the live part was made of.
@@ -74,7 +87,7 @@ pub async fn get(visit: Signed<Reader>, id: Path<String>) -> PageResult {
     let Some(frame) = nav::frame(&visit, &id, Tab::Overview).await? else {
         return nav::gone(&visit, &id).await;
     };
-    let live = live(&visit, &frame.server).await?;
+    let live = live(&visit, &frame).await?;
     page::ok(&OverviewPage { layout: frame.layout(&visit, "Overview"), frame, live })
 }
 
@@ -94,7 +107,7 @@ pub async fn fragment(
     if query.seen != seen_key(&frame.server) {
         return page::see(&paths::server(&frame.server.id));
     }
-    let live = live(&visit, &frame.server).await?;
+    let live = live(&visit, &frame).await?;
     page::ok(&LivePart { layout: frame.layout(&visit, "Overview"), frame, live })
 }
 
@@ -103,8 +116,12 @@ fn seen_key(server: &Server) -> String {
     server.state().label().to_owned()
 }
 
-async fn live(visit: &Visit, server: &Server) -> Result<LiveView, PageError> {
-    let (store, now) = (&visit.state.store, visit.now);
+async fn live(visit: &Visit, frame: &Frame) -> Result<LiveView, PageError> {
+    let (store, now, server) = (&visit.state.store, visit.now, &frame.server);
+    let pair = match &frame.ha {
+        Some(_) => Some(HaFacts::load(visit, server).await?),
+        None => None,
+    };
     let member = store.members(&server.id).await?.into_iter().next();
     let look = observation(visit, server, member.as_ref()).await?;
     let expires = store.secret_expiry(&server.id, secret::SERVER_CERTIFICATE).await?;
@@ -123,7 +140,11 @@ async fn live(visit: &Visit, server: &Server) -> Result<LiveView, PageError> {
             Some(id) => store.network(id).await?.map(|network| network.name),
             None => None,
         },
-        prices: &visit.state.config.prices,
+        prices: &frame.prices(&visit.state.config),
+        ha: match &pair {
+            Some(facts) => ha_note(visit, server, facts).await?,
+            None => None,
+        },
         storage: store
             .server_observation::<StorageLook>(&server.id, OBSERVATION)
             .await?
@@ -138,8 +159,41 @@ async fn live(visit: &Visit, server: &Server) -> Result<LiveView, PageError> {
         certificate: expires.map(|at| (Stamp(at), left_text(at, now))),
         repair: paths::server_repair(&server.id),
         has_member: member.is_some(),
+        ha: paths::server_ha(&server.id),
+        standby: pair.as_ref().and_then(|facts| standby(facts, server, now)),
         container: view::container(member.as_ref(), look.as_ref(), server.state(), now),
         operations: operations.iter().take(RECENT_MAX).map(|one| view::recent(one, now)).collect(),
+    })
+}
+
+async fn ha_note(
+    visit: &Visit,
+    server: &Server,
+    facts: &HaFacts,
+) -> Result<Option<HaNote>, PageError> {
+    let Some(row) = &facts.row else { return Ok(None) };
+    let truth = facts.truth(server);
+    let known = ha_view::Known { row, truth, look: None, since: row.changed_at, now: visit.now };
+    let last = visit.state.store.promotions(&server.id, 1).await?.into_iter().next();
+    let last = last.map(|one| {
+        let at = one.seen_at.format("%Y-%m-%d %H:%M:%S UTC");
+        format!("{}, {at}", ha_story::cause_label(one.cause).to_lowercase())
+    });
+    Ok(Some(HaNote {
+        state: ha_view::chip(facts.state(), Some(row)).text,
+        mode: row.mode.label(),
+        commits: ha_view::commits(&known).lead,
+        standby_zone: row.standby_zone.clone(),
+        last: last.unwrap_or_default(),
+    }))
+}
+
+fn standby(facts: &HaFacts, server: &Server, now: DateTime<Utc>) -> Option<StandbyView> {
+    let member = facts.in_role(MemberRole::Standby)?;
+    let host = facts.host_name(member).unwrap_or("not known");
+    Some(StandbyView {
+        container: view::container(Some(member), facts.seen_of(member), server.state(), now),
+        place: format!("Zone {}, host {host}", zone_of(member, server)),
     })
 }
 

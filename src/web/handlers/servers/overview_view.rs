@@ -170,6 +170,43 @@ pub struct Known<'a> {
     pub prices: &'a PriceList,
     /// The last look at how full its storage is.
     pub storage: Option<StorageLook>,
+    /// What its page says of high availability; `None` without.
+    pub ha: Option<HaNote>,
+}
+
+impl Known<'_> {
+    /// Zone of the primary.
+    fn zone(&self) -> &str {
+        let placed = self.member.map_or("", |member| &member.zone);
+        if placed.is_empty() { &self.server.spec.zone } else { placed }
+    }
+}
+
+/// High availability in short.
+pub struct HaNote {
+    /// "Healthy"
+    pub state: &'static str,
+    pub mode: &'static str,
+    /// "Commits are on 2 hosts now"
+    pub commits: String,
+    pub standby_zone: String,
+    /// "Planned failover, 2026-11-23 09:14:03 UTC"; empty when there was none.
+    pub last: String,
+}
+
+fn high_availability(ha: Option<&HaNote>) -> Fact {
+    let Some(ha) = ha else {
+        return noted("High availability", "Not enabled", "Commits are on 1 host.");
+    };
+    let last = match ha.last.as_str() {
+        "" => "no failover yet".to_owned(),
+        last => format!("last failover: {last}"),
+    };
+    noted(
+        "High availability",
+        format!("{}, {}", ha.state, ha.mode.to_lowercase()),
+        format!("{}. Standby zone {}; {last}.", ha.commits, ha.standby_zone),
+    )
 }
 
 /// The essentials, in the order of reading.
@@ -197,9 +234,9 @@ pub fn essentials(known: &Known<'_>) -> Vec<Fact> {
             format!("{} at most", grouped(sku.max_connections)),
             format!("{RESERVED_CONNECTIONS} of them are kept for the service"),
         ),
-        noted("Region and zone", format!("{}, zone {}", known.region, spec.zone), host(known)),
+        noted("Region and zone", format!("{}, zone {}", known.region, known.zone()), host(known)),
         access(known),
-        noted("High availability", "Not enabled", "Commits are on 1 host."),
+        high_availability(known.ha.as_ref()),
         estimate(known),
     ]
 }

@@ -1,0 +1,419 @@
+//! The pair as a `stateright` model: what may happen next, and what must hold.
+
+use super::look::look;
+use super::mutants::Mutant;
+use super::operations::{Run, Step};
+use super::world::{NO_ONE, Op, Order, Place, World, bit, bits, number};
+use pgflex::domain::ha::{Action, ReplicationState as S, decide};
+use pgflex::domain::operation::{Lane, OperationKind as K};
+use stateright::{Model, Property};
+
+/// How far is looked.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub writes: u8,
+    pub epochs: i64,
+    /// Members that are ever made, the first two included.
+    pub members: u8,
+    /// Crashes, cuts, lost answers and steps that run twice, together.
+    pub faults: u8,
+    /// What people ask for: a planned and a forced failover.
+    pub wishes: u8,
+}
+
+pub struct Pair {
+    pub bounds: Bounds,
+    pub mutant: Option<Mutant>,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A client writes and waits for the answer.
+    Write(Place),
+    /// A standby receives and flushes one record.
+    Ship(Place),
+    /// A reload takes effect.
+    Reload(Place),
+    /// The monitor looks, decides and submits.
+    Decide,
+    /// The operation of a lane goes one step.
+    Step(usize),
+    /// It does the step, and the portal dies before that is written down: it will run again.
+    StepForgotten(usize),
+    /// It sends the step's order and hears nothing of it.
+    OrderLost(usize),
+    OrderArrives,
+    /// Its step cannot be done, and it ends.
+    GiveUp(usize),
+    /// The gate of a start was closed for too long: the standby is disarmed (C4).
+    GateDisarms(usize),
+    Crash(Place),
+    CrashInPlace(Place),
+    CutLink,
+    Cut(Place),
+    HealLink,
+    Heal(Place),
+    PlannedFailover,
+    ForcedFailover,
+    EngineRestart(Place),
+    Cancel(Place),
+}
+
+impl Pair {
+    fn has(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    /// What goes on without a fault and without a person.
+    fn ordinary(&self, world: &World, events: &mut Vec<Event>) {
+        for place in 0..2 {
+            if world.is_followed(place)
+                && !world.nodes[1 - place].is_ghost
+                && world.nodes[1 - place].log.len() < world.nodes[place].log.len()
+            {
+                events.push(Event::Ship(1 - place));
+            }
+            if world.nodes[place].is_up && world.nodes[place].is_reloading {
+                events.push(Event::Reload(place));
+            }
+        }
+        if self.submits(world).is_some() {
+            events.push(Event::Decide);
+        }
+        self.steps(world, events);
+    }
+
+    fn steps(&self, world: &World, events: &mut Vec<Event>) {
+        for lane in 0..3 {
+            if world.lanes[lane].is_none() {
+                continue;
+            }
+            match self.run(world, lane, true) {
+                Some(_) => events.push(Event::Step(lane)),
+                None if self.is_at_gate(world, lane) => events.push(Event::GateDisarms(lane)),
+                None if !is_past_return(world, lane) => events.push(Event::GiveUp(lane)),
+                None => {}
+            }
+        }
+    }
+
+    fn is_at_gate(&self, world: &World, lane: usize) -> bool {
+        world.row.state == S::Restarting
+            && world.primary().is_some_and(|place| world.answers(place))
+            && world.lanes[lane]
+                .as_ref()
+                .is_some_and(|op| op.kind == K::RecoverPrimary && op.step == 2)
+    }
+
+    /// The operation that the real decision leads to now, if its lane and those beside it let it begin.
+    fn submits(&self, world: &World) -> Option<K> {
+        let decision = decide(
+            &world.row,
+            &look(world),
+            chrono::DateTime::UNIX_EPOCH + chrono::Duration::hours(1),
+        );
+        let kind = match decision.action {
+            Action::Failover => K::Failover,
+            Action::RecoverPrimary => K::RecoverPrimary,
+            Action::Disarm => K::Disarm,
+            Action::BuildStandby => K::BuildStandby,
+            Action::Nothing | Action::Wait(_) | Action::Blocked => return None,
+        };
+        if kind == K::BuildStandby && world.next_member > self.bounds.members {
+            return None;
+        }
+        let is_beyond = kind == K::Failover
+            && world.row.epoch >= self.bounds.epochs
+            && world.row.state != S::Promoting;
+        (!is_beyond && may_begin(world, kind)).then_some(kind)
+    }
+
+    fn faults(&self, world: &World, events: &mut Vec<Event>) {
+        for place in 0..2 {
+            if world.nodes[place].is_up {
+                events.push(Event::Crash(place));
+                if world.nodes[place].is_primary && world.nodes[place].waiting != 0 {
+                    events.push(Event::CrashInPlace(place));
+                }
+            }
+            if world.is_reached[place] {
+                events.push(Event::Cut(place));
+            }
+        }
+        if world.is_linked {
+            events.push(Event::CutLink);
+        }
+        for lane in 0..3 {
+            let Some(op) = &world.lanes[lane] else { continue };
+            if self.run(world, lane, true).is_some() {
+                events.push(Event::StepForgotten(lane));
+            }
+            let sends = (op.kind == K::Disarm && op.step == 1)
+                || (op.kind == K::BuildStandby && op.step == 4);
+            if sends
+                && world.late.is_none()
+                && world.primary().is_some_and(|place| world.answers(place))
+            {
+                events.push(Event::OrderLost(lane));
+            }
+        }
+    }
+
+    fn wishes(&self, world: &World, events: &mut Vec<Event>) {
+        if world.row.epoch >= self.bounds.epochs {
+            return;
+        }
+        if world.row.state == S::Sync && may_begin(world, K::Switchover) {
+            events.push(Event::PlannedFailover);
+        }
+        let is_dead = world.primary().is_some_and(|place| !world.answers(place));
+        let stands_by = world
+            .standby()
+            .is_some_and(|place| world.answers(place) && !world.nodes[place].is_primary);
+        if is_dead && stands_by && !world.row.is_promotable && may_begin(world, K::Failover) {
+            events.push(Event::ForcedFailover);
+        }
+    }
+
+    /// The world after the next step of a lane; none when the step is stuck. `keeps`: whether it is written down.
+    fn run(&self, world: &World, lane: usize, keeps: bool) -> Option<World> {
+        let mut next = world.clone();
+        let mut op = next.lanes[lane].take()?;
+        let before = op.clone();
+        let step = Run { world: &mut next, op: &mut op, mutant: self.mutant }.step();
+        next.lanes[lane] = match step {
+            Step::Stuck => return None,
+            Step::Refused | Step::Done => keeps.then_some(()).map_or(Some(before), |()| None),
+            Step::To(_) if !keeps => Some(before),
+            Step::To(to) => {
+                op.step = to;
+                Some(op)
+            }
+        };
+        Some(next)
+    }
+
+    fn begin(&self, world: &mut World, kind: K, is_forced: bool) {
+        let cached = (self.has(Mutant::PromoteFromCache) && kind == K::Failover && !is_forced)
+            .then(|| Box::new(world.row.clone()));
+        world.lanes[lane_of(kind)] = Some(Op {
+            kind,
+            step: 0,
+            member: 0,
+            epoch: world.row.epoch,
+            is_forced,
+            is_planned: false,
+            mark: 0,
+            marked_at: 0,
+            cached,
+        });
+    }
+
+    fn order(&self, world: &mut World, lane: usize) -> Option<()> {
+        let place = world.primary()?;
+        let op = world.lanes[lane].as_ref()?;
+        let names = if op.kind == K::Disarm { NO_ONE } else { op.member };
+        let member = world.nodes[place].member;
+        world.late = Some(Order { place, member, names, from: (lane, op.kind, op.step) });
+        Some(())
+    }
+
+    fn arrives(world: &mut World) -> Option<()> {
+        let order = world.late.take()?;
+        let node = &mut world.nodes[order.place];
+        if node.is_up && node.member == order.member {
+            node.names_in_file = order.names;
+            node.is_reloading = true;
+        }
+        Some(())
+    }
+
+    /// An order does not outlive the step that sent it: calls have deadlines, and a step that goes on has seen its own
+    /// order in force. Broken, it does (N3).
+    fn forget_orders(&self, world: &mut World) {
+        let Some(order) = world.late.as_ref().filter(|_| !self.has(Mutant::LateOrders)) else {
+            return;
+        };
+        let (lane, kind, step) = order.from;
+        if world.lanes[lane].as_ref().is_none_or(|op| (op.kind, op.step) != (kind, step)) {
+            world.late = None;
+        }
+    }
+
+    fn happen(&self, world: &World, event: Event) -> Option<World> {
+        let mut next = world.clone();
+        match event {
+            Event::Step(lane) => next = self.run(world, lane, true)?,
+            Event::StepForgotten(lane) => next = self.run(world, lane, false)?,
+            Event::GiveUp(lane) => next.lanes[lane] = None,
+            Event::GateDisarms(lane) => {
+                let op = next.lanes[lane].as_mut()?;
+                op.kind = K::Disarm;
+                op.step = 0;
+            }
+            Event::Decide => {
+                let kind = self.submits(world)?;
+                self.begin(&mut next, kind, false);
+            }
+            Event::PlannedFailover => self.begin(&mut next, K::Switchover, false),
+            Event::ForcedFailover => self.begin(&mut next, K::Failover, true),
+            Event::OrderLost(lane) => self.order(&mut next, lane)?,
+            Event::OrderArrives => Self::arrives(&mut next)?,
+            _ => nature(&mut next, event),
+        }
+        match event {
+            Event::Crash(_)
+            | Event::CrashInPlace(_)
+            | Event::CutLink
+            | Event::Cut(_)
+            | Event::StepForgotten(_)
+            | Event::OrderLost(_) => {
+                next.faults_left -= 1;
+            }
+            Event::PlannedFailover | Event::ForcedFailover => next.wishes_left -= 1,
+            _ => {}
+        }
+        self.forget_orders(&mut next);
+        next.settle();
+        next.normalise();
+        Some(next)
+    }
+}
+
+fn nature(world: &mut World, event: Event) {
+    match event {
+        Event::Write(place) => {
+            let record = world.written;
+            world.written += 1;
+            world.nodes[place].log.push(record);
+            world.nodes[place].waiting |= bit(record);
+        }
+        Event::Ship(place) => {
+            let at = world.nodes[place].log.len();
+            let record = world.nodes[1 - place].log[at];
+            world.nodes[place].log.push(record);
+        }
+        Event::Reload(place) => {
+            let node = &mut world.nodes[place];
+            node.names = node.names_in_file;
+            node.is_reloading = false;
+        }
+        Event::Crash(place) => {
+            let node = &mut world.nodes[place];
+            node.is_up = false;
+            node.is_ghost = false;
+            node.waiting = 0;
+        }
+        Event::CrashInPlace(place) => {
+            let node = &mut world.nodes[place];
+            world.exposed |= node.waiting;
+            node.waiting = 0;
+            node.names = node.names_in_file;
+            node.is_reloading = false;
+        }
+        Event::CutLink => world.is_linked = false,
+        Event::HealLink => world.is_linked = true,
+        Event::Cut(place) => world.is_reached[place] = false,
+        Event::Heal(place) => world.is_reached[place] = true,
+        Event::EngineRestart(place) => world.start(place, None),
+        Event::Cancel(place) => {
+            world.acked |= world.nodes[place].waiting;
+            world.nodes[place].waiting = 0;
+        }
+        _ => {}
+    }
+}
+
+fn lane_of(kind: K) -> usize {
+    match kind.lane() {
+        Lane::Standby => 1,
+        Lane::Rescue => 2,
+        Lane::Change | Lane::Backup => 0,
+    }
+}
+
+/// One in each lane, and beside one another only as the product lets them.
+fn may_begin(world: &World, kind: K) -> bool {
+    let others: Vec<K> = world.lanes.iter().flatten().map(|op| op.kind).collect();
+    world.lanes[lane_of(kind)].is_none() && kind.check_beside(&others).is_ok()
+}
+
+/// F3: from here there is only forward.
+fn is_past_return(world: &World, lane: usize) -> bool {
+    world.lanes[lane].as_ref().is_some_and(|op| op.kind == K::Failover && op.step > 0)
+}
+
+impl Model for Pair {
+    type State = World;
+    type Action = Event;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::begin(self.bounds.faults, self.bounds.wishes)]
+    }
+
+    fn actions(&self, world: &World, events: &mut Vec<Event>) {
+        self.ordinary(world, events);
+        for place in 0..2 {
+            let node = &world.nodes[place];
+            if world.has_clients(place) && node.is_primary && world.written < self.bounds.writes {
+                events.push(Event::Write(place));
+            }
+            if !world.is_reached[place] {
+                events.push(Event::Heal(place));
+            }
+            if self.has(Mutant::EngineRestarts) && node.member != 0 && !node.is_up {
+                events.push(Event::EngineRestart(place));
+            }
+            if self.has(Mutant::CancelForwarded) && node.waiting != 0 && world.has_clients(place) {
+                events.push(Event::Cancel(place));
+            }
+        }
+        if !world.is_linked {
+            events.push(Event::HealLink);
+        }
+        if world.late.is_some() {
+            events.push(Event::OrderArrives);
+        }
+        if world.faults_left > 0 {
+            self.faults(world, events);
+        }
+        if world.wishes_left > 0 {
+            self.wishes(world, events);
+        }
+    }
+
+    fn next_state(&self, world: &World, event: Event) -> Option<World> {
+        self.happen(world, event)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        super::properties::all()
+    }
+
+    fn within_boundary(&self, world: &World) -> bool {
+        world.broken.is_none() || world.row.epoch <= self.bounds.epochs
+    }
+}
+
+impl Pair {
+    /// Whether nothing goes on by itself any more, although every link is whole.
+    pub fn is_at_rest(&self, world: &World) -> bool {
+        let mut events = vec![];
+        self.ordinary(world, &mut events);
+        events.is_empty()
+            && world.late.is_none()
+            && world.is_linked
+            && world.is_reached == [true, true]
+    }
+}
+
+/// What the primary of the row has in its log.
+pub fn held(world: &World) -> u8 {
+    world.primary().map_or(0, |place| bits(&world.nodes[place].log))
+}
+
+/// Whether the row's standby has this number.
+pub fn is_standby(world: &World, member: u8) -> bool {
+    number(world.row.standby.as_ref()) == member
+}
