@@ -36,6 +36,22 @@ pub async fn restore(ctx: &StepContext) -> Result<Outcome, StepError> {
     Ok(Outcome::done())
 }
 
+/// The same while the primary does not run: its own files alone, because those of a standby name the address of a
+/// primary that runs. Both get them with [`restore`], when it does again.
+pub async fn restore_stopped(ctx: &StepContext) -> Result<(), StepError> {
+    if ctx.ha.is_none() {
+        return restore(ctx).await.map(|_| ());
+    }
+    if !ctx.outputs.contains_key(REMEMBER) {
+        return Ok(());
+    }
+    let configuration: Configuration = ctx.output(REMEMBER)?;
+    let mut tx = ctx.begin_write().await?;
+    tx.set_configuration(&ctx.server.id, &configuration).await?;
+    ctx.commit(tx).await?;
+    put_on(ctx, &Server { configuration, ..ctx.server.clone() }).await
+}
+
 /// Renders the files of a server as given and tells a running PostgreSQL to read them: of a pair both, the standby
 /// first, so that it never has less than its primary asks of it.
 pub async fn put_files(ctx: &StepContext, server: &Server) -> Result<(), StepError> {

@@ -132,7 +132,7 @@ fn stop_and_restore(ctx: &StepContext) -> StepResult<'_> {
         if wants_restart(ctx) {
             restart::stop_member(ctx).await?;
             disk::ensure(ctx).await?;
-            configure::restore(ctx).await?;
+            configure::restore_stopped(ctx).await?;
         }
         Ok(Outcome::done())
     })
@@ -143,7 +143,7 @@ fn start_as_before(ctx: &StepContext) -> StepResult<'_> {
         if wants_restart(ctx) {
             // A restart of the host may lie between: into a volume that is not attached nothing can be put.
             disk::ensure(ctx).await?;
-            configure::restore(ctx).await?;
+            configure::restore_stopped(ctx).await?;
             create::start_member(ctx).await?;
         }
         Ok(Outcome::done())

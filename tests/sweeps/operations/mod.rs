@@ -4,6 +4,7 @@
 
 mod expect;
 mod pair_stories;
+mod pair_changes;
 mod pairs;
 mod power;
 mod repair;

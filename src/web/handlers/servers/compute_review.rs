@@ -3,6 +3,7 @@
 use super::compute::{ComputePage, Host, difference};
 use super::create_cards::{per_month, thousands, vcores};
 use super::nav::{self, Frame, Tab};
+use super::pair_words;
 use crate::clock::new_uuid;
 use crate::domain::catalog::Sku;
 use crate::domain::credits::{Balance, burst_of};
@@ -37,6 +38,8 @@ struct ReviewPage {
     usual: Option<(String, usize)>,
     /// What becomes of CPU credits; empty when there are none on either side.
     credits: String,
+    /// What becomes of a pair that is restarted; `None` without high availability.
+    pair: Option<String>,
     /// Why it cannot be done.
     why_not: Option<String>,
     key: String,
@@ -80,6 +83,7 @@ impl ReviewPage {
             plan: scale_plan::plan(&frame.server, to),
             usual: usual(waits),
             credits: credits_text(from, to, kept),
+            pair: pair_words::of(visit, &frame, OperationKind::Scale, &scale(to)).await?,
             why_not,
             key: new_uuid(),
             to,
@@ -95,6 +99,11 @@ impl ReviewPage {
     fn back(&self) -> String {
         paths::server_compute(&self.frame.server.id)
     }
+}
+
+/// What the operation would be told.
+fn scale(to: &Sku) -> serde_json::Value {
+    serde_json::to_value(ScaleInput { to: to.name.to_owned() }).unwrap_or_default()
 }
 
 fn figures(frame: &Frame, to: &Sku, prices: &crate::domain::cost::PriceList) -> Vec<Figure> {

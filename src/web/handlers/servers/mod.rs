@@ -43,6 +43,7 @@ pub mod networking_rules;
 pub mod networking_view;
 pub mod overview;
 pub mod overview_view;
+pub mod pair_words;
 pub mod parameters;
 pub mod parameters_edit;
 pub mod parameters_view;

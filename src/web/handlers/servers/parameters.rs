@@ -1,6 +1,7 @@
 //! Server parameters: the list with tabs and search, the edits of a page, their review, and saving them.
 
 use super::nav::{self, Frame, Tab};
+use super::pair_words;
 use super::parameters_edit::{self as edit, Edit, Edits};
 use super::parameters_view::{Filter, List};
 use crate::clock::new_uuid;
@@ -40,6 +41,8 @@ struct ReviewPage {
     edits: Edits,
     /// Why it was not saved, beside the faults of single values.
     refusal: Option<String>,
+    /// What “Save and restart” does to a pair; `None` without high availability.
+    pair: Option<String>,
     key: String,
 }
 
@@ -111,7 +114,7 @@ pub async fn review(visit: Signed<Contributor>, id: Path<String>, posted: Posted
         Ok(found) => found,
         Err(answer) => return Ok(answer),
     };
-    page::ok(&review_page(&visit, frame, edits, None))
+    page::ok(&review_page(&visit, frame, edits, None).await?)
 }
 
 /// `POST /servers/{id}/parameters/save`
@@ -121,11 +124,11 @@ pub async fn save(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
         Err(answer) => return Ok(answer),
     };
     if !edits.can_be_saved() {
-        return page::invalid(&review_page(&visit, frame, edits, None));
+        return page::invalid(&review_page(&visit, frame, edits, None).await?);
     }
     if edits.rows.iter().any(Edit::is_overtaken) {
         let text = "Somebody changed one of these parameters meanwhile. Nothing was saved. Look at the values below, then save again.";
-        let page = review_page(&visit, frame, edits, Some(text.into()));
+        let page = review_page(&visit, frame, edits, Some(text.into())).await?;
         return page::with_status(StatusCode::CONFLICT, &page);
     }
     let change = edits.change(posted.has("save_restart"));
@@ -133,15 +136,22 @@ pub async fn save(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
     match nav::submit(&visit, &frame.server.id, &posted, change).await? {
         Ok(way) => Ok(way),
         Err(Refusal { text, .. }) => {
-            let page = review_page(&visit, frame, edits, Some(text));
+            let page = review_page(&visit, frame, edits, Some(text)).await?;
             page::with_status(StatusCode::CONFLICT, &page)
         }
     }
 }
 
-fn review_page(visit: &Visit, frame: Frame, edits: Edits, refusal: Option<String>) -> ReviewPage {
+async fn review_page(
+    visit: &Visit,
+    frame: Frame,
+    edits: Edits,
+    refusal: Option<String>,
+) -> Result<ReviewPage, PageError> {
     let layout = frame.layout(visit, "Review of parameters");
-    ReviewPage { layout, frame, edits, refusal, key: new_uuid() }
+    let input = serde_json::to_value(edits.change(true)).unwrap_or_default();
+    let pair = pair_words::of(visit, &frame, OperationKind::ChangeParameters, &input).await?;
+    Ok(ReviewPage { layout, frame, edits, refusal, pair, key: new_uuid() })
 }
 
 /// The server and what was edited; an answer instead where there is nothing to look at.

@@ -1,8 +1,10 @@
 //! Restart: what it means for clients and how long it takes, then the operation.
 
 use super::nav::{self, Frame, Tab};
+use super::pair_words;
 use crate::clock::new_uuid;
 use crate::domain::operation::OperationKind;
+use crate::operations::kinds;
 use crate::operations::submit::Change;
 use crate::web::error::{PageError, PageResult};
 use crate::web::form::{FormState, Posted};
@@ -14,6 +16,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Path;
 use askama::Template;
 use chrono::Duration;
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// Steps during which nobody can use the database.
@@ -27,6 +30,8 @@ struct RestartPage {
     f: FormState,
     /// How long it took before; `None` when it was not measured yet.
     usual: Option<Usual>,
+    /// What becomes of a pair; `None` without high availability.
+    pair: Option<String>,
     key: String,
 }
 
@@ -46,7 +51,8 @@ impl RestartPage {
     ) -> Result<Self, PageError> {
         let seconds = visit.state.store.step_seconds(OperationKind::Restart).await?;
         let layout = frame.layout(visit, "Restart");
-        Ok(Self { layout, frame, f, usual: usual(&seconds), key })
+        let pair = pair_words::of(visit, &frame, OperationKind::Restart, &Value::Null).await?;
+        Ok(Self { layout, frame, f, usual: usual(&seconds), pair, key })
     }
 
     fn why_closed(&self) -> Option<String> {
@@ -95,7 +101,13 @@ fn usual(seconds: &HashMap<String, f64>) -> Option<Usual> {
         INTERRUPTION.iter().map(|step| seconds.get(*step).copied()).collect();
     let text = |sum: f64| duration_text(Duration::milliseconds((sum * 1000.0) as i64));
     Some(Usual {
-        whole: text(seconds.values().sum()),
+        // Restarts of pairs have other steps, which say nothing of this one.
+        whole: text(
+            kinds::steps(OperationKind::Restart)
+                .iter()
+                .filter_map(|step| seconds.get(step.name))
+                .sum(),
+        ),
         interruption: text(interruption?.iter().sum()),
     })
 }
