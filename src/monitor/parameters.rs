@@ -91,7 +91,7 @@ async fn due_server(
     let Some(server) = services.store.server(id).await? else { return Ok(None) };
     let is_due =
         server.active.is_none() && is_old(services, &server, running.facts.started_at).await?;
-    Ok(is_due.then(|| (server, address)))
+    Ok(is_due.then_some((server, address)))
 }
 
 async fn is_old(

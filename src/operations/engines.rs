@@ -79,20 +79,18 @@ pub async fn follow(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
             () = services.poke.wait_hosts() => {}
             _ = stop.changed() => return,
         }
-        let before: Vec<HostId> = ids(&services.engines);
+        let before = versions(&services.engines);
         let Services { engines, store, sealer, settings, .. } = &*services;
         match refresh(engines, store, sealer, &settings.install_id).await {
-            Ok(()) if ids(engines) != before => services.poke.monitor(),
+            Ok(()) if versions(engines) != before => services.poke.monitor(),
             Ok(()) => {}
             Err(error) => {
-                tracing::warn!(%error, "the list of hosts cannot be read; it stays as it was")
+                tracing::warn!(%error, "the list of hosts cannot be read; it stays as it was");
             }
         }
     }
 }
 
-fn ids(engines: &Engines) -> Vec<HostId> {
-    let mut ids: Vec<HostId> = engines.iter().map(|(host, _)| host).collect();
-    ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    ids
+fn versions(engines: &Engines) -> HashMap<HostId, i64> {
+    engines.now().iter().map(|(host, driven)| (host.clone(), driven.version)).collect()
 }

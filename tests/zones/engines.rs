@@ -31,16 +31,20 @@ impl Zones {
             ("ZONES_NET", net.clone()),
         ];
         let zones = Self { settings, folder, net, count };
-        // Takes them down even when this process is killed.
-        zones
-            .script(&["guard", &pid.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        zones.guard(pid);
         zones.run(&["up", &count.to_string()]);
         zones.run(&["load", "1", IMAGE]);
         zones
+    }
+
+    /// Takes them down even when this process is killed, in a session of its own that an interrupt does not reach.
+    fn guard(&self, pid: u32) {
+        let script = self.script(&["guard", &pid.to_string()]);
+        let mut guard = Command::new("setsid");
+        guard.arg("--fork").arg(script.get_program()).args(script.get_args());
+        guard.envs(self.settings.iter().map(|(name, value)| (*name, value)));
+        guard.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(guard.status().unwrap().success(), "no guard");
     }
 
     fn script(&self, arguments: &[&str]) -> Command {

@@ -5,7 +5,7 @@
 //! removed at the end: also when a story fails, and by a guard of its own when this process is killed.
 //! `cargo test --features test-util --test zones -- WORD` runs the stories with the word in their name.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod checker;
 mod engines;

@@ -163,7 +163,7 @@ async fn have(
             Ok(()) => return Ok(()),
             Err(full @ EngineError::NoSpace(_)) => return Err(full),
             Err(error) => {
-                progress.line(format!("It was not carried from {}: {error}", source.host))
+                progress.line(format!("It was not carried from {}: {error}", source.host));
             }
         }
     }

@@ -18,6 +18,8 @@ pub struct Resource {
 }
 
 const UNMEASURED: &str = "not measured yet";
+/// The engine answered, and does not tell: of a host without a local socket nobody can measure the disk.
+const UNTOLD: &str = "not measured";
 
 /// The resources of a host; without facts the promises stand alone.
 pub fn resources(
@@ -28,27 +30,28 @@ pub fn resources(
     let vcores = facts.map(|facts| f64::from(facts.cpus));
     let memory = facts.map(|facts| facts.memory_bytes as f64);
     let storage = facts.and_then(|facts| facts.storage_total_bytes).map(|bytes| bytes as f64);
+    let unknown = if facts.is_some() { UNTOLD } else { UNMEASURED };
     vec![
-        row("vCores", f64::from(promised.vcores), vcores, factor.vcores, whole),
-        row("Memory", promised.memory_bytes as f64, memory, factor.memory, gib),
-        row("Storage", promised.storage_bytes as f64, storage, factor.storage, gib),
+        row("vCores", f64::from(promised.vcores), vcores.ok_or(unknown), factor.vcores, whole),
+        row("Memory", promised.memory_bytes as f64, memory.ok_or(unknown), factor.memory, gib),
+        row("Storage", promised.storage_bytes as f64, storage.ok_or(unknown), factor.storage, gib),
     ]
 }
 
 fn row(
     name: &'static str,
     promised: f64,
-    capacity: Option<f64>,
+    capacity: Result<f64, &'static str>,
     factor: f64,
     text: fn(f64) -> String,
 ) -> Resource {
     let limit = capacity.map(|capacity| capacity * factor);
-    let share = limit.filter(|limit| *limit > 0.0).map(|limit| promised / limit);
+    let share = limit.ok().filter(|limit| *limit > 0.0).map(|limit| promised / limit);
     Resource {
         name,
         promised: text(promised),
-        capacity: capacity.map_or_else(|| UNMEASURED.into(), text),
-        limit: limit.map_or_else(|| UNMEASURED.into(), text),
+        capacity: capacity.map_or_else(Into::into, text),
+        limit: limit.map_or_else(Into::into, text),
         percent: share.map(|share| (share * 100.0).round().clamp(0.0, 100.0) as u32),
         is_over: share.is_some_and(|share| share > 1.0),
     }
@@ -124,7 +127,7 @@ mod tests {
         let rows = resources(&promised, Some(&facts()), &Overcommit::default());
         assert_eq!((rows[0].limit.as_str(), rows[0].percent), ("8", Some(75)));
         assert_eq!((rows[1].promised.as_str(), rows[1].is_over), ("30 GiB", true));
-        assert_eq!((rows[2].capacity.as_str(), rows[2].percent), ("not measured yet", None));
+        assert_eq!((rows[2].capacity.as_str(), rows[2].percent), ("not measured", None));
     }
 
     #[test]
