@@ -2,7 +2,9 @@
 //! goes by itself, growth happens under a client that writes, and a disk is never mistaken for another.
 
 use crate::portal::{ADMIN, PASSWORD, Portal};
-use crate::support::has_engine;
+use crate::support::{has_engine, socket};
+use bollard::Docker;
+use bollard::query_parameters::RemoveVolumeOptions;
 use pgflex::clock::new_id;
 use pgflex::domain::activity::Actor;
 use pgflex::domain::ids::{OperationId, ServerId};
@@ -17,7 +19,6 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -353,23 +354,17 @@ async fn a_view_removed_in_the_middle_of_a_look_comes_back_as_the_view() {
     };
     let spec = blueprint.disk(&member.image).unwrap();
     assert!(docker(&["rm", "--force", &member.container()]).0);
-    let is_over = Arc::new(AtomicBool::new(false));
-    let (view, until) = (member.volume(), is_over.clone());
-    let remover = std::thread::spawn(move || {
-        let mut removed = 0;
-        while !until.load(Ordering::Relaxed) {
-            removed += usize::from(docker(&["volume", "rm", &view]).0);
-        }
-        removed
-    });
+    let by_hand = Docker::connect_with_unix(&socket(), 120, bollard::API_DEFAULT_VERSION).unwrap();
     let engine = plant.portal.engine();
-    for _ in 0..40 {
-        // Gone at the look's begin is a refusal; gone in its middle must be none of anybody's business.
-        let _ = engine.tend_disk(&spec, Reserve::Leave).await;
+    for at in 0..60 {
         assert_eq!(engine.ensure_disk(&spec).await, Ok(DiskAnswer::Ready));
+        let removal = async {
+            tokio::time::sleep(Duration::from_micros(at * 250)).await;
+            by_hand.remove_volume(&member.volume(), None::<RemoveVolumeOptions>).await
+        };
+        // Gone before the look it is a refusal of the look; gone in its middle it is nobody's business.
+        let _ = tokio::join!(engine.tend_disk(&spec, Reserve::Leave), removal);
     }
-    is_over.store(true, Ordering::Relaxed);
-    assert!(remover.join().unwrap() > 0, "nothing was removed");
     let repaired = plant.submit(OperationKind::Repair, json!(null)).await;
     assert_eq!(repaired.status, OperationStatus::Succeeded, "{:?}", repaired.error);
     assert_eq!(plant.psql("SELECT n FROM t").await.unwrap(), "1");
