@@ -2,13 +2,17 @@
 //! goes by itself, growth happens under a client that writes, and a disk is never mistaken for another.
 
 use crate::portal::{ADMIN, PASSWORD, Portal};
-use crate::support::has_engine;
+use crate::support::{has_engine, socket};
+use bollard::Docker;
+use bollard::query_parameters::RemoveVolumeOptions;
+use pgflex::clock::new_id;
 use pgflex::domain::activity::Actor;
-use pgflex::domain::ids::ServerId;
+use pgflex::domain::ids::{OperationId, ServerId};
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus};
 use pgflex::domain::server::{Member, Server};
 use pgflex::domain::storage::{Disk, OBSERVATION, StorageLook};
-use pgflex::engine::Engine;
+use pgflex::engine::blueprint::Blueprint;
+use pgflex::engine::{DiskAnswer, Engine, Reserve};
 use pgflex::operations::submit::Change;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -328,6 +332,43 @@ async fn a_start_finds_its_own_disk_or_fails_loudly() {
     let (_, volumes) = docker(&["volume", "ls", "-q"]);
     assert!(!volumes.contains(&member.disk_volume()), "{volumes}");
     assert!(!losetup(&["--list", "--noheadings", "-O", "NAME"]).contains(&device), "detached");
+}
+
+/// A look mounts the disk. Where somebody removes what is mounted between two calls of it, Docker makes the volume anew:
+/// it must come back as the view of the disk, not as an empty volume that stands in its way for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_removed_in_the_middle_of_a_look_comes_back_as_the_view() {
+    if !has_engine() {
+        return;
+    }
+    let plant = Plant::start(false).await;
+    plant.psql("CREATE TABLE t AS SELECT 1 AS n").await.unwrap();
+    let (server, member) = (plant.server().await, plant.member().await);
+    let operation = new_id(OperationId::parse);
+    let blueprint = Blueprint {
+        install_id: &plant.portal.app.install_id,
+        server: &server,
+        member: &member,
+        operation: &operation,
+        is_test: true,
+    };
+    let spec = blueprint.disk(&member.image).unwrap();
+    assert!(docker(&["rm", "--force", &member.container()]).0);
+    let by_hand = Docker::connect_with_unix(&socket(), 120, bollard::API_DEFAULT_VERSION).unwrap();
+    let engine = plant.portal.engine();
+    for at in 0..60 {
+        assert_eq!(engine.ensure_disk(&spec).await, Ok(DiskAnswer::Ready));
+        let removal = async {
+            tokio::time::sleep(Duration::from_micros(at * 250)).await;
+            by_hand.remove_volume(&member.volume(), None::<RemoveVolumeOptions>).await
+        };
+        // Gone before the look it is a refusal of the look; gone in its middle it is nobody's business.
+        let _ = tokio::join!(engine.tend_disk(&spec, Reserve::Leave), removal);
+    }
+    let repaired = plant.submit(OperationKind::Repair, json!(null)).await;
+    assert_eq!(repaired.status, OperationStatus::Succeeded, "{:?}", repaired.error);
+    assert_eq!(plant.psql("SELECT n FROM t").await.unwrap(), "1");
+    plant.portal.finish().await;
 }
 
 fn losetup(arguments: &[&str]) -> String {

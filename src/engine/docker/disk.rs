@@ -10,7 +10,8 @@ use crate::domain::storage::{RESERVE_BYTES, VolumeUsage};
 use crate::engine::blueprint::VOLUME_PATH;
 use crate::engine::{DiskAnswer, DiskSpec, EngineError, Labels, Reserve, label};
 use bollard::models::{
-    ContainerCreateBody, HostConfig, Mount, MountType, Volume, VolumeCreateRequest,
+    ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions,
+    MountVolumeOptionsDriverConfig, Volume, VolumeCreateRequest,
 };
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use std::collections::HashMap;
@@ -32,6 +33,9 @@ struct Helper<'a> {
     labels: &'a Labels,
     /// Volumes with the paths they are mounted at.
     volumes: Vec<(&'a str, &'a str)>,
+    /// What a volume must be that is removed by hand between our look and the helper's begin: Docker makes it anew
+    /// in passing, and without this it would be a plain one that stands in the way of the disk for good.
+    remade: Option<(&'a str, MountVolumeOptions)>,
     /// Nothing at all when empty; then it is PostgreSQL's user.
     capabilities: &'a [&'a str],
     script: &'a str,
@@ -79,13 +83,10 @@ impl DockerEngine {
         let holder =
             within(LOOK, &spec.holder.name, client.inspect_volume(&spec.holder.name)).await?;
         let device = format!("{}/device", holder.mountpoint);
-        let options = [("type", "xfs"), ("device", device.as_str()), ("o", MOUNT_OPTIONS)];
         let request = VolumeCreateRequest {
             name: Some(name.clone()),
             driver: Some("local".into()),
-            driver_opts: Some(
-                options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
-            ),
+            driver_opts: Some(mount_options(&device)),
             labels: Some(to_map(&spec.mounted.labels)),
             ..Default::default()
         };
@@ -101,6 +102,7 @@ impl DockerEngine {
     pub(super) async fn enlarge_disk(&self, spec: &DiskSpec) -> Result<(), EngineError> {
         let helper = Helper {
             volumes: vec![(&spec.holder.name, DISK_PATH), (&spec.mounted.name, VOLUME_PATH)],
+            remade: Some((&spec.mounted.name, self.as_mounted(spec).await?)),
             capabilities: &["SYS_ADMIN", "DAC_OVERRIDE"],
             script: GROW,
             arguments: vec![spec.bytes.to_string()],
@@ -132,6 +134,7 @@ impl DockerEngine {
         let helper = Helper {
             name: format!("{}-{purpose}", spec.holder.name),
             volumes: vec![(&spec.mounted.name, VOLUME_PATH)],
+            remade: Some((&spec.mounted.name, self.as_mounted(spec).await?)),
             script: &script,
             arguments: vec![RESERVE_BYTES.to_string()],
             ..Helper::of(spec)
@@ -149,6 +152,7 @@ impl DockerEngine {
             image: &image,
             labels: &labels,
             volumes: vec![(&volume.name, DISK_PATH)],
+            remade: None,
             capabilities: &["DAC_OVERRIDE"],
             script: DETACH,
             arguments: vec![],
@@ -168,6 +172,23 @@ impl DockerEngine {
             (0, _) => Ok(()),
             (code, lines) => Err(failed("detach", code, &lines)),
         }
+    }
+
+    /// How Docker shall make the volume with the file system, should it have to.
+    async fn as_mounted(&self, spec: &DiskSpec) -> Result<MountVolumeOptions, EngineError> {
+        let client = self.client().await?;
+        let holder =
+            within(LOOK, &spec.holder.name, client.inspect_volume(&spec.holder.name)).await?;
+        let device = format!("{}/device", holder.mountpoint);
+        Ok(MountVolumeOptions {
+            no_copy: Some(true),
+            labels: Some(to_map(&spec.mounted.labels)),
+            driver_config: Some(MountVolumeOptionsDriverConfig {
+                name: Some("local".into()),
+                options: Some(mount_options(&device)),
+            }),
+            ..Default::default()
+        })
     }
 
     /// Runs a helper to its end and removes it: its exit code and what it wrote.
@@ -201,6 +222,7 @@ impl<'a> Helper<'a> {
             image: &spec.image,
             labels: &spec.holder.labels,
             volumes: vec![],
+            remade: None,
             capabilities: &[],
             script: "",
             arguments: vec![],
@@ -231,6 +253,11 @@ fn walls(helper: &Helper<'_>) -> HostConfig {
         typ: Some(MountType::VOLUME),
         source: Some((*volume).to_owned()),
         target: Some((*path).to_owned()),
+        volume_options: helper
+            .remade
+            .as_ref()
+            .filter(|(name, _)| name == volume)
+            .map(|(_, options)| options.clone()),
         ..Default::default()
     };
     let tmpfs = HashMap::from([("/tmp".to_owned(), "rw,noexec,nosuid,nodev,size=1m".to_owned())]);
@@ -248,6 +275,13 @@ fn walls(helper: &Helper<'_>) -> HostConfig {
         tmpfs: Some(tmpfs),
         ..Default::default()
     }
+}
+
+/// Options of the volume that mounts a device.
+fn mount_options(device: &str) -> HashMap<String, String> {
+    [("type", "xfs"), ("device", device), ("o", MOUNT_OPTIONS)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
 }
 
 fn device_of(volume: &Volume) -> Option<&String> {
