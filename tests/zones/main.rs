@@ -42,6 +42,7 @@ const STORIES: &[(&str, Story)] = &[
     story!(stories::a_zone_that_is_cut_off_holds_up_no_other),
     story!(stories::an_engine_that_is_cut_off_is_silent_within_seconds),
     story!(faults::the_usual_faults_lose_nothing),
+    story!(faults::a_drill_measures_itself),
 ];
 
 /// Only with `PGFLEX_ZONES_ALL=1`, or when a word names them: they take long.

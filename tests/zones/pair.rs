@@ -4,7 +4,9 @@ use super::checker::Endpoint;
 use super::engines::Zones;
 use super::portal::{ADMIN, PASSWORD, Portal};
 use pgflex::domain::activity::Actor;
-use pgflex::domain::ha::{Durability, HaMode, HighAvailability, MemberRole, ReplicationState};
+use pgflex::domain::ha::{
+    Cause, Durability, HaMode, HighAvailability, MemberRole, ReplicationState,
+};
 use pgflex::domain::ids::ServerId;
 use pgflex::domain::operation::OperationKind;
 use pgflex::operations::submit::Change;
@@ -81,10 +83,11 @@ impl Pair {
                 Some((since, version)) if version == row.version => Some((since, version)),
                 _ => Some((Instant::now(), row.version)),
             };
-            if let Some((since, _)) = since
+            if let Some((since, version)) = since
                 && since.elapsed() > CALM
                 // The row may not know yet: both must run, and a commit must come back.
                 && self.works().await
+                && self.row().await.version == version
             {
                 return since - begun;
             }
@@ -121,7 +124,12 @@ impl Pair {
 
     /// A planned change of primary, to its end.
     pub async fn switch_over(&self) {
-        let input = serde_json::json!({ "cause": "Planned" });
+        self.switch_over_as(Cause::Planned).await;
+    }
+
+    /// The same for another cause, such as a drill.
+    pub async fn switch_over_as(&self, cause: Cause) {
+        let input = serde_json::json!({ "cause": cause });
         let change = Change::new(OperationKind::Switchover, "", &input);
         let door = self.portal.door();
         let id = door.submit_change(change, &self.server, &Actor::system(), None).await.unwrap();
