@@ -11,12 +11,6 @@ use pgflex::operations::context::OperationSettings;
 use pgflex::postgres::fake::FakePostgres;
 use pgflex::postgres::fake::cluster::{Machines, Running};
 
-/// An engine of an installation, and PostgreSQL where it runs a member.
-pub fn fakes(install_id: &str) -> (FakeEngine, FakePostgres) {
-    let (mut engines, postgres) = several(install_id, 1);
-    (engines.remove(0), postgres)
-}
-
 /// Several engines of an installation, and one world of members that replicate from each other on them.
 pub fn several(install_id: &str, engines: u8) -> (Vec<FakeEngine>, FakePostgres) {
     let engines: Vec<_> =

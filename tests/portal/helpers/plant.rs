@@ -29,7 +29,8 @@ impl Plant {
     /// A host named "local" on which everything fits.
     pub async fn of(app: &TestApp) -> Self {
         let (state, now) = (&app.state, app.state.now());
-        let (engine, postgres) = kit::fakes(&state.install_id);
+        let (mut engines, postgres) = kit::several(&state.install_id, 1);
+        let engine = engines.remove(0);
         let host = ("local".into(), "unix:///var/run/docker.sock".into(), vec![]);
         let host = state.store.register_hosts(now, &[host]).await.unwrap()[0].id.clone();
         state.store.observe_host(&host, now, &kit::big_host(), &[]).await.unwrap();
