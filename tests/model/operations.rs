@@ -431,7 +431,10 @@ impl Run<'_> {
     fn switchover(&mut self) -> Step {
         let is_early = self.has(Mutant::TargetBeforeStop);
         match self.op.step {
-            0 if is_early && !self.is_equal() => Step::Stuck,
+            0 if is_early && self.op.mark == 0 => {
+                self.op.mark = u8::from(self.is_equal());
+                if self.is_equal() { Step::To(0) } else { Step::Stuck }
+            }
             0 => {
                 self.op.member = number(self.world.row.primary.as_ref());
                 self.op.epoch = self.world.row.epoch;
