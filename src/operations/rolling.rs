@@ -381,10 +381,11 @@ pub(super) async fn size_standby(ctx: &StepContext) -> Result<Outcome, StepError
     if facts.is_some_and(|facts| facts.memory_limit_bytes == wanted && facts.state == "running") {
         return Ok(Outcome::done());
     }
-    if row.durability == Durability::Preferred && matches!(row.state, S::Sync | S::Disarming) {
-        if let Err(wait) = relax::all(ctx, "its container is made anew for the new size").await? {
-            return Ok(wait);
-        }
+    if row.durability == Durability::Preferred
+        && matches!(row.state, S::Sync | S::Disarming)
+        && let Err(wait) = relax::all(ctx, "its container is made anew for the new size").await?
+    {
+        return Ok(wait);
     }
     Ok(bring(ctx, &ctx.server, standby).await?.unwrap_or(Outcome::done()))
 }

@@ -431,7 +431,10 @@ impl Run<'_> {
     fn switchover(&mut self) -> Step {
         let is_early = self.has(Mutant::TargetBeforeStop);
         match self.op.step {
-            0 if is_early && !self.is_equal() => Step::Stuck,
+            0 if is_early && self.op.mark == 0 => {
+                self.op.mark = u8::from(self.is_equal());
+                if self.is_equal() { Step::To(0) } else { Step::Stuck }
+            }
             0 => {
                 self.op.member = number(self.world.row.primary.as_ref());
                 self.op.epoch = self.world.row.epoch;
@@ -482,26 +485,5 @@ impl Run<'_> {
         }
         self.kill(place);
         Step::To(2)
-    }
-}
-
-impl World {
-    /// Starts the member at `place`: by an order with the epoch it was given for, as a follower, or by an engine.
-    pub fn start(&mut self, place: Place, epoch: Option<i64>) {
-        let node = &mut self.nodes[place];
-        if node.is_up {
-            return;
-        }
-        node.is_up = true;
-        node.names = node.names_in_file;
-        node.is_reloading = false;
-        let (member, is_primary) = (node.member, node.is_primary);
-        let named = match epoch {
-            Some(epoch) => self.history.get(epoch as usize - 1).copied(),
-            None => Some(number(self.row.primary.as_ref())),
-        };
-        if is_primary && named != Some(member) {
-            self.broken = Some("I9: a member started as primary that the store does not name");
-        }
     }
 }

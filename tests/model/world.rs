@@ -213,6 +213,25 @@ impl World {
         self.answers(place) && (is_current || self.gateway.kept & (1 << place) != 0)
     }
 
+    /// Starts the member at `place`: by an order with the epoch it was given for, as a follower, or by an engine.
+    pub fn start(&mut self, place: Place, epoch: Option<i64>) {
+        let node = &mut self.nodes[place];
+        if node.is_up {
+            return;
+        }
+        node.is_up = true;
+        node.names = node.names_in_file;
+        node.is_reloading = false;
+        let (member, is_primary) = (node.member, node.is_primary);
+        let named = match epoch {
+            Some(epoch) => self.history.get(epoch as usize - 1).copied(),
+            None => Some(number(self.row.primary.as_ref())),
+        };
+        if is_primary && named != Some(member) {
+            self.broken = Some("I9: a member started as primary that the store does not name");
+        }
+    }
+
     /// Versions only matter relative to one another: without this every path would be a state of its own.
     pub fn normalise(&mut self) {
         for op in self.lanes.iter_mut().flatten() {

@@ -84,7 +84,7 @@ pub fn decide(row: &HighAvailability, seen: &Seen, now: DateTime<Utc>) -> Decisi
         return decision;
     }
     match case.verdict() {
-        verdict if row.state == ReplicationState::Promoting => case.promoting(verdict),
+        verdict if row.state == ReplicationState::Promoting => case.promoting(&verdict),
         Verdict::Serves => case.serves(),
         Verdict::Dead(death) => case.lost(death),
         Verdict::Unsure(what) => case.wait(Pause::Unsure, what),
@@ -128,12 +128,12 @@ impl Case<'_> {
     }
 
     /// F3: the row names the new primary; from here there is only forward.
-    fn promoting(&self, verdict: Verdict) -> Decision {
+    fn promoting(&self, verdict: &Verdict) -> Decision {
         let who = self.primary_name();
         if let Some(kind) = self.change_at_work() {
             return self.at_work(kind, "it changes the primary");
         }
-        if let Verdict::Dead(Death::HostSilent) = verdict {
+        if matches!(verdict, Verdict::Dead(Death::HostSilent)) {
             return self.blocked(
                 format!("{who} was named primary, and its host has not answered for {}.", for_time(self.silent_for())),
                 "Bring that host back: the promotion then goes on by itself. No other member has every commit.",
