@@ -137,8 +137,8 @@ pub fn view(load: &HostLoad, seen: &Seen, config: &Config, now: DateTime<Utc>) -
 
 fn origin(host: &Host) -> &'static str {
     match (host.origin, host.has_tls) {
-        (HostOrigin::File, true) => "Named in the configuration file, with certificates.",
-        (HostOrigin::File, false) => "Named in the configuration file.",
+        (HostOrigin::File, true) => "Named in the configuration, with certificates.",
+        (HostOrigin::File, false) => "Named in the configuration.",
         (HostOrigin::Portal, true) => "Added on this page, with certificates.",
         (HostOrigin::Portal, false) => "Added on this page.",
     }
