@@ -31,31 +31,22 @@ pub async fn rest(ctx: &StepContext) -> Result<Option<Outcome>, StepError> {
         return Ok(None);
     }
     let row = fresh(ctx).await?;
-    let (by, line) = match row.state {
+    match row.state {
         S::Stopped => return Ok(None),
-        S::Single | S::Sync => (Move::Stopped, "The server is being stopped"),
-        S::Arming => (
-            Move::ArmGaveUp,
-            "The server is being stopped: commits need not wait for the standby any more",
-        ),
-        S::Building | S::CatchUp => (
-            Move::StandbyDropped,
-            "The server is being stopped before its standby was complete: it is made again after the start",
-        ),
-        S::Disarming | S::Restarting | S::Switching | S::Promoting => {
-            return Ok(Some(Outcome::Wait(SOON, "High availability is at work".into())));
-        }
+        // Alone the primary would be served after the next start.
         S::Blocked => {
             return Err(StepError::permanent(
                 "High availability waits for a decision of a person. Nothing was changed.",
                 "Decide on the page High availability first, then try again.",
             ));
         }
-    };
-    let is_done = by == Move::Stopped;
-    change(ctx, &by, Story::new("stopping", line)).await?;
-    Ok((!is_done)
-        .then(|| Outcome::Wait(std::time::Duration::ZERO, "the pair comes to rest".into())))
+        _ if !row.allows(&Move::Stopped) => {
+            return Ok(Some(Outcome::Wait(SOON, "the primary is being changed".into())));
+        }
+        _ => {}
+    }
+    change(ctx, &Move::Stopped, Story::new("stopping", "The server is being stopped")).await?;
+    Ok(None)
 }
 
 /// The row says that the server starts: behind the gate where a standby is complete, alone where none is.
@@ -71,11 +62,7 @@ pub async fn rise(ctx: &StepContext) -> Result<(), StepError> {
         return Ok(());
     }
     let started = Story::new("started", "The server is being started");
-    let row = apply(ctx, &mut tx, &row, &Move::Started, started).await?;
-    if row.state == S::Sync {
-        let gate = Story::new("gate", "Clients wait until the standby has everything");
-        apply(ctx, &mut tx, &row, &Move::RestartBegins, gate).await?;
-    }
+    apply(ctx, &mut tx, &row, &Move::Started, started).await?;
     ctx.commit(tx).await
 }
 

@@ -381,8 +381,9 @@ pub(super) async fn size_standby(ctx: &StepContext) -> Result<Outcome, StepError
     if facts.is_some_and(|facts| facts.memory_limit_bytes == wanted && facts.state == "running") {
         return Ok(Outcome::done());
     }
-    if row.durability == Durability::Preferred
-        && matches!(row.state, S::Sync | S::Disarming)
+    let is_released =
+        row.durability == Durability::Preferred && matches!(row.state, S::Sync | S::Disarming);
+    if is_released
         && let Err(wait) = relax::all(ctx, "its container is made anew for the new size").await?
     {
         return Ok(wait);

@@ -76,9 +76,15 @@ pub(in crate::operations) fn begin_restart(ctx: &StepContext) -> StepResult<'_> 
                 "Nothing is to be done: the portal looks at the pair again.",
             ));
         }
-        if matches!(row.state, S::Sync | S::Switching) {
+        let change = match row.state {
+            S::Sync | S::Switching => Some(Move::RestartBegins),
+            // Or its commits would wait for a standby that nobody goes on counting.
+            S::Arming => Some(Move::ArmGaveUp),
+            _ => None,
+        };
+        if let Some(change) = change {
             let story = Story::new("restarting", "The primary is started again in place");
-            pair::apply(ctx, &mut tx, &row, &Move::RestartBegins, story).await?;
+            pair::apply(ctx, &mut tx, &row, &change, story).await?;
         }
         gate::hold(ctx, &mut tx).await?;
         ctx.commit(tx).await?;

@@ -222,8 +222,10 @@ fn decide(ctx: &StepContext) -> StepResult<'_> {
             reason: input.reason.unwrap_or_else(usual),
             seen_at: ctx.operation.created_at,
         };
-        promotion::begin(ctx, &why, seen.written, false, |row| {
-            promotion::may_take_over(row, &seen)
+        promotion::begin(ctx, &why, seen.written, false, |row| match row.state {
+            S::Switching => promotion::may_take_over(row, &seen),
+            // A rescue came between: the old primary may be running again.
+            other => Err(format!("the pair is {}", other.key())),
         })
         .await?;
         promotion::noted(ctx).await
