@@ -128,8 +128,15 @@ impl Replication for TlsPostgres {
     }
 
     async fn promote(&self, target: &Target) -> Result<Promoted, PostgresError> {
-        with_session_in(target, "postgres", PROMOTE, |client| async move { promote(&client).await })
-            .await
+        let work = |client: Client| async move { promote(&client).await };
+        let seen = with_session_in(target, "postgres", PROMOTE, work).await?;
+        // `pg_promote` answers `false` when its time is over, and goes on: with much left to replay the member is a
+        // standby still, and whoever let clients in would show them a past.
+        if seen.in_recovery {
+            let why = "it still replays what it received before it takes writes";
+            return Err(PostgresError::Silent(why.into()));
+        }
+        Ok(Promoted { timeline: seen.timeline, fork: seen.written })
     }
 
     async fn end_senders(&self, target: &Target, name: &str) -> Result<(), PostgresError> {
@@ -141,15 +148,15 @@ impl Replication for TlsPostgres {
     }
 }
 
-async fn promote(client: &Client) -> Result<Promoted, Error> {
+/// How the member stands when `pg_promote` has answered, which may be before its end.
+async fn promote(client: &Client) -> Result<Standing, Error> {
     // `pg_promote` stops the receiver first, replays all that was received, and only then begins a new timeline: from
     // its begin on the old primary can get no acknowledgement from here (F6).
     client.batch_execute("SET statement_timeout = '65s'").await?;
     client
         .query("SELECT CASE WHEN pg_is_in_recovery() THEN pg_promote(true, 60) ELSE true END", &[])
         .await?;
-    let seen = standing(client).await?;
-    Ok(Promoted { timeline: seen.timeline, fork: seen.written })
+    standing(client).await
 }
 
 async fn standing(client: &Client) -> Result<Standing, Error> {
