@@ -6,7 +6,7 @@ use super::step::{Outcome, StepError};
 use super::{ha, networks, pair, pooler};
 use crate::domain::credits::effective_vcores;
 use crate::domain::drift::{Keeper, SeenContainer, Wanted};
-use crate::domain::ha::{HighAvailability, MemberRole};
+use crate::domain::ha::{HighAvailability, MemberRole, ReplicationState};
 use crate::domain::network::Access;
 use crate::domain::route::RouteState;
 use crate::domain::server::{Member, Server, network_name};
@@ -289,9 +289,25 @@ pub async fn open_route(ctx: &StepContext) -> Result<Outcome, StepError> {
         Access::Public => RouteState::Open,
         Access::Private => RouteState::Closed,
     };
-    set_route(ctx, Some(address), state).await?;
+    let mut tx = ctx.begin_write().await?;
+    if tx.ha(&ctx.server.id).await?.is_some_and(|row| !lets_in(&row, member)) {
+        drop(tx);
+        ctx.log("The pair lets connections in itself, when its primary shows nothing that may be lost").await;
+        return Ok(Outcome::done());
+    }
+    tx.set_route(&ctx.server.id, Some(address), state).await?;
+    ctx.commit(tx).await?;
+    ctx.services.poke.routes();
     bring_pooler(ctx).await?;
     Ok(Outcome::Done(json!({ "address": address.to_string() })))
+}
+
+/// Whether a pair has its way open to this member (C3, F4). In the other states whoever began them opens it, and the
+/// watch over pairs sees to that: a rescue runs beside other changes, and none of those may open what it holds.
+fn lets_in(row: &HighAvailability, member: &Member) -> bool {
+    use ReplicationState as S;
+    row.primary.as_ref().is_none_or(|primary| *primary == member.id)
+        && !matches!(row.state, S::Restarting | S::Switching | S::Promoting)
 }
 
 /// PgBouncer comes up with its server. One that cannot is no reason to keep people from PostgreSQL, and the
