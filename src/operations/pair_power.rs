@@ -157,8 +157,11 @@ async fn missing(ctx: &StepContext, standby: &Member) -> Result<Option<String>, 
     else {
         return Ok(Some("it is not connected".into()));
     };
-    let has_all = sender.state == "streaming" && sender.flushed >= standing.written;
-    Ok((!has_all).then(|| format!("it is at {}", sender.state)))
+    // Counted again only where commits wait for it (C2), as everywhere.
+    let has_all = sender.state == "streaming"
+        && sender.sync_state == "sync"
+        && sender.flushed >= standing.written;
+    Ok((!has_all).then(|| format!("it is at {}, {}", sender.state, sender.sync_state)))
 }
 
 /// Stops every member: the primary first, then the others, whose hosts may be away. One of those that goes on for a
