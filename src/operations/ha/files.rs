@@ -90,7 +90,12 @@ pub async fn ensure_certificate(ctx: &StepContext) -> Result<(), StepError> {
     ctx.commit(tx).await
 }
 
-/// Writes a member's files by a row.
+/// Writings in one call: the row changes a few times in seconds at most.
+const WRITINGS: usize = 5;
+
+/// Writes a member's files by a row, and again by the row that is there afterwards when that one asks for others: a rescue
+/// runs beside the making of a standby, and the last file written must be that of the last row. Otherwise a file in
+/// which commits wait for nobody could lie under a standby that counts, until a crash of PostgreSQL reads it (I2).
 ///
 /// # Errors
 /// When its engine does not take them.
@@ -100,8 +105,26 @@ pub async fn put(
     row: &HighAvailability,
 ) -> Result<(), StepError> {
     let on = ctx.on(member);
-    let files = member::files_by(&on, &ctx.server, Some(row)).await?;
-    Ok(ctx.engine(member)?.put_files(&member.container(), &files).await?)
+    let mut by = row.clone();
+    for _ in 0..WRITINGS {
+        let files = member::files_by(&on, &ctx.server, Some(&by)).await?;
+        ctx.engine(member)?.put_files(&member.container(), &files).await?;
+        let now = pair::fresh(ctx).await?;
+        if says_the_same(&by, &now, member) {
+            return Ok(());
+        }
+        by = now;
+    }
+    Err(StepError::Transient("The pair changes while its files are written.".into()))
+}
+
+/// Whether two rows ask for the same files of a member.
+fn says_the_same(one: &HighAvailability, other: &HighAvailability, member: &Member) -> bool {
+    let asks = |row: &HighAvailability| match pair::role(row, member) {
+        MemberRole::Primary => (row.primary.clone(), row.waits_for()),
+        MemberRole::Standby | MemberRole::Former => (row.primary.clone(), row.waits_for_alone()),
+    };
+    asks(one) == asks(other)
 }
 
 /// Has the primary run with the files that a row asks for: written, read, and confirmed by what is in force (D1, A2).

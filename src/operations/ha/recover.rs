@@ -2,12 +2,12 @@
 //! back leaves the pair as the row says, and the portal decides again.
 
 use super::pair::{self, Story};
-use super::{SOON, StepResult, gate, link, recover_gate};
+use super::{SOON, StepResult, files, gate, link, recover_gate};
 use crate::domain::ha::{Move, ReplicationState as S};
 use crate::domain::server::Member;
 use crate::operations::context::StepContext;
 use crate::operations::step::{Outcome, Step, StepError, Undo};
-use crate::operations::{create, disk, member, networks, sized};
+use crate::operations::{create, disk, networks, sized};
 use crate::store::StoreError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -113,7 +113,8 @@ fn ensure_container(ctx: &StepContext) -> StepResult<'_> {
             ctx.log(format!("Container {} is made around its volume", member.container())).await;
         }
         engine.set_restart(&member.container(), false).await?;
-        engine.put_files(&member.container(), &member::files(&on).await?).await?;
+        // By the row of now: a standby that is being made may begin to count meanwhile.
+        files::put(&on, &member, &pair::fresh(ctx).await?).await?;
         Ok(Outcome::done())
     })
 }
