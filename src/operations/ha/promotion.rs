@@ -8,8 +8,8 @@ use crate::domain::ha::{Cause, HighAvailability, Lsn, Move, ReplicationState as 
 use crate::domain::ids::MemberId;
 use crate::domain::server::Member;
 use crate::operations::context::StepContext;
-use crate::operations::disk;
 use crate::operations::step::{Outcome, StepError};
+use crate::operations::{disk, sized};
 use crate::postgres::PostgresError;
 use crate::postgres::replication::{Promoted, Standing};
 use crate::store::ha::Promotion;
@@ -215,8 +215,15 @@ async fn make_primary(
     let target = match link::target(ctx, primary).await {
         Ok(Some(target)) => target,
         Ok(None) => {
-            disk::ensure(&ctx.on(primary)).await?;
-            ctx.engine(primary)?.start_container(&primary.container()).await?;
+            let (on, engine) = (ctx.on(primary), ctx.engine(primary)?);
+            if engine.container(&primary.container()).await?.is_some() {
+                disk::ensure(&on).await?;
+            } else if let making @ Outcome::Wait(..) = sized::ensure(&on).await? {
+                // A change that renewed the standby's container may have removed it when the epoch began: without
+                // another one around its volume nobody would ever be the primary.
+                return Ok(Err(making));
+            }
+            engine.start_container(&primary.container()).await?;
             return wait("the new primary is being started".into());
         }
         Err(StepError::Transient(why)) => return wait(why),
