@@ -8,13 +8,20 @@ use super::build_data::{
 };
 use super::build_plan::{Made, find, made, place_standby, plan_standby, release_standby};
 use super::{StepResult, arm, files, link, pair, pieces, relax, step};
-use crate::domain::ha::{HighAvailability, MemberRole, ReplicationState as S};
+use crate::domain::ha::{Cause, HighAvailability, MemberRole, ReplicationState as S};
+use crate::domain::ids::MemberId;
 use crate::domain::server::Member;
 use crate::engine::ImageProgress;
 use crate::operations::context::StepContext;
 use crate::operations::step::{Outcome, Step, StepError, Undo};
 use crate::operations::{image, networks};
+use crate::store::ha::Promotion;
 use std::time::Duration;
+
+/// W6: so long a primary is kept that may have what a forced failover lost.
+const KEPT_DAYS: i64 = 7;
+/// More than a pair has in that time.
+const PROMOTIONS_MAX: i64 = 1000;
 
 pub const STEPS: &[Step] = &[
     step(
@@ -222,7 +229,16 @@ fn retire_former(ctx: &StepContext) -> StepResult<'_> {
             ctx.log("Members of before stay: the pair is not in sync any more").await;
             return Ok(Outcome::done());
         }
+        let kept = with_lost_commits(ctx).await?;
         for member in ctx.members.iter().filter(|one| pair::role(&row, one) == MemberRole::Former) {
+            if kept.contains(&member.id) {
+                let (short, volume) = (member.id.short(), member.data_volume());
+                ctx.log(format!(
+                    "Member {short} stays, stopped: volume {volume} may have commits that were lost by the forced failover. The first build after {KEPT_DAYS} days removes it"
+                ))
+                .await;
+                continue;
+            }
             match retire(ctx, member).await {
                 Ok(()) => {
                     ctx.log(format!("Member {} and its volume are removed", member.id.short()))
@@ -242,6 +258,15 @@ fn retire_former(ctx: &StepContext) -> StepResult<'_> {
         drop_old_slots(ctx, &row).await;
         Ok(Outcome::done())
     })
+}
+
+/// W6: primaries from which a person forced the pair away, accepting that commits are lost. What they have and the new
+/// primary lacks was acknowledged and is nowhere else.
+async fn with_lost_commits(ctx: &StepContext) -> Result<Vec<MemberId>, StepError> {
+    let since = ctx.services.clock.now() - chrono::Duration::days(KEPT_DAYS);
+    let promotions = ctx.services.store.promotions(&ctx.server.id, PROMOTIONS_MAX).await?;
+    let lossy = |one: &Promotion| one.cause == Cause::ForcedWithLoss && one.decided_at > since;
+    Ok(promotions.into_iter().filter(lossy).map(|one| one.from_member).collect())
 }
 
 /// By the row read now.
