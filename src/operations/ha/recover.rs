@@ -19,7 +19,7 @@ pub const STEPS: &[Step] = &[
     step(LOOK, "Look at what is there", look, 60),
     step("begin_restart", "Hold new connections", begin_restart, 60),
     step("ensure_container", "Have the container around the volume", ensure_container, 240),
-    step("start_member", "Start PostgreSQL", create::start_member, 120),
+    step("start_member", "Start PostgreSQL", start_member, 120),
     step("wait_accepting", "Wait until it accepts connections", create::wait_accepting, 480),
     step("wait_standby", "Wait until the standby has everything", wait_standby, 3600),
     Step { point_of_no_return: true, ..step("open_route", "Let connections in", open_route, 60) },
@@ -123,13 +123,20 @@ fn ensure_container(ctx: &StepContext) -> StepResult<'_> {
 async fn must_be_primary(ctx: &StepContext) -> Result<(), StepError> {
     let row = pair::fresh(ctx).await?;
     let is_primary = row.primary.as_ref() == Some(&ctx.member()?.id);
-    if is_primary && row.state != S::Promoting {
+    if is_primary && !matches!(row.state, S::Promoting | S::Stopped) {
         return Ok(());
     }
     Err(StepError::permanent(
-        "Another member is the primary now. This one was not started.",
+        "Another member is the primary now, or the server was stopped. This one was not started.",
         "Nothing is to be done: the portal looks at the pair again.",
     ))
+}
+
+fn start_member(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        must_be_primary(ctx).await?;
+        create::start_member(ctx).await
+    })
 }
 
 fn wait_standby(ctx: &StepContext) -> StepResult<'_> {
@@ -142,8 +149,11 @@ pub(in crate::operations) fn open_route(ctx: &StepContext) -> StepResult<'_> {
             return Ok(Outcome::Wait(SOON, "the primary does not run".into()));
         };
         let (mut tx, row) = pair::begin(ctx).await?;
-        if row.primary.as_ref() != Some(&ctx.member()?.id) || row.state == S::Promoting {
-            return Err(StoreError::Value("another member is the primary now".into()).into());
+        let is_held = matches!(row.state, S::Promoting | S::Stopped);
+        if row.primary.as_ref() != Some(&ctx.member()?.id) || is_held {
+            return Err(
+                StoreError::Value("another member is the primary now, or it stops".into()).into()
+            );
         }
         if row.state == S::Restarting {
             let story = Story::new("restarted", "The primary is back; the standby has everything");
