@@ -292,7 +292,10 @@ pub async fn open_route(ctx: &StepContext) -> Result<Outcome, StepError> {
     let mut tx = ctx.begin_write().await?;
     if tx.ha(&ctx.server.id).await?.is_some_and(|row| !lets_in(&row, member)) {
         drop(tx);
-        ctx.log("The pair lets connections in itself, when its primary shows nothing that may be lost").await;
+        ctx.log(
+            "The pair lets connections in itself, when its primary shows nothing that may be lost",
+        )
+        .await;
         return Ok(Outcome::done());
     }
     tx.set_route(&ctx.server.id, Some(address), state).await?;
