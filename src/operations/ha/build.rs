@@ -192,7 +192,7 @@ fn create_network(ctx: &StepContext) -> StepResult<'_> {
 fn remove_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(Made { member: standby, is_adopted: false }) = find(ctx) {
-            pieces::remove_network(ctx, &standby).await?;
+            pieces::or_leave(ctx, pieces::remove_network(ctx, &standby).await).await?;
         }
         Ok(Outcome::done())
     })

@@ -31,8 +31,11 @@ pub(super) fn create_volume(ctx: &StepContext) -> StepResult<'_> {
 pub(super) fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(standby) = made_here(ctx).await? {
-            pieces::remove_containers(ctx, &standby).await?;
-            pieces::remove_volumes(ctx, &standby).await?;
+            let removed = async {
+                pieces::remove_containers(ctx, &standby).await?;
+                pieces::remove_volumes(ctx, &standby).await
+            };
+            pieces::or_leave(ctx, removed.await).await?;
         }
         Ok(Outcome::done())
     })
@@ -106,10 +109,15 @@ fn copy_failed(code: i64, lines: &[String]) -> StepError {
     )
 }
 
+async fn remove_one(ctx: &StepContext, member: &Member, name: &str) -> Result<(), StepError> {
+    Ok(pieces::ours(ctx.engine(member)?.remove_container(name).await)?)
+}
+
 pub(super) fn remove_copy(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(Made { member: standby, .. }) = find(ctx) {
-            pieces::ours(ctx.engine(&standby)?.remove_container(&standby.copy_container()).await)?;
+            pieces::or_leave(ctx, remove_one(ctx, &standby, &standby.copy_container()).await)
+                .await?;
         }
         Ok(Outcome::done())
     })
@@ -156,7 +164,7 @@ async fn is_running(ctx: &StepContext, member: &Member) -> Result<bool, StepErro
 pub(super) fn remove_standby(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(standby) = made_here(ctx).await? {
-            pieces::ours(ctx.engine(&standby)?.remove_container(&standby.container()).await)?;
+            pieces::or_leave(ctx, remove_one(ctx, &standby, &standby.container()).await).await?;
         }
         Ok(Outcome::done())
     })

@@ -225,11 +225,23 @@ async fn place(
     })
 }
 
+/// Whether the data of a member may be on its host still; a host that does not answer for long may have them.
+async fn is_left(ctx: &StepContext, member: &Member) -> Result<bool, StepError> {
+    let asked =
+        async { Ok::<_, StepError>(ctx.engine(member)?.has_volume(&member.data_volume()).await?) };
+    match asked.await {
+        Err(StepError::LeaseLost) => Err(StepError::LeaseLost),
+        Err(_) if ctx.operation.attempt >= pieces::LEFT_AFTER => Ok(true),
+        other => other,
+    }
+}
+
 /// A new member is forgotten; one that was there stays, and is not tried again when it was its fault.
 pub(super) fn release_standby(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let Some(made) = find(ctx) else { return Ok(Outcome::done()) };
         let id = &made.member.id;
+        let is_left = is_left(ctx, &made.member).await?;
         let (mut tx, row) = pair::begin(ctx).await?;
         let is_its = row.standby.as_ref() == Some(id);
         if is_its && !matches!(row.state, S::Single | S::Building | S::CatchUp) {
@@ -246,7 +258,8 @@ pub(super) fn release_standby(ctx: &StepContext) -> StepResult<'_> {
             let story = Story::new(kind, format!("Standby {} {words}", id.short()));
             pair::apply(ctx, &mut tx, &row, &Move::StandbyDropped, story).await?;
         }
-        if !made.is_adopted && row.primary.as_ref() != Some(id) {
+        // One of which something is left stays on record, as a member of before: the next build removes it.
+        if !made.is_adopted && !is_left && row.primary.as_ref() != Some(id) {
             tx.delete_member(id).await?;
         }
         ctx.commit(tx).await?;

@@ -18,6 +18,25 @@ pub fn ours(removed: Result<(), EngineError>) -> Result<(), EngineError> {
     }
 }
 
+/// Tries of an undo on a host that does not answer, before what is there is left to the next build.
+pub const LEFT_AFTER: i64 = 3;
+
+/// The end of an undo on a member's host. One that is lost for good must not hold the lane for ever: no other standby
+/// could be made, nor could anything else be changed.
+///
+/// # Errors
+/// While it is worth another try.
+pub async fn or_leave(ctx: &StepContext, undone: Result<(), StepError>) -> Result<(), StepError> {
+    match undone {
+        Err(StepError::LeaseLost) => Err(StepError::LeaseLost),
+        Err(error) if ctx.operation.attempt >= LEFT_AFTER => {
+            ctx.log(format!("What is on the host is left to the next build: {error}")).await;
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 /// Removes every container of a member: of all generations, and its helpers.
 ///
 /// # Errors
