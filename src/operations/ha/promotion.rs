@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
 
+/// F10: the primary is watched by nobody who may act on it while this is waited for.
+const CHECKPOINT_WITHIN: chrono::Duration = chrono::Duration::seconds(20);
+
 /// Why a primary is changed.
 #[derive(Debug, Clone)]
 pub struct Why {
@@ -273,14 +276,34 @@ async fn let_in(
 /// F10: until the new primary has written a checkpoint, its control file still names the old timeline.
 pub fn checkpoint(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let target = match link::target(ctx, ctx.member()?).await? {
-            Some(target) => target,
-            None => return Ok(Outcome::Wait(SOON, "the primary does not run".into())),
+        // A new primary that died is another rescue's to start, and that one waits for the end of this.
+        let target = match link::target(ctx, ctx.member()?).await {
+            Ok(Some(target)) => target,
+            Err(StepError::LeaseLost) => return Err(StepError::LeaseLost),
+            // Once more, in case only a reply was lost.
+            Err(error) if ctx.operation.attempt == 0 => return Err(error),
+            Ok(None) => return no_checkpoint(ctx, "it does not run").await,
+            Err(error) => return no_checkpoint(ctx, &error.to_string()).await,
         };
         match ctx.services.postgres.checkpoint(&target).await {
             Ok(()) => Ok(Outcome::done()),
+            Err(PostgresError::Silent(why)) if is_late(ctx).await? => {
+                no_checkpoint(ctx, &why).await
+            }
             Err(PostgresError::Silent(why)) => Ok(Outcome::Wait(Duration::from_secs(1), why)),
             Err(refused) => Err(refused.into()),
         }
     })
+}
+
+/// A copy for a standby begins with a checkpoint of its own, so one that is missing costs time and nothing else.
+async fn no_checkpoint(ctx: &StepContext, why: &str) -> Result<Outcome, StepError> {
+    ctx.log(format!("The new primary wrote no checkpoint: {why}")).await;
+    Ok(Outcome::done())
+}
+
+async fn is_late(ctx: &StepContext) -> Result<bool, StepError> {
+    let steps = ctx.services.store.operation_steps(&ctx.operation.id).await?;
+    let begun = steps.iter().find(|one| one.name == ctx.step).and_then(|one| one.started_at);
+    Ok(begun.is_some_and(|begun| ctx.services.clock.now() - begun > CHECKPOINT_WITHIN))
 }
