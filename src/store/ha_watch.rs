@@ -27,6 +27,13 @@ pub struct Ended {
     pub at: DateTime<Utc>,
 }
 
+/// One that waits for a person is at work on nothing: a pair that waited for it would wait as long. What is being made or
+/// deleted is left alone all the same.
+fn is_at_work(kind: OperationKind, status: &str) -> bool {
+    status != OperationStatus::NeedsAttention.key()
+        || matches!(kind, OperationKind::Create | OperationKind::Delete)
+}
+
 impl Store {
     /// Operations of the lanes of standby and rescue that ended lately, by server id, newest first.
     ///
@@ -59,14 +66,16 @@ impl Store {
     pub async fn active_kinds_all(
         &self,
     ) -> Result<HashMap<String, Vec<OperationKind>>, StoreError> {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT server_id, kind FROM operations WHERE is_active = 1")
+        let rows: Vec<(String, String, String)> =
+            sqlx::query_as("SELECT server_id, kind, status FROM operations WHERE is_active = 1")
                 .fetch_all(self.read())
                 .await?;
         let mut found: HashMap<String, Vec<OperationKind>> = HashMap::new();
-        for (server, kind) in rows {
+        for (server, kind, status) in rows {
             let kind = parsed(&kind, OperationKind::parse, "operation kind")?;
-            found.entry(server).or_default().push(kind);
+            if is_at_work(kind, &status) {
+                found.entry(server).or_default().push(kind);
+            }
         }
         Ok(found)
     }
@@ -91,12 +100,20 @@ impl Store {
         &self,
         server: &ServerId,
     ) -> Result<Vec<OperationKind>, StoreError> {
-        let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT kind FROM operations WHERE server_id = $1 AND is_active = 1")
-                .bind(server.as_str())
-                .fetch_all(self.read())
-                .await?;
-        rows.iter().map(|(kind,)| parsed(kind, OperationKind::parse, "operation kind")).collect()
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT kind, status FROM operations WHERE server_id = $1 AND is_active = 1",
+        )
+        .bind(server.as_str())
+        .fetch_all(self.read())
+        .await?;
+        let mut found = vec![];
+        for (kind, status) in rows {
+            let kind = parsed(&kind, OperationKind::parse, "operation kind")?;
+            if is_at_work(kind, &status) {
+                found.push(kind);
+            }
+        }
+        Ok(found)
     }
 
     /// Automatic failovers by server id; servers without any are left out.
