@@ -375,9 +375,11 @@ impl Door<'_> {
         settle_server(&mut tx, operation, OperationStatus::Failed).await?;
         // Of a pair the row says how it stands, and the portal goes on from there: only while it is Ready.
         let is_past = kinds::is_past_return(operation, operation.cursor);
+        let is_watched =
+            operation.kind.is_of_a_pair() || tx.ha(&operation.server_id).await?.is_some();
         // A start whose undoing was given up may have left a container that runs: such a server is not Stopped.
         let may_run = operation.kind == OperationKind::Start;
-        if (is_past && !operation.kind.is_of_a_pair()) || may_run {
+        if (is_past && !is_watched) || may_run {
             // Half of it is done and stays done: the server is no longer what its state would say.
             tx.set_settled(&operation.server_id, SettledState::Failed).await?;
         }

@@ -2,7 +2,7 @@
 
 use super::codec::{micros, parsed, time};
 use super::{Store, StoreError};
-use crate::domain::ids::ServerId;
+use crate::domain::ids::{OperationId, ServerId};
 use crate::domain::operation::{OperationKind, OperationStatus};
 use crate::domain::route::RouteState;
 use chrono::{DateTime, Duration, Utc};
@@ -114,6 +114,24 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// Operations in the lanes of a pair that wait for a person, oldest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn parked_of_a_pair(
+        &self,
+        server: &ServerId,
+    ) -> Result<Vec<OperationId>, StoreError> {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT id FROM operations WHERE server_id = $1 AND is_active = 1 AND status = $2 AND lane IN ('standby', 'rescue') ORDER BY id",
+        )
+        .bind(server.as_str())
+        .bind(OperationStatus::NeedsAttention.key())
+        .fetch_all(self.read())
+        .await?;
+        rows.iter().map(|(id,)| parsed(id, OperationId::parse, "operation id")).collect()
     }
 
     /// Automatic failovers by server id; servers without any are left out.

@@ -69,6 +69,7 @@ pub async fn submit(
     let request = Request { cause: Cause::Automatic, reason: reason.to_owned(), seen_at };
     let change = Change::new(kind, reason, &request);
     let door = Door { store: &services.store, clock: &*services.clock, poke: &services.poke };
+    end_parked(services, &door, server).await?;
     match door.submit_change(change, server, &Actor::system(), None).await {
         Ok(operation) => {
             tracing::warn!(server.id = %server, operation.id = %operation, kind = kind.key(), reason, "the monitor acts on a pair");
@@ -80,4 +81,25 @@ pub async fn submit(
         }
         Err(SubmitError::Store(error)) => Err(error),
     }
+}
+
+/// One that failed past its point of no return, or whose undo failed, holds its lane for a person. The row says how the
+/// pair stands all the same, and what is submitted goes on from there: without this nobody could rescue the pair.
+async fn end_parked(
+    services: &Services,
+    door: &Door<'_>,
+    server: &ServerId,
+) -> Result<(), StoreError> {
+    for id in services.store.parked_of_a_pair(server).await? {
+        let Some(operation) = services.store.operation(&id).await? else { continue };
+        match door.abandon(&operation, &Actor::system()).await {
+            Ok(()) => {
+                tracing::warn!(server.id = %server, operation.id = %id, "an operation of a pair that waited for a person is ended");
+            }
+            // Somebody else ended it, or goes on with it.
+            Err(SubmitError::Refused(_)) => {}
+            Err(SubmitError::Store(error)) => return Err(error),
+        }
+    }
+    Ok(())
 }

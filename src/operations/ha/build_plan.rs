@@ -241,7 +241,7 @@ pub(super) fn release_standby(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let Some(made) = find(ctx) else { return Ok(Outcome::done()) };
         let id = &made.member.id;
-        let is_left = is_left(ctx, &made.member).await?;
+        let is_left = !made.is_adopted && is_left(ctx, &made.member).await?;
         let (mut tx, row) = pair::begin(ctx).await?;
         let is_its = row.standby.as_ref() == Some(id);
         if is_its && !matches!(row.state, S::Single | S::Building | S::CatchUp) {

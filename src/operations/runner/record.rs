@@ -1,7 +1,7 @@
 //! What the runner writes about a step, each in one guarded transaction.
 
 use super::{LEASE, RunError, Runner};
-use crate::domain::operation::{Lane, Lease, Operation, OperationStatus, StepStatus};
+use crate::domain::operation::{Lease, Operation, OperationStatus, StepStatus};
 use crate::operations::kinds;
 use crate::operations::step::Step;
 use crate::store::Record;
@@ -83,11 +83,8 @@ impl Runner {
     ) -> Result<bool, RunError> {
         let now = self.services.clock.now();
         let past_return = self.is_past_return(operation).await?;
-        // The row of a pair says how it stands, and the watch over pairs goes on from there: a rescue that waited for a
-        // person would hold the lane in which the next one must run. It ends, with nothing to undo.
-        let ends = past_return && operation.kind.lane() != Lane::Change;
-        let parks = past_return && !ends;
-        let status = if parks { OperationStatus::NeedsAttention } else { OperationStatus::Undoing };
+        let status =
+            if past_return { OperationStatus::NeedsAttention } else { OperationStatus::Undoing };
         let mut tx = self.services.store.begin_write(now).await?;
         tx.guard(lease, Some(now + LEASE)).await?;
         tx.change_step(
@@ -108,15 +105,14 @@ impl Runner {
             error: Some(what),
             advice: Some(advice),
             failed_step: Some(step.name),
-            cursor: ends.then_some(-1),
-            release: parks,
+            release: past_return,
             ..Default::default()
         };
         tx.change_operation(&operation.id, &failed).await?;
         tx.commit(Record::Nothing("progress of an operation; its own line is written at its end"))
             .await?;
         tracing::warn!(operation.id = %operation.id, step = step.name, reason = what, "a step failed for good");
-        Ok(!parks)
+        Ok(!past_return)
     }
 
     pub(super) async fn start_undo(
