@@ -83,11 +83,9 @@ impl Door<'_> {
         let (member, zone) = tx.only_member(server_id).await?.ok_or_else(no_member)?;
         let zone = if zone.is_empty() { server.spec.zone.clone() } else { zone };
         check_zone(asked, &zone)?;
-        let epoch = tx.newest_epoch(server_id).await?;
-        let row = HighAvailability { epoch, ..row_of(server_id, asked, now) };
-        let row = placed(&row, member, now)?;
+        let row = placed(&row_of(server_id, asked, now), member, now)?;
         tx.insert_ha(&row).await?;
-        tx.insert_ha_event(server_id, &event(asked, actor, epoch, now)).await?;
+        tx.insert_ha_event(server_id, &event(asked, actor, now)).await?;
         tx.commit(Record::activity(line(&server, asked, actor))).await?;
         self.poke.monitor();
         Ok(())
@@ -145,10 +143,10 @@ fn placed(
     placed.map_err(|illegal| StoreError::Value(illegal.to_string()))
 }
 
-fn event(asked: &AskedHa, actor: &Actor, epoch: i64, now: DateTime<Utc>) -> HaEvent {
+fn event(asked: &AskedHa, actor: &Actor, now: DateTime<Utc>) -> HaEvent {
     HaEvent {
         at: now,
-        epoch,
+        epoch: 1,
         kind: "enabled".into(),
         detail: format!("{} asked for {}.", actor.name, about(asked)),
         operation_id: None,

@@ -226,20 +226,6 @@ impl WriteTx {
         row.map(Row::into_row).transpose()
     }
 
-    /// The newest epoch that a server ever had, 1 when its primary was never changed. Promotions outlive the row: a
-    /// pair that is asked for again goes on counting, or its first promotion would be one that was (I1).
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn newest_epoch(&mut self, server: &ServerId) -> Result<i64, StoreError> {
-        let newest: (Option<i64>,) =
-            sqlx::query_as("SELECT MAX(epoch) FROM promotions WHERE server_id = $1")
-                .bind(server.as_str())
-                .fetch_one(&mut *self.tx)
-                .await?;
-        Ok(newest.0.unwrap_or(1))
-    }
-
     /// Writes the row of a server that shall have high availability.
     ///
     /// # Errors

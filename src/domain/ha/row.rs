@@ -135,15 +135,9 @@ impl HighAvailability {
             Some(standby) if counts => WaitsFor::Standby(Self::standby_name(standby)),
             // Before the first standby ever counted nothing was promised, and a server whose commits never end could
             // not even be set up.
-            _ if self.never_counted() => WaitsFor::NoOne,
+            _ if self.armed_lsn.is_none() && self.epoch == 1 => WaitsFor::NoOne,
             _ => self.waits_for_alone(),
         }
-    }
-
-    /// Whether no standby of this pair ever counted. A pair that was removed and asked for again begins in a later
-    /// epoch; until a standby follows it knows no timeline, which every promotion tells.
-    fn never_counted(&self) -> bool {
-        self.armed_lsn.is_none() && (self.epoch == 1 || self.timeline == 0)
     }
 
     /// What the standby's file shall say, so that it is right from the moment of its promotion on (F9).
