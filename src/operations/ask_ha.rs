@@ -106,6 +106,14 @@ async fn check(tx: &mut WriteTx, server: &Server, actor: &Actor) -> Result<(), S
     kind.check_legal(server.settled, server.active)?;
     kind.check_beside(&tx.active_kinds(&server.id).await?)?;
     refuse_if_locked_for(tx, &server.id, Act::Change, actor).await?;
+    // A pair has `on` or more in force, whatever was asked for before: then the page of parameters would be wrong.
+    let commit = server.configuration.parameters.get("synchronous_commit").map(String::as_str);
+    if let Some(less) = commit.filter(|value| !matches!(*value, "on" | "remote_apply")) {
+        let text = format!(
+            "The server parameter synchronous_commit is {less}: a standby would not have every acknowledged commit. Set it back to on first."
+        );
+        return Err(Refusal::at("ha", text).into());
+    }
     let has_pooler = server.configuration.pooler.enabled;
     match reason_against(server.spec.sku().tier, server.spec.access, has_pooler) {
         Some(reason) => Err(Refusal::at("ha", reason).into()),
