@@ -72,6 +72,11 @@ pub fn commits(known: &Known<'_>) -> Commits {
         (true, Some(Truth::OneEngine)) => {
             ("banner-warn", "Commits are in 2 containers on 1 host now".to_owned())
         }
+        (true, Some(Truth::OneMachine)) => {
+            ("banner-warn", "Commits are in 2 containers on 1 machine now".to_owned())
+        }
+        // What the engines said of themselves is not known now: then no number of hosts is claimed.
+        (true, Some(Truth::Unknown)) => ("banner-ok", "Commits are on both members now".to_owned()),
         (true, _) => ("banner-ok", "Commits are on 2 hosts now".to_owned()),
         (false, _) if row.state == ReplicationState::Blocked => {
             ("banner-danger", "Nothing is committed now".to_owned())
