@@ -83,9 +83,11 @@ impl Door<'_> {
         let (member, zone) = tx.only_member(server_id).await?.ok_or_else(no_member)?;
         let zone = if zone.is_empty() { server.spec.zone.clone() } else { zone };
         check_zone(asked, &zone)?;
-        let row = placed(&row_of(server_id, asked, now), member, now)?;
+        // The history of pairs before stays, and an epoch of it is never used again.
+        let first = tx.next_first_epoch(server_id).await?;
+        let row = placed(&row_of(server_id, asked, now).from_epoch(first), member, now)?;
         tx.insert_ha(&row).await?;
-        tx.insert_ha_event(server_id, &event(asked, actor, now)).await?;
+        tx.insert_ha_event(server_id, &event(asked, actor, first, now)).await?;
         tx.commit(Record::activity(line(&server, asked, actor))).await?;
         self.poke.monitor();
         Ok(())
@@ -151,10 +153,10 @@ fn placed(
     placed.map_err(|illegal| StoreError::Value(illegal.to_string()))
 }
 
-fn event(asked: &AskedHa, actor: &Actor, now: DateTime<Utc>) -> HaEvent {
+fn event(asked: &AskedHa, actor: &Actor, epoch: i64, now: DateTime<Utc>) -> HaEvent {
     HaEvent {
         at: now,
-        epoch: 1,
+        epoch,
         kind: "enabled".into(),
         detail: format!("{} asked for {}.", actor.name, about(asked)),
         operation_id: None,

@@ -111,7 +111,6 @@ fn length_text(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
 /// Whether writes wait for a standby that is not there. Before the first one they never do: the server could
 /// not even be set up.
 fn waits(row: &HighAvailability) -> bool {
-    let was_there = row.epoch > 1 || row.armed_lsn.is_some();
     let is_alone = matches!(
         row.state,
         ReplicationState::Single
@@ -119,7 +118,7 @@ fn waits(row: &HighAvailability) -> bool {
             | ReplicationState::CatchUp
             | ReplicationState::Disarming
     );
-    row.durability == Durability::Required && was_there && is_alone
+    row.durability == Durability::Required && row.had_standby() && is_alone
 }
 
 fn ready(row: &HighAvailability) -> (&'static str, &'static str) {
