@@ -5,6 +5,7 @@ CREATE TABLE high_availability (
   durability TEXT NOT NULL,
   standby_zone TEXT NOT NULL,
   epoch BIGINT NOT NULL,
+  first_epoch BIGINT NOT NULL DEFAULT 1,
   primary_member TEXT,
   standby_member TEXT,
   state TEXT NOT NULL,

@@ -206,7 +206,7 @@ async fn insert(
     id: &OperationId,
     (server_id, server_name): (&ServerId, &str),
 ) -> anyhow::Result<usize> {
-    let plan = plan(kind);
+    let plan = plan(kind, false);
     let steps = plan.len();
     let new = NewOperation {
         id: id.clone(),

@@ -1,11 +1,7 @@
 //! The harness of the tests on three engines, used by [`crate::ha`]: the same zones, portal, pair and checker.
 
 #![expect(dead_code, reason = "the tests use more of it")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a panic is a section that breaks off"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is a section that breaks off")]
 
 use crate::http;
 #[path = "../../tests/zones/checker/mod.rs"]

@@ -43,10 +43,13 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     services.store.forget_stray_credits(services.clock.now()).await?;
     let quiet = services.store.quiet_servers().await?;
     let members = services.store.primaries_all().await?;
+    let silent = super::silent_hosts(services).await?;
     let looks = members
         .into_iter()
         .filter(|(member, _, settled)| {
-            *settled == SettledState::Ready && quiet.contains_key(member.server_id.as_str())
+            *settled == SettledState::Ready
+                && quiet.contains_key(member.server_id.as_str())
+                && !silent.contains(&member.host_id)
         })
         .map(|(member, _, _)| look(services, member));
     let seen: Vec<Seen> = futures_util::stream::iter(looks)

@@ -23,9 +23,11 @@ const LOOKS_AT_ONCE: usize = 8;
 /// When the store does not answer; a server that does not keeps its last look, whose time tells.
 pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     let members = services.store.primaries_all().await?;
+    let silent = super::silent_hosts(services).await?;
     let mut due = vec![];
     for (member, _, settled) in members {
-        if settled == SettledState::Ready && is_due(services, &member.server_id).await? {
+        let is_asked = settled == SettledState::Ready && !silent.contains(&member.host_id);
+        if is_asked && is_due(services, &member.server_id).await? {
             due.push(member);
         }
     }

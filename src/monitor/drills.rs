@@ -66,6 +66,8 @@ struct Tally {
     acknowledged: Vec<i64>,
     last: Option<Duration>,
     longest: Duration,
+    /// No write was acknowledged after the operation had ended.
+    never_again: bool,
 }
 
 impl Tally {
@@ -74,6 +76,12 @@ impl Tally {
         self.longest = self.longest.max(at.saturating_sub(self.last.unwrap_or(at)));
         self.last = Some(at);
         self.acknowledged.push(id);
+    }
+
+    /// Nothing was acknowledged any more until this time: then the wait is as long as was looked, and longer.
+    fn give_up(&mut self, at: Duration) {
+        self.never_again = true;
+        self.longest = self.longest.max(at.saturating_sub(self.last.unwrap_or_default()));
     }
 
     fn lost(&self, there: &[i64]) -> usize {
@@ -188,7 +196,11 @@ impl Probe<'_> {
             }
             if let Some((since, operation)) = &over {
                 let wrote_after = tally.last.is_some_and(|last| begun + last > *since + AFTER);
-                if wrote_after || since.elapsed() > AFTER_MAX {
+                let is_over = since.elapsed() > AFTER_MAX;
+                if is_over && !wrote_after {
+                    tally.give_up(begun.elapsed());
+                }
+                if wrote_after || is_over {
                     return Ok((tally, operation.clone()));
                 }
             }
@@ -247,6 +259,10 @@ impl Probe<'_> {
         let lost = tally.lost(there);
         let outcome = match (lost, status) {
             (1.., _) => LOST.to_owned(),
+            (0, OperationStatus::Succeeded) if tally.never_again => format!(
+                "No write was acknowledged within {} s after the change of primary; the time without writes is longer than this. No write was lost.",
+                AFTER_MAX.as_secs()
+            ),
             (0, OperationStatus::Succeeded) => PASSED.to_owned(),
             (0, status) => format!(
                 "The change of primary did not succeed ({}); no write was lost.",
@@ -283,5 +299,11 @@ mod tests {
         assert_eq!(tally.lost(&[0, 1, 2, 4, 5]), 0, "an answer that was lost is no loss");
         assert_eq!(tally.lost(&[0, 2, 5]), 2);
         assert_eq!(Tally::default().longest, Duration::ZERO);
+        tally.give_up(Duration::from_secs(40));
+        assert_eq!(
+            tally.longest,
+            Duration::from_millis(38_750),
+            "an end without a write is no short gap"
+        );
     }
 }

@@ -18,8 +18,11 @@ pub mod schedule;
 pub mod starts;
 pub mod storage;
 
+use crate::domain::ids::HostId;
 use crate::operations::context::Services;
 use crate::operations::runner::chain;
+use crate::store::StoreError;
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,10 +77,14 @@ async fn look_at_everything(services: Arc<Services>, mut stop: watch::Receiver<b
     }
 }
 
-async fn logged(
-    task: &'static str,
-    tick: impl Future<Output = Result<(), crate::store::StoreError>>,
-) {
+/// Hosts whose engine did not answer the look of this tick. Who goes from server to server leaves theirs out: each
+/// would take the whole deadline of a call, and the servers of other hosts would wait for all of them.
+async fn silent_hosts(services: &Services) -> Result<HashSet<HostId>, StoreError> {
+    let seen = services.store.host_observations().await?;
+    Ok(seen.into_iter().filter(|host| host.error.is_some()).map(|host| host.host_id).collect())
+}
+
+async fn logged(task: &'static str, tick: impl Future<Output = Result<(), StoreError>>) {
     if let Err(error) = tick.await {
         tracing::warn!(task, error = %chain(&error), "a tick failed; the next one tries again");
     }

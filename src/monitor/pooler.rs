@@ -17,8 +17,9 @@ use std::sync::Arc;
 /// When the store does not answer.
 pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     let mut seen: Vec<(ServerId, PoolerFacts)> = vec![];
+    let silent = super::silent_hosts(services).await?;
     for (member, _, settled) in services.store.primaries_all().await? {
-        if settled != SettledState::Ready {
+        if settled != SettledState::Ready || silent.contains(&member.host_id) {
             continue;
         }
         let Some(server) = services.store.server(&member.server_id).await? else { continue };

@@ -21,7 +21,7 @@ use crate::store::StoreError;
 use crate::store::operations::OperationFilter;
 use chrono::{Duration, Utc};
 use futures_util::StreamExt;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Time between two looks at a server with room.
@@ -41,9 +41,12 @@ const GROWTH_PAUSE: Duration = Duration::minutes(30);
 /// When the store does not answer; a volume that cannot be measured is no error.
 pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     let members = services.store.primaries_all().await?;
-    let ready = members.into_iter().filter(|(_, _, settled)| *settled == SettledState::Ready);
+    let silent = &super::silent_hosts(services).await?;
+    let ready = members.into_iter().filter(|(member, _, settled)| {
+        *settled == SettledState::Ready && !silent.contains(&member.host_id)
+    });
     let looks: Vec<Result<Option<Look>, StoreError>> = futures_util::stream::iter(ready)
-        .map(|(member, _, _)| look(services, member))
+        .map(|(member, _, _)| look(services, member, silent))
         .buffer_unordered(LOOKS_AT_ONCE)
         .collect()
         .await;
@@ -75,7 +78,11 @@ struct Look {
     is_down: bool,
 }
 
-async fn look(services: &Arc<Services>, member: Member) -> Result<Option<Look>, StoreError> {
+async fn look(
+    services: &Arc<Services>,
+    member: Member,
+    silent: &HashSet<HostId>,
+) -> Result<Option<Look>, StoreError> {
     if !is_due(services, &member.server_id).await? {
         return Ok(None);
     }
@@ -87,7 +94,7 @@ async fn look(services: &Arc<Services>, member: Member) -> Result<Option<Look>, 
     }
     match measure(services, &engine, &server, &member).await {
         Ok((usage, is_down)) => {
-            let usage = fuller(services, &server, usage).await?;
+            let usage = fuller(services, &server, usage, silent).await?;
             Ok(Some(Look { server, host: member.host_id, usage, is_down }))
         }
         Err(error) => {
@@ -103,9 +110,11 @@ async fn fuller(
     services: &Services,
     server: &Server,
     primary: VolumeUsage,
+    silent: &HashSet<HostId>,
 ) -> Result<VolumeUsage, StoreError> {
     let members = services.store.members(&server.id).await?;
     let standby = members.iter().find(|member| member.role == MemberRole::Standby);
+    let standby = standby.filter(|member| !silent.contains(&member.host_id));
     let Some((standby, engine)) =
         standby.and_then(|standby| Some((standby, services.engines.get(&standby.host_id)?)))
     else {

@@ -83,9 +83,11 @@ impl Door<'_> {
         let (member, zone) = tx.only_member(server_id).await?.ok_or_else(no_member)?;
         let zone = if zone.is_empty() { server.spec.zone.clone() } else { zone };
         check_zone(asked, &zone)?;
-        let row = placed(&row_of(server_id, asked, now), member, now)?;
+        // The history of pairs before stays, and an epoch of it is never used again.
+        let first = tx.next_first_epoch(server_id).await?;
+        let row = placed(&row_of(server_id, asked, now).from_epoch(first), member, now)?;
         tx.insert_ha(&row).await?;
-        tx.insert_ha_event(server_id, &event(asked, actor, now)).await?;
+        tx.insert_ha_event(server_id, &event(asked, actor, first, now)).await?;
         tx.commit(Record::activity(line(&server, asked, actor))).await?;
         self.poke.monitor();
         Ok(())
@@ -106,6 +108,14 @@ async fn check(tx: &mut WriteTx, server: &Server, actor: &Actor) -> Result<(), S
     kind.check_legal(server.settled, server.active)?;
     kind.check_beside(&tx.active_kinds(&server.id).await?)?;
     refuse_if_locked_for(tx, &server.id, Act::Change, actor).await?;
+    // A pair has `on` or more in force, whatever was asked for before: then the page of parameters would be wrong.
+    let commit = server.configuration.parameters.get("synchronous_commit").map(String::as_str);
+    if let Some(less) = commit.filter(|value| !matches!(*value, "on" | "remote_apply")) {
+        let text = format!(
+            "The server parameter synchronous_commit is {less}: a standby would not have every acknowledged commit. Set it back to on first."
+        );
+        return Err(Refusal::at("ha", text).into());
+    }
     let has_pooler = server.configuration.pooler.enabled;
     match reason_against(server.spec.sku().tier, server.spec.access, has_pooler) {
         Some(reason) => Err(Refusal::at("ha", reason).into()),
@@ -143,10 +153,10 @@ fn placed(
     placed.map_err(|illegal| StoreError::Value(illegal.to_string()))
 }
 
-fn event(asked: &AskedHa, actor: &Actor, now: DateTime<Utc>) -> HaEvent {
+fn event(asked: &AskedHa, actor: &Actor, epoch: i64, now: DateTime<Utc>) -> HaEvent {
     HaEvent {
         at: now,
-        epoch: 1,
+        epoch,
         kind: "enabled".into(),
         detail: format!("{} asked for {}.", actor.name, about(asked)),
         operation_id: None,

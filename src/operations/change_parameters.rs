@@ -102,7 +102,8 @@ fn check_pure(
         parameter.read(value).map_err(|fault| no(name, fault.to_string()))?;
     }
     let set = change.applied_to(&ctx.server.configuration.parameters);
-    let wanted = Wanted { catalogue, sku: ctx.server.spec.sku(), set: &set };
+    let (sku, has_ha) = (ctx.server.spec.sku(), ctx.ha.is_some());
+    let wanted = Wanted { catalogue, sku, set: &set, has_ha };
     match wanted.check(&change.names()).faults.into_iter().next() {
         Some((name, fault)) => Err(no(name, fault.to_string())),
         None => Ok(()),

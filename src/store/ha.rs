@@ -15,6 +15,7 @@ struct Row {
     durability: String,
     standby_zone: String,
     epoch: i64,
+    first_epoch: i64,
     primary_member: Option<String>,
     standby_member: Option<String>,
     state: String,
@@ -33,6 +34,7 @@ impl Row {
             durability: parsed(&self.durability, Durability::parse, "durability")?,
             standby_zone: self.standby_zone,
             epoch: self.epoch,
+            first_epoch: self.first_epoch,
             primary: self.primary_member.as_deref().and_then(MemberId::parse),
             standby: self.standby_member.as_deref().and_then(MemberId::parse),
             state: parsed(&self.state, ReplicationState::parse, "state of replication")?,
@@ -48,7 +50,7 @@ impl Row {
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "SELECT server_id, mode, durability, standby_zone, epoch, primary_member, standby_member, state, is_promotable, armed_lsn,
+            "SELECT server_id, mode, durability, standby_zone, epoch, first_epoch, primary_member, standby_member, state, is_promotable, armed_lsn,
                timeline, changed_at, version FROM high_availability ",
             $tail
         )
@@ -226,6 +228,19 @@ impl WriteTx {
         row.map(Row::into_row).transpose()
     }
 
+    /// The epoch with which a new pair of a server begins: above every one that had a promotion.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn next_first_epoch(&mut self, server: &ServerId) -> Result<i64, StoreError> {
+        let (last,): (i64,) =
+            sqlx::query_as("SELECT COALESCE(MAX(epoch), 0) FROM promotions WHERE server_id = $1")
+                .bind(server.as_str())
+                .fetch_one(&mut *self.tx)
+                .await?;
+        Ok(last + 1)
+    }
+
     /// Writes the row of a server that shall have high availability.
     ///
     /// # Errors
@@ -233,7 +248,7 @@ impl WriteTx {
     pub async fn insert_ha(&mut self, row: &HighAvailability) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO high_availability (server_id, mode, durability, standby_zone, epoch, primary_member, standby_member, state, is_promotable,
-               armed_lsn, timeline, changed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+               armed_lsn, timeline, changed_at, first_epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         )
         .bind(row.server_id.as_str())
         .bind(row.mode.key())
@@ -247,6 +262,7 @@ impl WriteTx {
         .bind(row.armed_lsn.map(|lsn| lsn.to_string()))
         .bind(row.timeline)
         .bind(micros(row.changed_at))
+        .bind(row.first_epoch)
         .execute(&mut *self.tx)
         .await?;
         self.recount_members(&row.server_id).await

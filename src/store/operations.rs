@@ -8,7 +8,7 @@ use super::scope::{Viewer, seen_by};
 use super::{Record, Store, StoreError};
 use crate::domain::ids::{OperationId, ServerId};
 use crate::domain::operation::{
-    Lease, LogLine, Operation, OperationKind, OperationStatus, StepRecord, StepStatus,
+    Lane, Lease, LogLine, Operation, OperationKind, OperationStatus, StepRecord, StepStatus,
 };
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -270,11 +270,32 @@ impl Store {
         now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<Option<Lease>, StoreError> {
+        self.claim(owner, (now, until), "").await
+    }
+
+    /// The same of the lane of rescue alone: for a runner that has no place left for others.
+    pub async fn claim_rescue(
+        &self,
+        owner: &str,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<Lease>, StoreError> {
+        self.claim(owner, (now, until), Lane::Rescue.key()).await
+    }
+
+    /// An empty `lane` is any.
+    async fn claim(
+        &self,
+        owner: &str,
+        (now, until): (DateTime<Utc>, DateTime<Utc>),
+        lane: &'static str,
+    ) -> Result<Option<Lease>, StoreError> {
         let mut tx = self.begin_write(now).await?;
         let row: Option<(String, i64)> = sqlx::query_as(
             "UPDATE operations SET lease_owner = $1, lease_until = $3, fence = fence + 1, started_at = COALESCE(started_at, $2),
                status = CASE status WHEN 'queued' THEN 'running' ELSE status END
              WHERE id = (SELECT id FROM operations WHERE is_active = 1 AND status IN ('queued', 'running', 'undoing') AND run_at <= $2 AND lease_until <= $2
+                           AND ($4 = '' OR lane = $4)
                          ORDER BY run_at LIMIT 1)
                AND is_active = 1 AND run_at <= $2 AND lease_until <= $2
              RETURNING id, fence",
@@ -282,6 +303,7 @@ impl Store {
         .bind(owner)
         .bind(micros(now))
         .bind(micros(until))
+        .bind(lane)
         .fetch_optional(&mut *tx.tx)
         .await?;
         tx.commit(Record::Nothing("a claim is no change that anybody asked for")).await?;

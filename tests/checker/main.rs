@@ -1,5 +1,6 @@
 //! The judge of acknowledged commits finds every kind of wrong: histories of a seeded run that was right, each spoiled in
 //! one place. A checker that cannot fail proves nothing. The runs on three engines are in `tests/zones`.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 #[path = "../zones/checker/history.rs"]
 mod history;

@@ -317,3 +317,23 @@ async fn a_required_pair_without_its_standby_says_that_writes_wait() {
     })
     .await;
 }
+
+#[actix_web::test]
+async fn an_epoch_of_a_pair_before_is_never_used_again() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let pair = healthy(&app, "shop", Engines::Two).await;
+        promotion(&app, &pair, 2, Cause::Automatic, None).await;
+        let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
+        tx.delete_member(&pair.standby).await.unwrap();
+        tx.delete_ha(&pair.server.id).await.unwrap();
+        tx.commit(Record::Nothing("high availability is removed")).await.unwrap();
+        let path = pair.server.path("/high-availability/enable");
+        assert_eq!(press(&mut olga, &path, &ZONES).await.0, 303);
+        let row = app.state.store.ha(&pair.server.id).await.unwrap().unwrap();
+        assert_eq!((row.epoch, row.first_epoch, row.had_standby()), (3, 3, false));
+        let page = olga.get(&pair.server.path("/high-availability")).await.body;
+        has(&page, &["Creating standby", "Commits are on 1 host", "The last change of primary"]);
+    })
+    .await;
+}

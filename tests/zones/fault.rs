@@ -160,11 +160,7 @@ impl Fault {
                 assert_eq!(pair.row().await.epoch, epoch, "{name}: a primary that answers stays");
                 zones.restore(primary.zone);
             }
-            Fault::HangEngine => {
-                signal(zones.engine_process(primary.zone), "STOP");
-                tokio::time::sleep(WHILE).await;
-                signal(zones.engine_process(primary.zone), "CONT");
-            }
+            Fault::HangEngine => hang(zones.engine_process(primary.zone)).await,
             Fault::LoseZone => {
                 zones.lose(primary.zone);
                 changed().await;
@@ -223,6 +219,12 @@ async fn pause(zones: &Zones, place: &Place, seconds: u64) {
 fn signal(process: u32, name: &str) {
     let done = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
     assert!(done.unwrap().success(), "no process {process}");
+}
+
+async fn hang(process: u32) {
+    signal(process, "STOP");
+    tokio::time::sleep(WHILE).await;
+    signal(process, "CONT");
 }
 
 fn children(process: u32) -> Vec<u32> {

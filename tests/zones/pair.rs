@@ -48,7 +48,7 @@ impl Pair {
     }
 
     pub async fn row(&self) -> HighAvailability {
-        self.portal.app.store.ha(&self.server).await.unwrap().expect("it has a pair")
+        self.portal.app.store.ha(&self.server).await.unwrap().unwrap()
     }
 
     /// The member in a role, which must be there.

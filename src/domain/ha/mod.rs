@@ -178,7 +178,7 @@ impl HaState {
         if is_removing {
             return HaState::RemovingStandby;
         }
-        let was_healthy = row.armed_lsn.is_some() || row.epoch > 1;
+        let was_healthy = row.had_standby();
         match row.state {
             ReplicationState::Sync | ReplicationState::Restarting => HaState::Healthy,
             ReplicationState::Stopped if row.is_promotable => HaState::Healthy,

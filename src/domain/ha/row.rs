@@ -14,6 +14,8 @@ pub struct HighAvailability {
     pub standby_zone: String,
     /// Grows by one with every change of primary. Which member is the primary of an epoch is said once (I1).
     pub epoch: i64,
+    /// The epoch that this pair began with: 1, and above those of the pairs that the server had before.
+    pub first_epoch: i64,
     /// The primary of this epoch; `None` before it is placed.
     pub primary: Option<MemberId>,
     pub standby: Option<MemberId>,
@@ -111,6 +113,7 @@ impl HighAvailability {
             durability,
             standby_zone,
             epoch: 1,
+            first_epoch: 1,
             primary: None,
             standby: None,
             state: ReplicationState::Single,
@@ -120,6 +123,17 @@ impl HighAvailability {
             changed_at: now,
             version: 1,
         }
+    }
+
+    /// The same for a server that had pairs before: an epoch has one primary for ever (I1), also of another pair.
+    #[must_use]
+    pub fn from_epoch(self, first: i64) -> Self {
+        Self { epoch: first, first_epoch: first, ..self }
+    }
+
+    /// Whether a standby ever counted, or was the primary's successor.
+    pub fn had_standby(&self) -> bool {
+        self.armed_lsn.is_some() || self.epoch > self.first_epoch
     }
 
     /// The name by which the primary waits for a standby, and by which a standby, its slot and its sessions are known.
@@ -135,7 +149,7 @@ impl HighAvailability {
             Some(standby) if counts => WaitsFor::Standby(Self::standby_name(standby)),
             // Before the first standby ever counted nothing was promised, and a server whose commits never end could
             // not even be set up.
-            _ if self.armed_lsn.is_none() && self.epoch == 1 => WaitsFor::NoOne,
+            _ if !self.had_standby() => WaitsFor::NoOne,
             _ => self.waits_for_alone(),
         }
     }

@@ -49,6 +49,8 @@ pub struct Wanted<'a> {
     pub sku: &'static Sku,
     /// Everything that a person will have set.
     pub set: &'a BTreeMap<String, String>,
+    /// Whether the server has a standby, or is to have one.
+    pub has_ha: bool,
 }
 
 impl Wanted<'_> {
@@ -74,6 +76,7 @@ impl Wanted<'_> {
         self.check_shared_memory(&mut found);
         self.check_processes(&mut found);
         self.check_search_path(&mut found);
+        self.check_commits(&mut found);
         if self.text("autovacuum") == Some("off") {
             found.warnings.push("Without autovacuum tables grow, plans get worse, and in the end PostgreSQL stops taking writes.".into());
         }
@@ -84,6 +87,18 @@ impl Wanted<'_> {
         // What somebody set before and leaves alone does not stand in the way of another change.
         found.faults.retain(|(name, _)| changed.contains(*name));
         found
+    }
+
+    /// With less, commits of everybody would be acknowledged that the standby does not have: what the page of the pair
+    /// promises would not be so. The file of a pair holds `on` whatever is asked for, so a value below it could only
+    /// be shown, never be in force.
+    fn check_commits(&self, found: &mut Findings) {
+        let is_enough =
+            matches!(self.text("synchronous_commit"), None | Some("on" | "remote_apply"));
+        if self.has_ha && !is_enough {
+            let text = "With high availability it is on or remote_apply: with anything less an acknowledged commit could be lost. A session may choose less for itself by SET.";
+            found.faults.push(("synchronous_commit", Fault(text.into())));
+        }
     }
 
     fn check_connections(&self, found: &mut Findings) {

@@ -141,13 +141,14 @@ fn sizes_and_values_must_fit_together() {
             parameter("search_path", Kind::Text, Unit::None, "\"$user\", public"),
         ],
     };
-    let check = |pairs: &[(&str, &str)]| {
+    let check_with = |pairs: &[(&str, &str)], has_ha| {
         let set: BTreeMap<String, String> =
             pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let changed: BTreeSet<String> = set.keys().cloned().collect();
         let sku = Sku::by_name("Standard_B1ms").unwrap();
-        Wanted { catalogue: &catalogue, sku, set: &set }.check(&changed)
+        Wanted { catalogue: &catalogue, sku, set: &set, has_ha }.check(&changed)
     };
+    let check = |pairs: &[(&str, &str)]| check_with(pairs, false);
     assert_eq!(check(&[]), cross::Findings::default());
     for bad in [
         ("shared_buffers", "1600MB"),
@@ -176,4 +177,14 @@ fn sizes_and_values_must_fit_together() {
         assert!(check(&[good]).faults.is_empty(), "{good:?}");
     }
     assert_eq!(check(&[("work_mem", "512MB")]).warnings.len(), 1);
+    for (value, faults) in
+        [("off", 1), ("local", 1), ("remote_write", 1), ("on", 0), ("remote_apply", 0)]
+    {
+        assert_eq!(
+            check_with(&[("synchronous_commit", value)], true).faults.len(),
+            faults,
+            "{value}"
+        );
+        assert!(check(&[("synchronous_commit", value)]).faults.is_empty(), "alone it is free");
+    }
 }

@@ -7,11 +7,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// A word of an engine that is older counts no more: its host has no pair now, and nobody asks it. Above twice the
+/// time between two questions with their answers.
+const FRESH: Duration = Duration::from_secs(30);
+
 /// What all watchers of a process know together.
 #[derive(Debug)]
 pub struct Horizon {
     clear_at: Instant,
-    hosts: Mutex<HashMap<HostId, bool>>,
+    /// Whether the engine answered when it was asked last, and when that was.
+    hosts: Mutex<HashMap<HostId, (bool, Instant)>>,
 }
 
 impl Horizon {
@@ -23,7 +28,7 @@ impl Horizon {
     /// Whether the engine of a host with members of pairs answered just now.
     pub fn answers(&self, host: &HostId, answers: bool) {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.insert(host.clone(), answers);
+        hosts.insert(host.clone(), (answers, Instant::now()));
     }
 
     /// Why a primary that is only silent is not taken for dead now; `None` when it may be.
@@ -34,11 +39,12 @@ impl Horizon {
             );
         }
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let silent = hosts.values().filter(|answers| !**answers).count();
-        (silent * 2 > hosts.len()).then(|| {
+        let fresh = hosts.values().filter(|(_, at)| now.saturating_duration_since(*at) < FRESH);
+        let answers: Vec<bool> = fresh.map(|(answers, _)| *answers).collect();
+        let (silent, all) = (answers.iter().filter(|answers| !**answers).count(), answers.len());
+        (silent * 2 > all).then(|| {
             format!(
-                "{silent} of {} hosts with pairs do not answer, so the portal itself may be cut off",
-                hosts.len()
+                "{silent} of {all} hosts with pairs do not answer, so the portal itself may be cut off"
             )
         })
     }
@@ -62,5 +68,7 @@ mod tests {
         assert_eq!(horizon.blindness(later), None, "one of three");
         horizon.answers(&hosts[1], false);
         assert!(horizon.blindness(later).is_some_and(|why| why.contains("2 of 3")));
+        let much_later = Instant::now() + FRESH;
+        assert_eq!(horizon.blindness(much_later), None, "nobody asks them any more");
     }
 }

@@ -22,6 +22,7 @@ use crate::store::{Record, StoreError};
 use chrono::{DateTime, Duration, Utc};
 use forward::CALL_MAX;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// How long a claim lasts without renewal.
 pub const LEASE: Duration = Duration::seconds(30);
@@ -29,6 +30,8 @@ pub const LEASE: Duration = Duration::seconds(30);
 const RENEW_EVERY: std::time::Duration = std::time::Duration::from_secs(8);
 /// Operations that one process works on at once.
 const OPERATIONS_AT_ONCE: usize = 6;
+/// Rescues beyond those: what brings a database back never waits for steps that hang at an engine without an answer.
+const RESCUES_AT_ONCE: usize = 4;
 /// Poll when nothing is known to be due.
 const POLL: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -101,10 +104,17 @@ impl Runner {
     /// Works until `stop` is set; operations under way are left at a step border for the next runner.
     pub async fn run(self, mut stop: tokio::sync::watch::Receiver<bool>) {
         self.forget_dead_owners().await;
-        let slots = Arc::new(tokio::sync::Semaphore::new(OPERATIONS_AT_ONCE));
+        let slots = Arc::new(Semaphore::new(OPERATIONS_AT_ONCE));
+        let rescues = Arc::new(Semaphore::new(RESCUES_AT_ONCE));
         while !*stop.borrow() {
-            let Ok(slot) = slots.clone().acquire_owned().await else { return };
-            match self.claim().await {
+            let (slot, is_reserve) = tokio::select! {
+                biased;
+                slot = slots.clone().acquire_owned() => (slot, false),
+                slot = rescues.clone().acquire_owned() => (slot, true),
+            };
+            let Ok(slot) = slot else { return };
+            let claimed = if is_reserve { self.claim_rescue().await } else { self.claim().await };
+            match claimed {
                 Ok(Some(lease)) => {
                     let runner = self.clone();
                     let stop = stop.clone();
@@ -122,7 +132,11 @@ impl Runner {
             }
         }
         // Wait for the steps under way: each ends within its call limit.
-        let _ = tokio::time::timeout(CALL_MAX, slots.acquire_many(OPERATIONS_AT_ONCE as u32)).await;
+        let ended = async {
+            let _ = slots.acquire_many(OPERATIONS_AT_ONCE as u32).await;
+            let _ = rescues.acquire_many(RESCUES_AT_ONCE as u32).await;
+        };
+        let _ = tokio::time::timeout(CALL_MAX, ended).await;
     }
 
     /// Leases of processes of this machine that are gone need not be waited for.
@@ -153,6 +167,11 @@ impl Runner {
     async fn claim(&self) -> Result<Option<Lease>, StoreError> {
         let now = self.services.clock.now();
         self.services.store.claim_operation(&self.owner, now, now + LEASE).await
+    }
+
+    async fn claim_rescue(&self) -> Result<Option<Lease>, StoreError> {
+        let now = self.services.clock.now();
+        self.services.store.claim_rescue(&self.owner, now, now + LEASE).await
     }
 
     /// Claims one due operation and drives it until it ends or waits. `false` when none was due.

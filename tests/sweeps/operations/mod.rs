@@ -3,8 +3,8 @@
 //! `OperationKind::ALL`, and the counts below fail when a step escapes.
 
 mod expect;
-mod pair_stories;
 mod pair_changes;
+mod pair_stories;
 mod pairs;
 mod power;
 mod repair;

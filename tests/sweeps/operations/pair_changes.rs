@@ -199,7 +199,10 @@ async fn assert_changed(world: &World, case: Case, operation: &Operation, is: bo
         "grow storage" => both(conf, "max_wal_size = 2GB"),
         "protect" => both(conf, "default_transaction_read_only = on"),
         "plain text" => {
-            both("pg_hba.conf", "host       all          all             all                 scram")
+            both(
+                "pg_hba.conf",
+                "host       all          all             all                 scram",
+            );
         }
         _ => {}
     }

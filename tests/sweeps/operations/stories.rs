@@ -184,6 +184,9 @@ async fn a_runner_that_lost_its_lease_writes_nothing() {
             "held"
         );
         world.clock.wind(chrono::Duration::seconds(31));
+        let now = pgflex::clock::Clock::now(&world.clock);
+        let rescue = store.claim_rescue("other", now, now + chrono::Duration::seconds(30)).await;
+        assert!(rescue.unwrap().is_none(), "what is kept free for rescues takes nothing else");
         let operation = world.run_to_rest(&world.runner(), &id).await;
         assert_eq!(operation.status, OperationStatus::Succeeded);
         let late = store.append_operation_log(&old, now, "create_volume", &["late".into()]).await;

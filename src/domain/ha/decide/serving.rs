@@ -103,7 +103,7 @@ impl Case<'_> {
         if missing.since < PATIENCE {
             return self.wait(Pause::Grace, what);
         }
-        self.blocked(what, "They go on by themselves when it follows again. Bring back its host or its network, or choose durability preferred.")
+        self.blocked(what, "They go on by themselves when it follows again. Bring back its host or its network, or disable high availability: then commits go on, on one host.")
     }
 
     /// Commits do not wait, or wait for a standby that is being armed.

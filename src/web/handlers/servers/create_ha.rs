@@ -175,6 +175,9 @@ fn survives(world: &World, form: &CreateForm, mode: HaMode) -> String {
     let truth = truth(world, form, mode);
     let what = match (mode, truth) {
         (_, Some(Truth::OneEngine)) => "survives the loss of a container, not of the host",
+        (_, Some(Truth::OneMachine)) => {
+            "survives the loss of a container or of an engine, not of the machine"
+        }
         (_, Some(Truth::MayShare)) => {
             "survives the loss of a container, and of a host only if the members come to be on two"
         }

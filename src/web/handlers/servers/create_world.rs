@@ -216,7 +216,7 @@ pub mod tests {
             host: Host::new(
                 HostId::parse(&format!("01890a5d-ac96-774b-bcce-b302099a80{end}")).unwrap(),
                 format!("host-{end}"),
-                "unix:///x",
+                format!("tcp://10.0.0.{end}:2376"),
                 zones.iter().map(place).collect(),
             ),
             facts: Some(facts),

@@ -108,6 +108,9 @@ impl Offer {
         use ha_zones::Truth;
         let of = |truth| match (truth, mode) {
             (Truth::OneEngine, _) => "It survives the loss of a container, not of the host.",
+            (Truth::OneMachine, _) => {
+                "It survives the loss of a container or of an engine, not of the machine."
+            }
             (Truth::MayShare, _) => {
                 "It survives the loss of a container, and of a host only if the members come to be on two."
             }
@@ -132,8 +135,9 @@ impl Offer {
                 Ok(_) => match self.truth(frame, zone) {
                     ha_zones::Truth::Apart => choice,
                     ha_zones::Truth::OneEngine => choice.detail("on the primary's Docker Engine"),
+                    ha_zones::Truth::OneMachine => choice.detail("on the primary's machine"),
                     ha_zones::Truth::MayShare => {
-                        choice.detail("shares a Docker Engine with the primary's zone")
+                        choice.detail("shares a Docker Engine or a machine with the primary's zone")
                     }
                     ha_zones::Truth::Unknown => choice.detail("its Docker Engine is not known"),
                 },

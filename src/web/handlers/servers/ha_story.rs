@@ -220,6 +220,9 @@ fn drill_chip(drill: &HaDrill, is_running: bool) -> Chip {
         Chip::new("Under way", Icon::Spinner, Tone::Busy)
     } else if drill.lost > 0 {
         Chip::new("Lost commits", Icon::Cross, Tone::Danger)
+    } else if drill.gap_micros.is_some() && drill.outcome.contains(' ') {
+        // It was measured, and did not go as it should: the note says how.
+        Chip::new("Nothing lost, but", Icon::Warning, Tone::Warn)
     } else if drill.gap_micros.is_some() {
         Chip::new("Nothing lost", Icon::Check, Tone::Ok)
     } else {

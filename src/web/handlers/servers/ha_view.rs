@@ -72,6 +72,11 @@ pub fn commits(known: &Known<'_>) -> Commits {
         (true, Some(Truth::OneEngine)) => {
             ("banner-warn", "Commits are in 2 containers on 1 host now".to_owned())
         }
+        (true, Some(Truth::OneMachine)) => {
+            ("banner-warn", "Commits are in 2 containers on 1 machine now".to_owned())
+        }
+        // What the engines said of themselves is not known now: then no number of hosts is claimed.
+        (true, Some(Truth::Unknown)) => ("banner-ok", "Commits are on both members now".to_owned()),
         (true, _) => ("banner-ok", "Commits are on 2 hosts now".to_owned()),
         (false, _) if row.state == ReplicationState::Blocked => {
             ("banner-danger", "Nothing is committed now".to_owned())
@@ -106,7 +111,6 @@ fn length_text(since: DateTime<Utc>, now: DateTime<Utc>) -> String {
 /// Whether writes wait for a standby that is not there. Before the first one they never do: the server could
 /// not even be set up.
 fn waits(row: &HighAvailability) -> bool {
-    let was_there = row.epoch > 1 || row.armed_lsn.is_some();
     let is_alone = matches!(
         row.state,
         ReplicationState::Single
@@ -114,7 +118,7 @@ fn waits(row: &HighAvailability) -> bool {
             | ReplicationState::CatchUp
             | ReplicationState::Disarming
     );
-    row.durability == Durability::Required && was_there && is_alone
+    row.durability == Durability::Required && row.had_standby() && is_alone
 }
 
 fn ready(row: &HighAvailability) -> (&'static str, &'static str) {

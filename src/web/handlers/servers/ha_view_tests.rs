@@ -34,6 +34,9 @@ fn two_hosts_are_said_only_of_two_engines_and_a_standby_that_counts() {
     assert_eq!(apart.class, "banner-ok");
     let one = said(&sync, Truth::OneEngine);
     assert!(one.lead.contains("2 containers on 1 host") && one.class == "banner-warn");
+    let beside = said(&sync, Truth::OneMachine);
+    assert!(beside.lead.contains("on 1 machine") && beside.class == "banner-warn");
+    assert!(!said(&sync, Truth::Unknown).lead.contains("hosts"));
     for state in ReplicationState::ALL {
         let alone = said(&row(state, false), Truth::Apart);
         assert!(!alone.lead.contains("2 hosts"), "{state:?}: {alone:?}");

@@ -167,7 +167,7 @@ async fn edits_of(
     let Some(look) = look(visit, &frame).await? else {
         return page::see(&list).map(Err);
     };
-    let edits = edit::read(&look.facts, &frame.server, posted);
+    let edits = edit::read(&look.facts, &frame.server, frame.ha.is_some(), posted);
     if edits.rows.is_empty() {
         let flash = Flash::info("Nothing was changed: every value is as it was.");
         return page::see_with(visit, &list, &flash).map(Err);

@@ -123,7 +123,7 @@ impl Edits {
 }
 
 /// Reads the fields `p.NAME` with their `was.NAME`, and the buttons that reset one or all.
-pub fn read(catalogue: &Catalogue, server: &Server, posted: &Posted) -> Edits {
+pub fn read(catalogue: &Catalogue, server: &Server, has_ha: bool, posted: &Posted) -> Edits {
     let set = &server.configuration.parameters;
     let is_reset = |name: &str| {
         posted.all("reset").any(|one| one == name)
@@ -145,18 +145,23 @@ pub fn read(catalogue: &Catalogue, server: &Server, posted: &Posted) -> Edits {
             rows.push(edit);
         }
     }
-    with_findings(catalogue, server, rows)
+    with_findings(catalogue, server, has_ha, rows)
 }
 
 /// Puts the faults and warnings of everything together to the single values.
-fn with_findings(catalogue: &Catalogue, server: &Server, mut rows: Vec<Edit>) -> Edits {
+fn with_findings(
+    catalogue: &Catalogue,
+    server: &Server,
+    has_ha: bool,
+    mut rows: Vec<Edit>,
+) -> Edits {
     let edits = Edits { rows: rows.clone(), warnings: vec![] };
     let good = ParameterChange {
         set: edits.change(false).set.into_iter().filter(|(name, _)| is_good(&rows, name)).collect(),
         ..edits.change(false)
     };
     let set: BTreeMap<String, String> = good.applied_to(&server.configuration.parameters);
-    let wanted = Wanted { catalogue, sku: server.spec.sku(), set: &set };
+    let wanted = Wanted { catalogue, sku: server.spec.sku(), set: &set, has_ha };
     let Findings { faults, warnings } = wanted.check(&good.names());
     for (name, fault) in faults {
         for row in rows.iter_mut().filter(|row| row.parameter.name == name) {
