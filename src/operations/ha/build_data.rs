@@ -147,7 +147,8 @@ pub(super) fn create_standby(ctx: &StepContext) -> StepResult<'_> {
         engine.ensure_container(&spec).await?;
         engine.set_restart(&standby.container(), false).await?;
         files::put(ctx, &standby, &row).await?;
-        if is_adopted && !is_running(ctx, &standby).await? {
+        let is_still = pair::role(&pair::fresh(ctx).await?, &standby) == MemberRole::Standby;
+        if is_adopted && is_still && !is_running(ctx, &standby).await? {
             let signal = conf::standby_signal();
             let signal = FileSpec { path: signal.path, mode: signal.mode, content: signal.content };
             engine.put_files(&standby.container(), &[signal]).await?;

@@ -2,7 +2,7 @@
 //! failure only leaves a pair that is not armed, which the portal arms again.
 
 use super::pair::{self, Story};
-use super::{StepResult, link, pieces, relax, step};
+use super::{SOON, StepResult, link, pieces, relax, step};
 use crate::domain::ha::{MemberRole, ReplicationState as S};
 use crate::domain::server::Member;
 use crate::operations::configure;
@@ -39,6 +39,11 @@ fn disarm(ctx: &StepContext) -> StepResult<'_> {
 /// Everything but the primary, by the row read now.
 fn remove_members(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        // A rescue may be at work: a member that is passed over now would be forgotten by the next step, and stay.
+        let row = ctx.services.store.ha(&ctx.server.id).await?;
+        if let Some(row) = row.filter(|row| row.state != S::Single) {
+            return Ok(Outcome::Wait(SOON, format!("the pair is {}", row.state.key())));
+        }
         for member in &ctx.members {
             if !may_go(ctx, member).await? {
                 continue;
@@ -81,6 +86,10 @@ fn forget(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let mut tx = ctx.begin_write().await?;
         if let Some(row) = tx.ha(&ctx.server.id).await? {
+            // Without its row a promotion that was begun would never be ended.
+            if row.state != S::Single {
+                return Ok(Outcome::Wait(SOON, format!("the pair is {}", row.state.key())));
+            }
             for member in &ctx.members {
                 if row.primary.is_some() && pair::role(&row, member) != MemberRole::Primary {
                     tx.delete_member(&member.id).await?;
