@@ -12,3 +12,7 @@ pub mod engines;
 pub mod pair;
 #[path = "../../tests/zones/portal.rs"]
 pub mod portal;
+#[path = "../../tests/zones/harm.rs"]
+pub mod harm;
+#[path = "../../tests/zones/tricks.rs"]
+pub mod tricks;
