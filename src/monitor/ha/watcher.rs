@@ -81,11 +81,12 @@ impl Watcher {
         let primary = pair.primary().and_then(|member| sights.get(&member.id));
         let primary = primary.map(|sight| sight.seen(at)).unwrap_or_default();
         let pair_now = (pair.row.epoch, pair.row.standby.clone());
-        let is_unfollowed = primary.sql == Sql::Answers && !pair.is_followed(&primary);
+        let deaf_for = pair.deaf_for(sights, at);
+        let is_followed = pair.is_followed(&primary) && deaf_for.is_none();
         self.unfollowed = match self.unfollowed.take() {
-            _ if !is_unfollowed => None,
+            _ if is_followed || primary.sql != Sql::Answers => None,
             Some((of, since)) if of == pair_now => Some((of, since)),
-            _ => Some((pair_now, at)),
+            _ => Some((pair_now, at.checked_sub(deaf_for.unwrap_or_default()).unwrap_or(at))),
         };
     }
 
