@@ -30,13 +30,8 @@ enum Event {
 }
 
 impl Event {
-    const ALL: [Event; 5] = [
-        Event::Planned,
-        Event::Killed,
-        Event::Lost,
-        Event::StandbyKilled,
-        Event::StandbyLost,
-    ];
+    const ALL: [Event; 5] =
+        [Event::Planned, Event::Killed, Event::Lost, Event::StandbyKilled, Event::StandbyLost];
 
     fn name(self) -> &'static str {
         match self {
@@ -158,7 +153,8 @@ async fn rebuild(pair: &Pair, megabytes: usize, report: &Report) -> anyhow::Resu
     };
     psql("CREATE TABLE ballast (id bigint, filler text)").await?;
     // A row of a kilobyte that nothing compresses.
-    let filler = "SELECT n, (SELECT string_agg(md5(n::text || m), '') FROM generate_series(1, 31) m)";
+    let filler =
+        "SELECT n, (SELECT string_agg(md5(n::text || m), '') FROM generate_series(1, 31) m)";
     for part in 0..megabytes.div_ceil(100) {
         let (from, to) = (part * 100_000 + 1, (part + 1) * 100_000);
         psql(&format!("INSERT INTO ballast {filler} FROM generate_series({from}, {to}) n")).await?;
@@ -224,7 +220,15 @@ fn tell(costs: &[Cost], report: &Report) {
         ]
     };
     report.table(
-        &["", "runs", "without writes p50 / p95", "longest", "healthy p50 / p95", "commits", "lost"],
+        &[
+            "",
+            "runs",
+            "without writes p50 / p95",
+            "longest",
+            "healthy p50 / p95",
+            "commits",
+            "lost",
+        ],
         &costs.iter().map(row).collect::<Vec<_>>(),
     );
     for cost in costs {

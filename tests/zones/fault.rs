@@ -108,8 +108,9 @@ impl Fault {
     /// Whether it is the fault of a number, such as `12` of "12, 21 members cut off".
     pub fn has_number(self, number: &str) -> bool {
         let words = self.name().split_whitespace();
-        let mut numbers =
-            words.map(|word| word.trim_end_matches(',')).take_while(|word| word.parse::<u8>().is_ok());
+        let mut numbers = words
+            .map(|word| word.trim_end_matches(','))
+            .take_while(|word| word.parse::<u8>().is_ok());
         numbers.any(|one| one == number)
     }
 
@@ -144,7 +145,9 @@ impl Fault {
             Fault::FillPrimary => ("27 storage of the primary nearly full", Same),
             Fault::FillStandby => ("28 storage of the standby full", Same),
             Fault::FreezePrimaryDisk => ("30 disk of the primary hangs for 30 s", Failover),
-            Fault::LosePrimaryVolume => ("36 container and volume of the primary removed", Failover),
+            Fault::LosePrimaryVolume => {
+                ("36 container and volume of the primary removed", Failover)
+            }
             Fault::LoseStandbyVolume => ("36 container and volume of the standby removed", Same),
             Fault::Switchover => ("38 planned switchover under load", Failover),
             Fault::InvalidateSlot => ("41 slot of the standby invalidated", Same),
@@ -155,7 +158,9 @@ impl Fault {
             Fault::KillWhileBuilding => ("44 primary killed while its standby is made", Same),
             // By chance the standby answers its last look a moment longer.
             Fault::KillBoth => ("46 both containers killed", Either),
-            Fault::LoseBothStandbyReturns => ("46 both zones lost, the standby's returns", Failover),
+            Fault::LoseBothStandbyReturns => {
+                ("46 both zones lost, the standby's returns", Failover)
+            }
             Fault::LoseBothPrimaryReturns => ("46 both zones lost, the primary's returns", Same),
             Fault::LoseAnswers => ("52 engine's answers lost while a standby is made", Same),
             // The host that is asked first after both are there decides.

@@ -42,7 +42,13 @@ pub async fn strike(pair: &Pair, checker: &Checker, fault: Fault) -> Struck {
         Expected::Either => failovers <= 1,
     };
     assert!(is_right, "{name}: {failovers} changes of primary\n{}", pair.story().await);
-    Struck { fault: name.into(), from, to: checker.now(), healthy_after, failed_over: failovers > 0 }
+    Struck {
+        fault: name.into(),
+        from,
+        to: checker.now(),
+        healthy_after,
+        failed_over: failovers > 0,
+    }
 }
 
 /// Judges the whole run and says what each fault cost.
@@ -105,7 +111,7 @@ pub async fn every_fault_loses_nothing(zones: Arc<Zones>) {
 }
 
 /// The same with durability required: nothing is acknowledged while there is one host only, and all goes on by itself.
-pub async fn every_fault_loses_nothing_that_is_required(zones: Arc<Zones>) {
+pub async fn every_fault_with_durability_required(zones: Arc<Zones>) {
     run(zones, "required", Durability::Required, &wanted(&Fault::ALL)).await;
 }
 

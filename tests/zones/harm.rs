@@ -26,8 +26,7 @@ impl Zones {
     /// So many of a hundred packets get lost on their way into a zone.
     pub fn lose_packets(&self, zone: u8, percent: u8) {
         let share = format!("0.{percent:02}");
-        let chance =
-            ["-i", "eth0", "-m", "statistic", "--mode", "random", "--probability", &share];
+        let chance = ["-i", "eth0", "-m", "statistic", "--mode", "random", "--probability", &share];
         self.drop_packets(zone, "raw", "PREROUTING", &chance);
     }
 
@@ -39,7 +38,13 @@ impl Zones {
         for (within, device) in [(inside.as_slice(), "eth0".to_owned()), (&[], self.link(zone))] {
             let tc = |what: &str, rest: &[&str]| -> Vec<String> {
                 let tc = ["tc", "qdisc", what, "dev", &device];
-                within.iter().map(String::as_str).chain(tc).chain(rest.iter().copied()).map(str::to_owned).collect()
+                within
+                    .iter()
+                    .map(String::as_str)
+                    .chain(tc)
+                    .chain(rest.iter().copied())
+                    .map(str::to_owned)
+                    .collect()
             };
             self.harm(&tc("add", &limit), tc("del", &["root"]));
         }

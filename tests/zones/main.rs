@@ -54,7 +54,7 @@ const STORIES: &[(&str, Story)] = &[
 /// Only with `PGFLEX_ZONES_ALL=1`, or when a word names them: they take long.
 const LONG_STORIES: &[(&str, Story)] = &[
     story!(faults::every_fault_loses_nothing),
-    story!(faults::every_fault_loses_nothing_that_is_required),
+    story!(faults::every_fault_with_durability_required),
     story!(faults::two_failovers_in_a_row_lose_nothing),
     story!(faults::a_portal_killed_in_a_failover_loses_nothing),
     story!(mishaps::a_slow_link_changes_nothing_but_the_time),

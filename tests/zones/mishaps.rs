@@ -145,7 +145,8 @@ pub async fn a_gateway_killed_in_a_failover_shows_nothing_old(zones: Arc<Zones>)
     let checker = Checker::start(pair.endpoint().await, PAUSE).await.unwrap();
     let mut struck = vec![];
     for wait in [0, 500, 1_500] {
-        let name = format!("50 gateway killed, zone of the primary cut, gateway back after {wait} ms");
+        let name =
+            format!("50 gateway killed, zone of the primary cut, gateway back after {wait} ms");
         let (from, before) = {
             let watch = Watch::begin(&pair, &checker, &name).await;
             (watch.from, watch.before)

@@ -142,7 +142,8 @@ impl Pair {
     /// Waits until new transactions are read-only.
     pub async fn refuses_writes(&self, after: &str) {
         let read_only = "SHOW default_transaction_read_only";
-        let is_so = async || self.portal.psql(&self.server, read_only).await.is_ok_and(|on| on == "on");
+        let is_so =
+            async || self.portal.psql(&self.server, read_only).await.is_ok_and(|on| on == "on");
         self.until("read-only", after, is_so).await;
     }
 
@@ -162,7 +163,8 @@ impl Pair {
         sqlx::any::install_default_drivers();
         let url = self.portal.app.config.database_url();
         let mut store = sqlx::AnyConnection::connect(&url).await.unwrap();
-        let older = "UPDATE promotions SET decided_at = decided_at - 7200000000 WHERE cause = 'Automatic'";
+        let older =
+            "UPDATE promotions SET decided_at = decided_at - 7200000000 WHERE cause = 'Automatic'";
         sqlx::query(older).execute(&mut store).await.unwrap();
         store.close().await.unwrap();
     }

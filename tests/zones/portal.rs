@@ -100,13 +100,9 @@ impl Portal {
         self.child = Some(spawn(&self.folder, &self.arguments));
     }
 
-    /// The process stands still until [`Portal::thaw`].
+    /// The process stands still.
     pub fn freeze(&self) {
         super::tricks::signal(self.child.as_ref().unwrap().id(), "STOP");
-    }
-
-    pub fn thaw(&self) {
-        super::tricks::signal(self.child.as_ref().unwrap().id(), "CONT");
     }
 
     /// A second process on the same data; gives the first one, which is the caller's to end.

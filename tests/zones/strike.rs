@@ -218,7 +218,8 @@ impl Scene<'_> {
         let slots = "SELECT count(*) FROM pg_replication_slots WHERE wal_status = 'lost'";
         for _ in 0..20 {
             // The portal writes the file anew now and then.
-            let small = "echo \"max_slot_wal_keep_size = '1MB'\" >> /var/lib/pgflex/config/postgresql.conf";
+            let small =
+                "echo \"max_slot_wal_keep_size = '1MB'\" >> /var/lib/pgflex/config/postgresql.conf";
             exec(zones, primary, small);
             signal(super::tricks::postmaster(zones, primary), "HUP");
             let log = "SELECT pg_logical_emit_message(false, 'filler', repeat('x', 1000000)) FROM generate_series(1, 60)";

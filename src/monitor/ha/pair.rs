@@ -1,7 +1,7 @@
 //! One pair as the store has it, and what was seen of it, in the shape that the decision takes.
 
 use super::sight::Sight;
-use crate::domain::ha::{Failed, HighAvailability, MemberRole, Seen, SeenMember};
+use crate::domain::ha::{Failed, HighAvailability, MemberRole, Seen, SeenMember, SeenSender};
 use crate::domain::ids::{MemberId, ServerId};
 use crate::domain::operation::{Lane, OperationKind};
 use crate::domain::server::{Member, SettledState};
@@ -14,11 +14,6 @@ use tokio::time::Instant;
 
 /// Reads of one row until nobody changed it in between.
 const READS_MAX: u32 = 5;
-
-/// Looks at a standby without an answer, after which what it does not confirm to its primary counts as lost.
-const DEAF_MISSES: u32 = 2;
-/// More than what a busy primary has written since the last look.
-const DEAF_BEHIND: Duration = Duration::from_millis(1_500);
 
 /// A pair on record.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,24 +117,19 @@ impl Pair {
         self.active.iter().any(|kind| kind.lane() == lane)
     }
 
-    /// Whether the primary's log is read by the standby of this row, as the primary saw it.
-    pub fn is_followed(&self, primary: &SeenMember) -> bool {
-        let name = self.row.standby.as_ref().map(HighAvailability::standby_name);
-        let mut senders = primary.senders.iter();
-        senders.any(|sender| Some(&sender.name) == name.as_ref() && sender.state == "streaming")
+    /// Whether a reader of the primary's log is the standby of this row.
+    pub fn is_its(&self, sender: &SeenSender) -> bool {
+        self.row.standby.as_ref().map(HighAvailability::standby_name).as_ref() == Some(&sender.name)
     }
 
-    /// How long the standby has confirmed nothing of what the primary wrote, while it does not answer the portal either.
-    /// PostgreSQL itself waits ten seconds before it ends a link on which nothing comes back, and every commit waits with
-    /// it. Lag alone is no sign (D7), nor is a silence towards the portal alone: both together are.
-    pub fn deaf_for(&self, sights: &HashMap<MemberId, Sight>, at: Instant) -> Option<Duration> {
-        let primary = sights.get(self.row.primary.as_ref()?)?;
-        let standby = sights.get(self.row.standby.as_ref()?)?;
-        let name = HighAvailability::standby_name(self.row.standby.as_ref()?);
-        let seen = primary.seen(at);
-        let confirmed = seen.senders.iter().find(|sender| sender.name == name)?.flushed?;
-        let behind = primary.age_behind(confirmed, at)?;
-        (standby.misses() >= DEAF_MISSES && behind >= DEAF_BEHIND).then_some(behind)
+    /// The standby of this row, as the primary saw it.
+    pub fn sender<'a>(&self, primary: &'a SeenMember) -> Option<&'a SeenSender> {
+        primary.senders.iter().find(|sender| self.is_its(sender))
+    }
+
+    /// Whether the primary's log is read by the standby of this row, as the primary saw it.
+    pub fn is_followed(&self, primary: &SeenMember) -> bool {
+        self.sender(primary).is_some_and(|sender| sender.state == "streaming")
     }
 
     /// What is decided from. A member without a sight was not looked at yet.
@@ -155,13 +145,8 @@ impl Pair {
             sight.map(|sight| sight.seen(at)).unwrap_or_default()
         };
         let since = |last: DateTime<Utc>| (now - last).to_std().unwrap_or(Duration::ZERO);
-        let mut primary = look(self.primary());
-        if self.deaf_for(sights, at).is_some() {
-            let name = self.row.standby.as_ref().map(HighAvailability::standby_name);
-            primary.senders.retain(|sender| Some(&sender.name) != name.as_ref());
-        }
         Seen {
-            primary,
+            primary: look(self.primary()),
             standby: self.row.standby.is_some().then(|| look(self.standby())),
             unfollowed_for,
             is_held: self.is_held,
@@ -190,59 +175,6 @@ fn failed(ended: &[Ended], lane: Lane, now: DateTime<Utc>) -> Option<Failed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_standby_that_confirms_nothing_and_does_not_answer_does_not_follow() {
-        use crate::clock::new_id;
-        use crate::domain::ha::{Durability, HaMode, Lsn};
-        use crate::postgres::replication::{Sender, Standing};
-        let [first, second]: [MemberId; 2] = std::array::from_fn(|_| new_id(MemberId::parse));
-        let epoch = DateTime::from_timestamp(0, 0).unwrap();
-        let (mode, durability) = (HaMode::ZoneRedundant, Durability::Preferred);
-        let asked = HighAvailability::asked(new_id(ServerId::parse), mode, durability, "2".into(), epoch);
-        let (primary, standby) = (Some(first.clone()), Some(second.clone()));
-        let pair = Pair {
-            row: HighAvailability { primary, standby, ..asked },
-            members: vec![],
-            active: vec![],
-            failovers: FailoverCount::default(),
-            is_held: false,
-            ended: vec![],
-        };
-        let begin = Instant::now();
-        let at = |millis| begin + Duration::from_millis(millis);
-        let sender = |flushed| Sender {
-            application_name: HighAvailability::standby_name(&second),
-            state: "streaming".into(),
-            sync_state: "sync".into(),
-            flushed: Some(Lsn(flushed)),
-            replayed: None,
-            pid: 1,
-            started_at: 1,
-        };
-        let look = |written, flushed| Standing {
-            written: Some(Lsn(written)),
-            senders: vec![sender(flushed)],
-            ..Standing::default()
-        };
-        let (mut one, mut other) = (Sight::new(begin), Sight::new(begin));
-        for (millis, written, flushed) in [(0, 5, 5), (500, 6, 5), (1000, 7, 5), (2100, 8, 5)] {
-            one.answered(look(written, flushed), at(millis));
-        }
-        let sights = |one: &Sight, other: &Sight| {
-            HashMap::from([(first.clone(), one.clone()), (second.clone(), other.clone())])
-        };
-        assert_eq!(pair.deaf_for(&sights(&one, &other), at(2100)), None, "slow, but it answers");
-        other.missed(at(100));
-        assert_eq!(pair.deaf_for(&sights(&one, &other), at(2100)), None, "one miss");
-        other.missed(at(1100));
-        let sights = sights(&one, &other);
-        assert_eq!(pair.deaf_for(&sights, at(2100)), Some(Duration::from_millis(1600)));
-        one.answered(look(9, 8), at(2600));
-        let other = sights[&second].clone();
-        let sights = HashMap::from([(first.clone(), one), (second.clone(), other)]);
-        assert_eq!(pair.deaf_for(&sights, at(2600)), None, "it confirms: only the portal is cut off");
-    }
 
     #[test]
     fn failures_are_counted_back_to_the_last_success_of_the_lane() {
