@@ -89,6 +89,23 @@ impl Zones {
         (1..=self.count).for_each(|zone| self.restore(zone));
     }
 
+    /// Nothing of a story that failed is left in the way of the next one.
+    pub fn sweep(&self) {
+        for zone in 1..=self.count {
+            for (list, remove) in [
+                (&["ps", "-aq"][..], &["rm", "--force"][..]),
+                (&["volume", "ls", "-q"], &["volume", "rm"]),
+                (&["network", "ls", "-q", "--filter", "type=custom"], &["network", "rm"]),
+            ] {
+                let found = self.try_docker(zone, list).unwrap_or_default();
+                let found: Vec<&str> = found.split_whitespace().collect();
+                if !found.is_empty() {
+                    self.try_docker(zone, &[remove, &found].concat());
+                }
+            }
+        }
+    }
+
     /// Runs `docker` in a zone, also in one that is cut off; what it printed.
     pub fn docker(&self, zone: u8, arguments: &[&str]) -> String {
         let socket = format!("unix://{}", self.socket(zone));

@@ -29,6 +29,7 @@ pub enum Fault {
     NarrowLink,
     FillPrimary,
     FillStandby,
+    PromoteFull,
     FreezePrimaryDisk,
     LosePrimaryVolume,
     LoseStandbyVolume,
@@ -56,7 +57,7 @@ pub enum Expected {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 37] = [
+    pub const ALL: [Fault; 38] = [
         Fault::KillPostmaster,
         Fault::KillBackend,
         Fault::KillPrimary,
@@ -81,6 +82,7 @@ impl Fault {
         Fault::NarrowLink,
         Fault::FillPrimary,
         Fault::FillStandby,
+        Fault::PromoteFull,
         Fault::FreezePrimaryDisk,
         Fault::LosePrimaryVolume,
         Fault::LoseStandbyVolume,
@@ -144,6 +146,7 @@ impl Fault {
             Fault::NarrowLink => ("20 the standby's cable carries 1 Mbit/s", Same),
             Fault::FillPrimary => ("27 storage of the primary nearly full", Same),
             Fault::FillStandby => ("28 storage of the standby full", Same),
+            Fault::PromoteFull => ("28 primary killed while its standby is full", Failover),
             Fault::FreezePrimaryDisk => ("30 disk of the primary hangs for 30 s", Failover),
             Fault::LosePrimaryVolume => {
                 ("36 container and volume of the primary removed", Failover)

@@ -96,6 +96,9 @@ fn main() -> ExitCode {
         let end = runtime.block_on(AssertUnwindSafe(story(zones.clone())).catch_unwind());
         drop(runtime);
         zones.mend();
+        if end.is_err() {
+            zones.sweep();
+        }
         let word = if end.is_ok() { "ok" } else { "FAILED" };
         println!("story {name} {word} ({:.1} s)", begin.elapsed().as_secs_f64());
         failed.extend(end.is_err().then_some(*name));

@@ -15,6 +15,9 @@ const WHILE: Duration = Duration::from_secs(15);
 /// After the standby took over the other side stays away for a while.
 const LATER: Duration = Duration::from_secs(3);
 
+/// Ends [`fill`].
+const EMPTY: &str = "rm -f /var/lib/pgflex/filler /var/lib/pgflex/filler-2";
+
 /// Where everything is before a strike.
 struct Scene<'a> {
     pair: &'a Pair,
@@ -57,6 +60,7 @@ impl Fault {
             | Fault::LoseAnswers => scene.networks(self).await,
             Fault::FillPrimary
             | Fault::FillStandby
+            | Fault::PromoteFull
             | Fault::FreezePrimaryDisk
             | Fault::LosePrimaryVolume
             | Fault::LoseStandbyVolume
@@ -194,9 +198,23 @@ impl Scene<'_> {
                 // Below what protects it, above what stops it.
                 fill(zones, primary, 2 << 30);
                 self.pair.refuses_writes(self.name).await;
-                exec(zones, primary, "rm -f /var/lib/pgflex/filler");
+                exec(zones, primary, EMPTY);
             }
-            Fault::FillStandby => fill(zones, standby, 0),
+            Fault::FillStandby => {
+                fill(zones, standby, 0);
+                self.pair.refuses_writes(self.name).await;
+                tokio::time::sleep(WHILE).await;
+                // One that ended is made anew by then.
+                zones.try_docker(standby.zone, &["exec", &standby.container, "sh", "-c", EMPTY]);
+            }
+            Fault::PromoteFull => {
+                fill(zones, standby, 0);
+                self.pair.refuses_writes(self.name).await;
+                zones.docker(primary.zone, &["kill", &primary.container]);
+                self.changed().await;
+                self.pair.leaves(ReplicationState::Promoting, self.name).await;
+                exec(zones, standby, EMPTY);
+            }
             Fault::FreezePrimaryDisk => {
                 zones.freeze(&source(zones, primary));
                 self.pair.changes(self.epoch, self.name).await;
