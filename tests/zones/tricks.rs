@@ -69,10 +69,11 @@ pub fn exec(zones: &Zones, place: &Place, line: &str) -> String {
     zones.docker(place.zone, &["exec", &place.container, "sh", "-euc", line])
 }
 
-/// Takes all of a member's storage but `left` bytes. Nothing of it is written to the host's disk.
+/// Takes all of a member's storage but `left` bytes; most of it without a write to the host's disk.
 pub fn fill(zones: &Zones, place: &Place, left: u64) {
+    let rest = if left == 0 { 128 << 20 } else { left };
     let line = format!(
-        "cd /var/lib/pgflex; free=$(($(stat -f -c '%a * %S' .) - {left})); fallocate -l $free filler || fallocate -l $((free - 67108864)) filler; \
+        "cd /var/lib/pgflex; fallocate -l $(($(stat -f -c '%a * %S' .) - {rest})) filler || true; \
          [ {left} -gt 0 ] || dd if=/dev/zero of=filler-2 bs=64k 2>/dev/null || true"
     );
     exec(zones, place, &line);
