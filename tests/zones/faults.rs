@@ -1,5 +1,5 @@
 //! Faults one by one, under the checker of acknowledged commits: each ends healthy without a person, and nothing that
-//! was acknowledged is lost.
+//! was acknowledged is lost. `docs/faults.md` has every row of the list: where it is tested, or why not here.
 
 use crate::checker::{Checker, Verdict};
 use crate::engines::Zones;
