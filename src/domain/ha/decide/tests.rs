@@ -184,8 +184,10 @@ fn a_change_that_stopped_the_primary_has_a_budget() {
     // A change that stops nothing explains nothing.
     seen.change = Some(OperationKind::CreateDatabase);
     is_after(&row, &seen, 1, Action::Failover);
-    // Alone there is nothing better than to wait for it.
+    // Alone there is nothing better than to wait for one that holds clients; any other did not stop it.
     seen.change = Some(OperationKind::Scale);
+    is(&pair(ReplicationState::Single, false), &seen, Action::RecoverPrimary);
+    seen.is_held = true;
     is(&pair(ReplicationState::Single, false), &seen, Action::Wait(Pause::Operation));
 }
 
