@@ -28,6 +28,7 @@ pub enum OperationKind {
     Repair,
     BuildStandby,
     RemoveStandby,
+    ChangeDurability,
     Switchover,
     Failover,
     Disarm,
@@ -76,7 +77,7 @@ impl Needs {
 }
 
 impl OperationKind {
-    pub const ALL: [OperationKind; 24] = [
+    pub const ALL: [OperationKind; 25] = [
         OperationKind::Create,
         OperationKind::Delete,
         OperationKind::Restart,
@@ -97,6 +98,7 @@ impl OperationKind {
         OperationKind::Repair,
         OperationKind::BuildStandby,
         OperationKind::RemoveStandby,
+        OperationKind::ChangeDurability,
         OperationKind::Switchover,
         OperationKind::Failover,
         OperationKind::Disarm,
@@ -287,6 +289,15 @@ impl OperationKind {
                 deadline_minutes: 10,
                 availability: "The database stays available; commits are on one host from the first step on.",
             },
+            OperationKind::ChangeDurability => KindFacts {
+                key: "change_durability",
+                label: "Change durability",
+                action: "server.change_durability",
+                state: ServerState::Updating,
+                needs: Needs::Ready,
+                deadline_minutes: 15,
+                availability: "The database stays available. With a standby that counts nothing changes for writes; without one, writes begin to wait for it (required), or those that wait are acknowledged and go on (preferred).",
+            },
             OperationKind::Switchover => KindFacts {
                 key: "switchover",
                 label: "Planned failover",
@@ -368,9 +379,9 @@ impl OperationKind {
     /// The reason.
     pub fn check_beside(self, others: &[OperationKind]) -> Result<(), Refusal> {
         let hinders = |other: &&OperationKind| match (self.lane(), other.lane()) {
-            (Lane::Change, Lane::Standby) => !self.leaves_members_alone(),
+            (Lane::Change, Lane::Standby) => !self.goes_beside_build(),
             (Lane::Change, Lane::Rescue) | (Lane::Standby, Lane::Rescue) => true,
-            (Lane::Standby, Lane::Change) => !other.leaves_members_alone(),
+            (Lane::Standby, Lane::Change) => !other.goes_beside_build(),
             _ => false,
         };
         match others.iter().find(hinders) {
@@ -385,10 +396,21 @@ impl OperationKind {
     /// Whether it works on a pair, whose row says how it stands however the operation ends.
     pub fn is_of_a_pair(self) -> bool {
         matches!(self.lane(), Lane::Standby | Lane::Rescue)
-            || matches!(self, OperationKind::RemoveStandby | OperationKind::Switchover)
+            || matches!(
+                self,
+                OperationKind::RemoveStandby
+                    | OperationKind::ChangeDurability
+                    | OperationKind::Switchover
+            )
     }
 
-    /// Whether it leaves containers and files of members alone: then it may run while a standby is built.
+    /// Whether it may run while a standby is built. What a person chooses for the time without a standby must not
+    /// wait for hours of copying: it goes by the row in all it does, and so does the build.
+    pub fn goes_beside_build(self) -> bool {
+        self.leaves_members_alone() || self == OperationKind::ChangeDurability
+    }
+
+    /// Whether it leaves containers and files of members alone.
     pub fn leaves_members_alone(self) -> bool {
         matches!(
             self,
@@ -479,6 +501,19 @@ mod tests {
                 [OperationKind::Start, OperationKind::Delete].contains(&kind),
                 "{kind:?}"
             );
+        }
+    }
+
+    #[test]
+    fn durability_is_changed_beside_a_build_and_beside_no_rescue() {
+        use OperationKind as K;
+        let kind = K::ChangeDurability;
+        assert!(kind.check_beside(&[K::BuildStandby]).is_ok());
+        assert!(K::BuildStandby.check_beside(&[kind]).is_ok());
+        assert!(K::Restart.check_beside(&[K::BuildStandby]).is_err());
+        for rescue in [K::Failover, K::Disarm, K::RecoverPrimary] {
+            assert!(kind.check_beside(&[rescue]).is_err(), "{rescue:?}");
+            assert!(rescue.check_beside(&[kind]).is_ok(), "{rescue:?} never waits");
         }
     }
 
