@@ -177,14 +177,30 @@ async fn record(ctx: &StepContext, seen: &HighAvailability, durability: Durabili
         Move::Chosen { mode: row.mode, durability, standby_zone: row.standby_zone.clone() };
     let next = pair::apply(ctx, &mut tx, &row, &change, Story::new("durability", detail)).await?;
     if !next.is_promotable && next.had_standby() {
-        let why = "What commits wait for is being put right: durability was changed";
-        let story = Story::new("disarming", why);
-        pair::apply(ctx, &mut tx, &next, &Move::DisarmBegins, story).await?;
+        pair::apply(ctx, &mut tx, &next, &Move::DisarmBegins, disarming()).await?;
     }
     ctx.commit(tx).await?;
     ctx.log(line).await;
     ctx.services.poke.monitor();
     Ok(Ok(()))
+}
+
+fn disarming() -> Story {
+    Story::new("disarming", "What commits wait for is being put right: durability was changed")
+}
+
+/// Only of the row that was looked at: a standby that is made to count meanwhile is not disarmed for this.
+async fn begin(
+    ctx: &StepContext,
+    seen: &HighAvailability,
+) -> Result<Result<HighAvailability, Outcome>, StepError> {
+    let (mut tx, row) = pair::begin(ctx).await?;
+    if row.version != seen.version {
+        return Ok(Err(wait(MOVED)));
+    }
+    let row = pair::apply(ctx, &mut tx, &row, &Move::DisarmBegins, disarming()).await?;
+    ctx.commit(tx).await?;
+    Ok(Ok(row))
 }
 
 fn meaning(durability: Durability) -> &'static str {
@@ -205,10 +221,10 @@ async fn right(ctx: &StepContext) -> Tried {
         S::Disarming => release(ctx, &row).await,
         S::Single | S::Building | S::CatchUp => match is_in_force(ctx, &row).await? {
             Ok(true) => Ok(Ok(())),
-            Ok(false) => {
-                let row = relax::begin(ctx, "durability was changed").await?;
-                release(ctx, &row).await
-            }
+            Ok(false) => match begin(ctx, &row).await? {
+                Ok(row) => release(ctx, &row).await,
+                Err(wait) => Ok(Err(wait)),
+            },
             Err(why) => Ok(Err(wait(format!("the primary does not answer: {why}")))),
         },
         other => Ok(Err(wait(format!("the pair is {}", other.key())))),
