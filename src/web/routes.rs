@@ -9,9 +9,9 @@ use crate::web::handlers::account::{
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
     compute, compute_review, connect, cost, database_drop, databases, delete, extensions,
-    extensions_drop, group, ha, ha_ask, ha_durability, ha_enable, locks, networking, networking_access,
-    networking_everyone, overview, parameters, pooling, repair, reset_password, restart, start,
-    stop, storage, tags,
+    extensions_drop, group, ha, ha_ask, ha_durability, ha_enable, locks, networking,
+    networking_access, networking_everyone, overview, parameters, pooling, repair, reset_password,
+    restart, start, stop, storage, tags,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{

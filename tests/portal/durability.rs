@@ -59,7 +59,10 @@ async fn it_is_changed_from_the_page_that_says_what_it_does() {
 
         assert_eq!(press(&mut olga, &pair, &page, "Required").await.status, 303);
         let (kind, input) = operations(&app, &pair).await.remove(0);
-        assert_eq!((kind, &input["durability"]), (OperationKind::ChangeDurability, &"Required".into()));
+        assert_eq!(
+            (kind, &input["durability"]),
+            (OperationKind::ChangeDurability, &"Required".into())
+        );
         let page = olga.get(&path(&pair)).await.body;
         has(&page, &["“Change durability” is under way", "disabled"]);
         let page = olga.get(&pair.server.path("/high-availability")).await.body;
@@ -96,7 +99,10 @@ async fn a_form_is_good_for_what_its_page_has_said() {
         moved(&app, &pair, change).await;
         let answer = press(&mut olga, &pair, &page, "Required").await;
         assert_eq!(answer.status, 409);
-        has(&answer.body, &["is Required already", "Change to Preferred", "are acknowledged and go on"]);
+        has(
+            &answer.body,
+            &["is Required already", "Change to Preferred", "are acknowledged and go on"],
+        );
         let page = olga.get(&path(&pair)).await.body;
         assert_eq!(press(&mut olga, &pair, &page, "Preferred").await.status, 303);
     })

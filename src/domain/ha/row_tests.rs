@@ -163,7 +163,8 @@ fn durability_is_chosen_only_where_no_file_is_being_written_by_the_row() {
 #[test]
 fn a_choice_changes_what_the_primary_waits_for_only_without_a_standby() {
     use ReplicationState as S;
-    let required = |row: HighAvailability| HighAvailability { durability: Durability::Required, ..row };
+    let required =
+        |row: HighAvailability| HighAvailability { durability: Durability::Required, ..row };
     let sync = pair(S::Sync, true);
     assert_eq!(required(sync.clone()).waits_for(), sync.waits_for());
     let had = HighAvailability { armed_lsn: Some(Lsn(7)), ..pair(S::Building, false) };

@@ -273,7 +273,8 @@ async fn finish(ctx: &StepContext) -> Tried {
     let next = pair::apply(ctx, &mut tx, &row, &Move::Disarmed, story).await?;
     let is_building = tx.active_kinds(&ctx.server.id).await?.contains(&OperationKind::BuildStandby);
     if let Some(standby) = next.standby.clone().filter(|_| is_building) {
-        let story = Story::new("building", format!("Standby {} goes on being made", standby.short()));
+        let story =
+            Story::new("building", format!("Standby {} goes on being made", standby.short()));
         pair::apply(ctx, &mut tx, &next, &Move::BuildBegins { standby }, story).await?;
     }
     ctx.commit(tx).await?;

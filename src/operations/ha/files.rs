@@ -9,8 +9,8 @@ use crate::operations::access::{self, keep_secret, need_secret, open_secret, sec
 use crate::operations::context::StepContext;
 use crate::operations::member;
 use crate::operations::step::{Outcome, StepError};
-use crate::postgres::conf::{self, Commits, Replication, ReplicationFiles, Source};
 use crate::postgres::Target;
+use crate::postgres::conf::{self, Commits, Replication, ReplicationFiles, Source};
 use crate::postgres::replication::REPLICATION_ROLE;
 use crate::secrets::Secret;
 

@@ -16,10 +16,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const BOTH_WAYS: [(Durability, Durability); 2] = [
-    (Durability::Preferred, Durability::Required),
-    (Durability::Required, Durability::Preferred),
-];
+const BOTH_WAYS: [(Durability, Durability); 2] =
+    [(Durability::Preferred, Durability::Required), (Durability::Required, Durability::Preferred)];
 
 async fn ask(world: &World, kind: Kind, server: &ServerId, input: Value) -> OperationId {
     let change = Change { kind, input };

@@ -208,9 +208,8 @@ async fn refused(visit: &Signed<Contributor>, frame: Frame, refusal: Refusal) ->
 
 /// What is asked for, of the pair that the page has told of.
 fn asked(row: Option<&HighAvailability>, posted: &Posted) -> Result<Change, Refusal> {
-    let row = row.ok_or_else(|| {
-        Refusal::whole("High availability is not enabled. Nothing was changed.")
-    })?;
+    let row = row
+        .ok_or_else(|| Refusal::whole("High availability is not enabled. Nothing was changed."))?;
     let to = Durability::parse(posted.text("durability"))
         .ok_or_else(|| Refusal::whole("Choose Preferred or Required. Nothing was changed."))?;
     if to == row.durability {
@@ -249,11 +248,8 @@ mod tests {
         let unlike: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!(unlike.len(), all.len(), "{all:?}");
         // A build that begins and ends beside a person who reads changes nothing of what was said.
-        let building = HighAvailability {
-            state: ReplicationState::Building,
-            version: 9,
-            ..alone.clone()
-        };
+        let building =
+            HighAvailability { state: ReplicationState::Building, version: 9, ..alone.clone() };
         assert_eq!(seen(&building), seen(&alone));
     }
 }
