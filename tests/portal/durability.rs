@@ -2,10 +2,12 @@
 
 use crate::ha_seed::{Engines, Pair, healthy, moved};
 use crate::helpers::{Answer, Browser, TestApp, each_database};
-use crate::server_seed::ready;
+use crate::server_seed::seed;
 use pgflex::clock::new_uuid;
 use pgflex::domain::ha::Move;
+use pgflex::domain::network::Access;
 use pgflex::domain::operation::OperationKind;
+use pgflex::domain::server::SettledState;
 use pgflex::store::operations::OperationFilter;
 
 fn has(body: &str, parts: &[&str]) {
@@ -123,7 +125,7 @@ async fn it_is_asked_for_beside_a_build_and_not_without_a_pair() {
         has(&page, &["Change to Required", "every write waits until a standby is there again"]);
         assert_eq!(press(&mut olga, &pair, &page, "Required").await.status, 303);
 
-        let plain = ready(&app, "plain").await;
+        let plain = seed(&app, "plain", Access::Public, SettledState::Ready, 20_002).await;
         let page = olga.get(&plain.path("/high-availability/durability")).await.body;
         has(&page, &["High availability is not enabled.", "disabled"]);
         let (key, asked) = (new_uuid(), ("durability", "Required"));
