@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod liveness;
 mod look;
 mod mutants;
 mod operations;
@@ -115,4 +116,24 @@ fn every_invariant_is_broken_by_a_mutant_and_every_mutant_of_m5_is_there() {
     let known: Vec<_> = properties::all().iter().map(|property| property.name).collect();
     assert!(properties::ALWAYS.iter().all(|name| known.contains(name)));
     assert!(Mutant::ALL.iter().all(|mutant| !mutant.breaks().is_empty()));
+}
+
+/// L1 as M4 asks for it. Fewer writes and faults than above: what strands a pair needs few.
+#[test]
+fn from_every_state_there_is_a_way_to_writes() {
+    let begun = Instant::now();
+    let bounds = Bounds { writes: 1, members: 4, epochs: 3, faults: 2, wishes: 1, orders: 0 };
+    let reached = liveness::Reached::by(&Pair { bounds, mutant: None });
+    println!(
+        "a way to writes: from each of {} states, in {:.0} s, with {bounds:?}",
+        reached.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    assert_eq!(reached.stranded(), None);
+    let few = Bounds { faults: 1, wishes: 0, ..bounds };
+    for mutant in [Mutant::NeverDisarms, Mutant::NobodyResumes] {
+        let broken = liveness::Reached::by(&Pair { bounds: few, mutant: Some(mutant) });
+        println!("{mutant:?}: stranded by {:?}", broken.stranded());
+        assert_ne!(broken.stranded(), None, "{mutant:?}");
+    }
 }

@@ -59,10 +59,12 @@ pub enum Mutant {
     RequiredRowFirst,
     /// Durability: the standby's file is relaxed before that is on record.
     RelaxedFileFirst,
+    /// Durability: a standby is armed with the file that it was made with.
+    ArmWithStaleFile,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 19] = [
+    pub const ALL: [Mutant; 20] = [
         Mutant::ArmWithoutBarrier,
         Mutant::DisarmReversed,
         Mutant::PromoteFromCache,
@@ -82,6 +84,7 @@ impl Mutant {
         Mutant::NobodyResumes,
         Mutant::RequiredRowFirst,
         Mutant::RelaxedFileFirst,
+        Mutant::ArmWithStaleFile,
     ];
 
     /// Its number in the list of M5; none for ours.
@@ -110,7 +113,7 @@ impl Mutant {
             Mutant::NoVolumeLock => "N2",
             Mutant::NeverDisarms => "D5",
             Mutant::NobodyResumes => "L2",
-            Mutant::RequiredRowFirst | Mutant::RelaxedFileFirst => "F9",
+            Mutant::RequiredRowFirst | Mutant::RelaxedFileFirst | Mutant::ArmWithStaleFile => "F9",
         }
     }
 
@@ -132,7 +135,9 @@ impl Mutant {
             Mutant::NoVolumeLock => &[p::I6],
             Mutant::NeverDisarms => &[p::L1],
             Mutant::NobodyResumes => &[p::L2],
-            Mutant::RequiredRowFirst | Mutant::RelaxedFileFirst => &[p::D5],
+            Mutant::RequiredRowFirst | Mutant::RelaxedFileFirst | Mutant::ArmWithStaleFile => {
+                &[p::D5]
+            }
         }
     }
 }

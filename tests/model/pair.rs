@@ -23,8 +23,8 @@ pub struct Bounds {
     pub orders: u8,
 }
 
-/// The operation by which a person chooses durability anew: of the lane of changes, and not one that leaves members alone.
-pub const CHOICE: K = K::ChangeNetworking;
+/// The operation by which a person chooses durability anew: of the lane of changes, and one that a build runs beside.
+pub const CHOICE: K = K::CreateDatabase;
 
 pub struct Pair {
     pub bounds: Bounds,
@@ -230,7 +230,7 @@ impl Pair {
         let (place, names) = match (op.kind, op.step) {
             (K::Disarm, 1) => (world.primary()?, alone(&world.row)),
             (K::BuildStandby, 4) => (world.primary()?, op.member),
-            (CHOICE, 1 | 4) if world.row.state == S::Sync => (world.standby()?, op.mark),
+            (CHOICE, 1 | 4) if world.row.is_promotable => (world.standby()?, op.mark),
             _ => return None,
         };
         let member = world.nodes[place].member;

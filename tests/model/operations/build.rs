@@ -3,7 +3,7 @@
 use super::{Run, Step};
 use crate::mutants::Mutant;
 use crate::pair::is_back;
-use crate::world::{Node, alone, id, number};
+use crate::world::{Node, Place, alone, id, number};
 use pgflex::domain::ha::{Lsn, Move, ReplicationState as S};
 
 impl Run<'_> {
@@ -12,25 +12,47 @@ impl Run<'_> {
         match self.op.step {
             0 => self.begin_build(),
             1 => self.copy(),
-            2 if self.is_streaming() => {
-                let timeline =
-                    self.world.primary().map_or(0, |place| self.world.nodes[place].timeline);
-                self.then(&Move::Follows { timeline: i64::from(timeline) }, 3)
+            // By a change of durability, which gives the row back: what was copied is not thrown away for that.
+            2 | 3 if self.world.row.state == S::Disarming => Step::Stuck,
+            2 if self.is_streaming() => self.follows(3),
+            3 => {
+                if self.world.row.state == S::Building {
+                    self.follows(3);
+                }
+                self.then(&Move::ArmBegins, 4)
             }
-            3 => self.then(&Move::ArmBegins, 4),
             4 if self.world.row.state != S::Arming => Step::Refused,
             4 if self.has(Mutant::ArmWithoutBarrier) => {
                 self.mark();
                 let _ = self.write_names(self.op.member, 6);
                 self.armed()
             }
-            4 => self.write_names(self.op.member, 5),
+            4 if self.is_streaming() => {
+                self.tell_standby();
+                self.write_names(self.op.member, 5)
+            }
             5 if self.is_streaming() && self.is_in_force() => {
                 self.mark();
                 Step::To(6)
             }
             6 if self.is_streaming() && self.has_mark() => self.armed(),
             _ => Step::Stuck,
+        }
+    }
+
+    fn follows(&mut self, next: u8) -> Step {
+        let timeline = self.world.primary().map_or(0, |place| self.world.nodes[place].timeline);
+        self.then(&Move::Follows { timeline: i64::from(timeline) }, next)
+    }
+
+    /// F9: durability may have been chosen anew since its file was written; from Arming on it is not.
+    fn tell_standby(&mut self) {
+        let promoted = alone(&self.world.row);
+        let Some(place) = self.world.standby() else { return };
+        let node = &mut self.world.nodes[place];
+        if self.mutant != Some(Mutant::ArmWithStaleFile) {
+            node.names_in_file = promoted;
+            node.is_reloading |= node.names != promoted;
         }
     }
 
@@ -97,8 +119,13 @@ impl Run<'_> {
             })
     }
 
+    /// On both: whom commits wait for, and what the standby has when it is promoted.
     fn is_in_force(&self) -> bool {
-        self.world.primary().is_some_and(|place| self.world.nodes[place].names == self.op.member)
+        let world = &self.world;
+        let names = |place: Option<Place>| place.map(|place| world.nodes[place].names);
+        let is_told =
+            self.has(Mutant::ArmWithStaleFile) || names(world.standby()) == Some(alone(&world.row));
+        names(world.primary()) == Some(self.op.member) && is_told
     }
 
     /// A4: what was acknowledged without the standby lies before this place.

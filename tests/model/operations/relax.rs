@@ -27,34 +27,75 @@ impl Run<'_> {
 
     /// Durability chosen anew. In sync the standby's file goes before the row where the promise grows, and after it where
     /// it shrinks: whenever the standby takes over, its file keeps what is on record (F9). Without one that counts the
-    /// row goes first, and what commits wait for is put right as by a disarm.
+    /// row goes first, and is Disarming from then on until the primary runs with it.
     pub(super) fn choose(&mut self) -> Step {
-        let is_required = self.op.mark == NOBODY;
-        let is_row_first = match is_required {
-            true => self.has(Mutant::RequiredRowFirst),
-            false => !self.has(Mutant::RelaxedFileFirst),
+        let is_row_first = match self.op.mark {
+            NOBODY => self.has(Mutant::RequiredRowFirst),
+            _ => !self.has(Mutant::RelaxedFileFirst),
         };
-        let state = self.world.row.state;
-        match (self.op.step, state) {
-            (0, S::Sync) if is_row_first => self.put_on_record(4),
-            (0, S::Sync) => Step::To(1),
-            (0, S::Single | S::Building | S::CatchUp) => self.put_on_record(7),
-            (0, _) => Step::Stuck,
-            // Somebody else changed the state: from the start.
-            (1..=3, state) if state != S::Sync => Step::To(0),
-            (1, _) => self.write_standby(2),
-            (2, _) => self.standby_has_read(3),
-            (3, _) => self.put_on_record(9),
-            (4 | 5, state) if state != S::Sync => Step::Done,
-            (4, _) => self.write_standby(5),
-            (5, _) => self.standby_has_read(9),
-            (7, _) => {
-                self.op.kind = K::Disarm;
-                self.op.step = 0;
-                self.disarm()
+        let is_sync = self.world.row.state == S::Sync;
+        match self.op.step {
+            0 => self.begin_choice(is_row_first),
+            1 => {
+                self.op.marked_at = self.world.row.version;
+                self.write_standby(2)
             }
+            2 if !is_sync => Step::To(0),
+            2 => self.standby_has_read(3),
+            // By the row that was acted upon: the standby that was told is the one that counts.
+            3 if !is_sync || self.op.marked_at != self.world.row.version => Step::To(0),
+            3 => self.put_on_record(9),
+            4 | 5 if !is_sync => Step::Done,
+            4 => self.write_standby(5),
+            5 => self.standby_has_read(9),
+            6 => self.put_right(),
+            7 | 8 if self.world.row.state != S::Disarming => Step::To(6),
+            7 => self.in_force(alone(&self.world.row), 8),
+            8 => self.end_choice(),
             _ => Step::Done,
         }
+    }
+
+    fn begin_choice(&mut self, is_row_first: bool) -> Step {
+        match self.world.row.state {
+            S::Sync if is_row_first => self.put_on_record(4),
+            S::Sync => Step::To(1),
+            // One transaction: no arming begins before the primary has said what it waits for now.
+            S::Single | S::Building | S::CatchUp => match self.put_on_record(6) {
+                Step::To(next) => self.then(&Move::DisarmBegins, next),
+                refused => refused,
+            },
+            _ => Step::Stuck,
+        }
+    }
+
+    fn put_right(&mut self) -> Step {
+        let names = alone(&self.world.row);
+        match self.world.row.state {
+            _ if self.world.row.is_promotable => Step::Done,
+            S::Disarming => self.write_names(names, 7),
+            S::Single | S::Building | S::CatchUp => match self.in_force(names, 9) {
+                Step::Stuck if self.primary_answers() => self.then(&Move::DisarmBegins, 6),
+                other => other,
+            },
+            _ => Step::Stuck,
+        }
+    }
+
+    fn primary_answers(&self) -> bool {
+        self.world.primary().is_some_and(|place| self.world.answers(place))
+    }
+
+    /// A build that is under way goes on where it was.
+    fn end_choice(&mut self) -> Step {
+        if !self.cas(&Move::Disarmed) {
+            return Step::Refused;
+        }
+        let is_building = self.world.lanes[1].is_some();
+        if let Some(standby) = self.world.row.standby.clone().filter(|_| is_building) {
+            self.cas(&Move::BuildBegins { standby });
+        }
+        Step::Done
     }
 
     fn put_on_record(&mut self, next: u8) -> Step {
