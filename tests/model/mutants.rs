@@ -15,6 +15,7 @@
 //!
 //! The others are ours: so that each invariant is broken by one, and for rules that M5 does not name.
 
+use super::pair::Bounds;
 use super::properties as p;
 
 /// One broken rule. They are broken in the model's executor, never in the product.
@@ -114,6 +115,17 @@ impl Mutant {
             Mutant::NeverDisarms => "D5",
             Mutant::NobodyResumes => "L2",
             Mutant::RequiredRowFirst | Mutant::RelaxedFileFirst | Mutant::ArmWithStaleFile => "F9",
+        }
+    }
+
+    /// Where it is looked for.
+    pub fn bounds(self) -> Bounds {
+        match self {
+            Mutant::LateOrders => super::ORDERS,
+            Mutant::RequiredRowFirst | Mutant::RelaxedFileFirst | Mutant::ArmWithStaleFile => {
+                super::CHOICES
+            }
+            _ => super::FAULTS,
         }
     }
 

@@ -60,11 +60,12 @@ impl Run<'_> {
         }
         self.note_primary(&next);
         let (from, to) = (row.durability, next.durability);
+        // Otherwise it is kept when the operation that chose it has seen it in force.
         self.world.is_kept = match (to, change) {
             (Durability::Preferred, _) => false,
             // On record in a pair in sync: the standby's file said so before.
             (_, Move::Chosen { .. }) if from != to => next.state == S::Sync,
-            (_, Move::Disarmed | Move::Armed { .. }) => true,
+            (_, Move::Armed { .. }) => true,
             _ => self.world.is_kept,
         };
         self.world.row = HighAvailability { version: row.version + 1, ..next };

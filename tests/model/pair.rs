@@ -17,8 +17,10 @@ pub struct Bounds {
     pub members: u8,
     /// Crashes, cuts and steps that run twice, together.
     pub faults: u8,
-    /// What people ask for: a planned failover, a forced one, another durability.
+    /// What people ask for: a planned failover, a forced one.
     pub wishes: u8,
+    /// How often they choose durability anew; then a story also begins with durability required.
+    pub choices: u8,
     /// File writes that are lost on the way and arrive when nobody expects them any more.
     pub orders: u8,
 }
@@ -185,9 +187,6 @@ impl Pair {
         if is_dead && stands_by && !world.row.is_promotable && may_begin(world, K::Failover) {
             events.push(Event::ForcedFailover);
         }
-        if may_begin(world, CHOICE) {
-            events.push(Event::Choose);
-        }
     }
 
     /// The world after the next step of a lane; none when the step is stuck. `keeps`: whether it is written down.
@@ -287,7 +286,8 @@ impl Pair {
             | Event::CutLink
             | Event::Cut(_)
             | Event::StepForgotten(_) => next.faults_left -= 1,
-            Event::PlannedFailover | Event::ForcedFailover | Event::Choose => next.wishes_left -= 1,
+            Event::PlannedFailover | Event::ForcedFailover => next.wishes_left -= 1,
+            Event::Choose => next.choices_left -= 1,
             _ => {}
         }
         next.settle();
@@ -364,9 +364,9 @@ impl Model for Pair {
     type Action = Event;
 
     fn init_states(&self) -> Vec<World> {
-        let Bounds { faults, wishes, orders, .. } = self.bounds;
-        let begin = |durability| World::begin(durability, faults, wishes, orders);
-        Durability::ALL.into_iter().map(begin).collect()
+        let is_asked = |it: &Durability| *it == Durability::Preferred || self.bounds.choices > 0;
+        let asked = Durability::ALL.into_iter().filter(is_asked);
+        asked.map(|durability| World::begin(durability, self.bounds)).collect()
     }
 
     fn actions(&self, world: &World, events: &mut Vec<Event>) {
@@ -401,6 +401,9 @@ impl Model for Pair {
         }
         if world.wishes_left > 0 {
             self.wishes(world, events);
+        }
+        if world.choices_left > 0 && may_begin(world, CHOICE) {
+            events.push(Event::Choose);
         }
     }
 

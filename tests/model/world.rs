@@ -4,6 +4,7 @@
 //! A record of the log is one bit: record `n` is bit `n`. A log is a list of records in order, compared by its length as
 //! PostgreSQL compares places, so that a diverged log of the same length looks right until somebody reads it.
 
+use super::pair::Bounds;
 use super::properties::{I5, I9};
 use pgflex::domain::ha::{Durability, HaMode, HighAvailability, ReplicationState, WaitsFor};
 use pgflex::domain::ids::{MemberId, ServerId};
@@ -45,6 +46,7 @@ pub struct World {
     pub next_member: u8,
     pub faults_left: u8,
     pub wishes_left: u8,
+    pub choices_left: u8,
     /// Orders that may still be lost on the way.
     pub orders_left: u8,
     /// The durability that this story began with.
@@ -113,7 +115,7 @@ pub struct Order {
 
 impl World {
     /// In sync, with clients at work.
-    pub fn begin(durability: Durability, faults: u8, wishes: u8, orders: u8) -> Self {
+    pub fn begin(durability: Durability, bounds: Bounds) -> Self {
         let server = ServerId::parse("00000000-0000-7000-8000-00000000000f").unwrap();
         let asked = HighAvailability::asked(
             server,
@@ -166,9 +168,10 @@ impl World {
             history: vec![1],
             timelines: vec![1],
             next_member: 3,
-            faults_left: faults,
-            wishes_left: wishes,
-            orders_left: orders,
+            faults_left: bounds.faults,
+            wishes_left: bounds.wishes,
+            choices_left: bounds.choices,
+            orders_left: bounds.orders,
             born: durability,
             is_kept: durability == Durability::Required,
             is_forced: false,

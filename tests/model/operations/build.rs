@@ -15,6 +15,7 @@ impl Run<'_> {
             // By a change of durability, which gives the row back: what was copied is not thrown away for that.
             2 | 3 if self.world.row.state == S::Disarming => Step::Stuck,
             2 if self.is_streaming() => self.follows(3),
+            3 if number(self.world.row.standby.as_ref()) != self.op.member => Step::Refused,
             3 => {
                 if self.world.row.state == S::Building {
                     self.follows(3);

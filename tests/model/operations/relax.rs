@@ -76,10 +76,19 @@ impl Run<'_> {
             S::Disarming => self.write_names(names, 7),
             S::Single | S::Building | S::CatchUp => match self.in_force(names, 9) {
                 Step::Stuck if self.primary_answers() => self.then(&Move::DisarmBegins, 6),
-                other => other,
+                in_force => {
+                    self.keep(&in_force);
+                    in_force
+                }
             },
             _ => Step::Stuck,
         }
+    }
+
+    /// From now on it is a promise: the primary was seen to run with it.
+    fn keep(&mut self, seen: &Step) {
+        let is_required = self.world.row.durability == Durability::Required;
+        self.world.is_kept |= is_required && !matches!(seen, Step::Stuck);
     }
 
     fn primary_answers(&self) -> bool {
@@ -91,6 +100,7 @@ impl Run<'_> {
         if !self.cas(&Move::Disarmed) {
             return Step::Refused;
         }
+        self.keep(&Step::Done);
         let is_building = self.world.lanes[1].is_some();
         if let Some(standby) = self.world.row.standby.clone().filter(|_| is_building) {
             self.cas(&Move::BuildBegins { standby });
