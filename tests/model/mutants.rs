@@ -123,7 +123,7 @@ impl Mutant {
         match self {
             Mutant::LateOrders => super::ORDERS,
             Mutant::RequiredRowFirst | Mutant::RelaxedFileFirst | Mutant::ArmWithStaleFile => {
-                super::CHOICES
+                Bounds { faults: 2, ..super::CHOICES }
             }
             _ => super::FAULTS,
         }
