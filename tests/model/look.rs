@@ -1,7 +1,7 @@
 //! What the monitor would see of the world: fresh, and long enough for every time limit. Old looks need no more: what a
 //! decision leads to happens later, step by step, in a world that has gone on.
 
-use super::world::{LONG, NO_ONE, Place, World, id};
+use super::world::{LONG, NO_ONE, NOBODY, Place, World, id};
 use pgflex::domain::ha::{HighAvailability, Seen, SeenMember, SeenSender, Sql};
 
 pub fn look(world: &World) -> Seen {
@@ -56,6 +56,7 @@ fn senders(world: &World, place: Place) -> Vec<SeenSender> {
 fn names(member: u8) -> String {
     match member {
         NO_ONE => String::new(),
+        NOBODY => "FIRST 1 (\"pgflex_nobody\")".into(),
         member => format!("FIRST 1 (\"{}\")", HighAvailability::standby_name(&id(member))),
     }
 }

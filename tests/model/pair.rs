@@ -3,8 +3,8 @@
 use super::look::look;
 use super::mutants::Mutant;
 use super::operations::{Run, Step};
-use super::world::{NO_ONE, Op, Order, Place, World, bit, bits, number};
-use pgflex::domain::ha::{Action, ReplicationState as S, decide};
+use super::world::{NO_ONE, NOBODY, Op, Order, Place, World, alone, bit, bits, number};
+use pgflex::domain::ha::{Action, Decision, Durability, ReplicationState as S, decide};
 use pgflex::domain::operation::{Lane, OperationKind as K};
 use stateright::{Model, Property};
 
@@ -15,11 +15,18 @@ pub struct Bounds {
     pub epochs: i64,
     /// Members that are ever made, the first two included.
     pub members: u8,
-    /// Crashes, cuts, lost answers and steps that run twice, together.
+    /// Crashes, cuts and steps that run twice, together.
     pub faults: u8,
-    /// What people ask for: a planned and a forced failover.
+    /// What people ask for: a planned failover, a forced one.
     pub wishes: u8,
+    /// How often they choose durability anew; then a story also begins with durability required.
+    pub choices: u8,
+    /// File writes that are lost on the way and arrive when nobody expects them any more.
+    pub orders: u8,
 }
+
+/// The operation by which a person chooses durability anew: of the lane of changes, and one that a build runs beside.
+pub const CHOICE: K = K::CreateDatabase;
 
 pub struct Pair {
     pub bounds: Bounds,
@@ -41,8 +48,9 @@ pub enum Event {
     Step(usize),
     /// It does the step, and the portal dies before that is written down: it will run again.
     StepForgotten(usize),
-    /// It sends the step's order and hears nothing of it.
+    /// It sends the file of its step and hears nothing of it; perhaps it does so again, or another does.
     OrderLost(usize),
+    /// That file is written now, whatever has become of the operation.
     OrderArrives,
     /// Its step cannot be done, and it ends.
     GiveUp(usize),
@@ -56,6 +64,7 @@ pub enum Event {
     Heal(Place),
     PlannedFailover,
     ForcedFailover,
+    Choose,
     EngineRestart(Place),
     Cancel(Place),
 }
@@ -98,35 +107,48 @@ impl Pair {
         }
     }
 
+    /// C4: with durability required the gate stays closed.
     fn is_at_gate(&self, world: &World, lane: usize) -> bool {
         world.row.state == S::Restarting
+            && world.row.durability == Durability::Preferred
             && world.primary().is_some_and(|place| world.answers(place))
             && world.lanes[lane]
                 .as_ref()
-                .is_some_and(|op| op.kind == K::RecoverPrimary && op.step == 2)
+                .is_some_and(|op| op.kind == K::RecoverPrimary && op.step == 3)
     }
 
     /// The operation that the real decision leads to now, if its lane and those beside it let it begin.
     fn submits(&self, world: &World) -> Option<K> {
-        let decision = decide(
-            &world.row,
-            &look(world),
-            chrono::DateTime::UNIX_EPOCH + chrono::Duration::hours(1),
-        );
-        let kind = match decision.action {
+        let action = decided(world).action;
+        let kind = match action {
             Action::Failover => K::Failover,
             Action::RecoverPrimary => K::RecoverPrimary,
             Action::Disarm => K::Disarm,
             Action::BuildStandby => K::BuildStandby,
             Action::Nothing | Action::Wait(_) | Action::Blocked => return None,
         };
-        if kind == K::BuildStandby && world.next_member > self.bounds.members {
-            return None;
+        let is_left_over = matches!(world.row.state, S::Restarting | S::Switching);
+        let is_forgotten = (self.has(Mutant::NeverDisarms) && kind == K::Disarm)
+            || (self.has(Mutant::NobodyResumes) && kind == K::RecoverPrimary && is_left_over);
+        let begins = !is_forgotten && !self.is_beyond(world, action) && may_begin(world, kind);
+        begins.then_some(kind)
+    }
+
+    /// Whether an action leads out of what is looked at.
+    pub fn is_beyond(&self, world: &World, action: Action) -> bool {
+        match action {
+            Action::BuildStandby => !self.may_build(world),
+            Action::Failover => {
+                world.row.epoch >= self.bounds.epochs && world.row.state != S::Promoting
+            }
+            _ => false,
         }
-        let is_beyond = kind == K::Failover
-            && world.row.epoch >= self.bounds.epochs
-            && world.row.state != S::Promoting;
-        (!is_beyond && may_begin(world, kind)).then_some(kind)
+    }
+
+    /// Whether a standby can be had: a new member, or the one that is there.
+    pub fn may_build(&self, world: &World) -> bool {
+        world.next_member <= self.bounds.members
+            || world.primary().is_some_and(|primary| is_back(world, primary))
     }
 
     fn faults(&self, world: &World, events: &mut Vec<Event>) {
@@ -145,17 +167,8 @@ impl Pair {
             events.push(Event::CutLink);
         }
         for lane in 0..3 {
-            let Some(op) = &world.lanes[lane] else { continue };
             if self.run(world, lane, true).is_some() {
                 events.push(Event::StepForgotten(lane));
-            }
-            let sends = (op.kind == K::Disarm && op.step == 1)
-                || (op.kind == K::BuildStandby && op.step == 4);
-            if sends
-                && world.late.is_none()
-                && world.primary().is_some_and(|place| world.answers(place))
-            {
-                events.push(Event::OrderLost(lane));
             }
         }
     }
@@ -210,35 +223,29 @@ impl Pair {
         });
     }
 
-    fn order(&self, world: &mut World, lane: usize) -> Option<()> {
-        let place = world.primary()?;
+    /// The file that the step of a lane would write now; none where it writes none.
+    fn order(&self, world: &World, lane: usize) -> Option<Order> {
         let op = world.lanes[lane].as_ref()?;
-        let names = if op.kind == K::Disarm { NO_ONE } else { op.member };
+        let (place, names) = match (op.kind, op.step) {
+            (K::Disarm, 1) => (world.primary()?, alone(&world.row)),
+            (K::BuildStandby, 4) => (world.primary()?, op.member),
+            (CHOICE, 1 | 4) if world.row.is_promotable => (world.standby()?, op.mark),
+            _ => return None,
+        };
         let member = world.nodes[place].member;
-        world.late = Some(Order { place, member, names, from: (lane, op.kind, op.step) });
-        Some(())
+        world.answers(place).then_some(Order { place, member, names })
     }
 
-    fn arrives(world: &mut World) -> Option<()> {
+    /// The file is written, and that is all: whoever is to read it writes it first, by the row of that time. N3 broken, it
+    /// is also read.
+    fn arrives(&self, world: &mut World) -> Option<()> {
         let order = world.late.take()?;
         let node = &mut world.nodes[order.place];
-        if node.is_up && node.member == order.member {
+        if node.member == order.member {
             node.names_in_file = order.names;
-            node.is_reloading = true;
+            node.is_reloading |= node.is_up && self.has(Mutant::LateOrders);
         }
         Some(())
-    }
-
-    /// An order does not outlive the step that sent it: calls have deadlines, and a step that goes on has seen its own
-    /// order in force. Broken, it does (N3).
-    fn forget_orders(&self, world: &mut World) {
-        let Some(order) = world.late.as_ref().filter(|_| !self.has(Mutant::LateOrders)) else {
-            return;
-        };
-        let (lane, kind, step) = order.from;
-        if world.lanes[lane].as_ref().is_none_or(|op| (op.kind, op.step) != (kind, step)) {
-            world.late = None;
-        }
     }
 
     fn happen(&self, world: &World, event: Event) -> Option<World> {
@@ -258,8 +265,19 @@ impl Pair {
             }
             Event::PlannedFailover => self.begin(&mut next, K::Switchover, false),
             Event::ForcedFailover => self.begin(&mut next, K::Failover, true),
-            Event::OrderLost(lane) => self.order(&mut next, lane)?,
-            Event::OrderArrives => Self::arrives(&mut next)?,
+            Event::Choose => {
+                self.begin(&mut next, CHOICE, false);
+                let to = match world.row.durability {
+                    Durability::Preferred => NOBODY,
+                    Durability::Required => NO_ONE,
+                };
+                next.lanes[lane_of(CHOICE)].as_mut()?.mark = to;
+            }
+            Event::OrderLost(lane) => {
+                next.late = Some(self.order(world, lane)?);
+                next.orders_left -= 1;
+            }
+            Event::OrderArrives => self.arrives(&mut next)?,
             _ => nature(&mut next, event),
         }
         match event {
@@ -267,14 +285,11 @@ impl Pair {
             | Event::CrashInPlace(_)
             | Event::CutLink
             | Event::Cut(_)
-            | Event::StepForgotten(_)
-            | Event::OrderLost(_) => {
-                next.faults_left -= 1;
-            }
+            | Event::StepForgotten(_) => next.faults_left -= 1,
             Event::PlannedFailover | Event::ForcedFailover => next.wishes_left -= 1,
+            Event::Choose => next.choices_left -= 1,
             _ => {}
         }
-        self.forget_orders(&mut next);
         next.settle();
         next.normalise();
         Some(next)
@@ -302,15 +317,15 @@ fn nature(world: &mut World, event: Event) {
         Event::Crash(place) => {
             let node = &mut world.nodes[place];
             node.is_up = false;
+            node.is_doubled = false;
             node.is_ghost = false;
             node.waiting = 0;
         }
+        // Its postmaster lives and keeps what it has read: no file is read by this.
         Event::CrashInPlace(place) => {
             let node = &mut world.nodes[place];
             world.exposed |= node.waiting;
             node.waiting = 0;
-            node.names = node.names_in_file;
-            node.is_reloading = false;
         }
         Event::CutLink => world.is_linked = false,
         Event::HealLink => world.is_linked = true,
@@ -349,7 +364,9 @@ impl Model for Pair {
     type Action = Event;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::begin(self.bounds.faults, self.bounds.wishes)]
+        let is_asked = |it: &Durability| *it == Durability::Preferred || self.bounds.choices > 0;
+        let asked = Durability::ALL.into_iter().filter(is_asked);
+        asked.map(|durability| World::begin(durability, self.bounds)).collect()
     }
 
     fn actions(&self, world: &World, events: &mut Vec<Event>) {
@@ -375,11 +392,18 @@ impl Model for Pair {
         if world.late.is_some() {
             events.push(Event::OrderArrives);
         }
+        if world.late.is_none() && world.orders_left > 0 {
+            let sends = (0..3).filter(|lane| self.order(world, *lane).is_some());
+            events.extend(sends.map(Event::OrderLost));
+        }
         if world.faults_left > 0 {
             self.faults(world, events);
         }
         if world.wishes_left > 0 {
             self.wishes(world, events);
+        }
+        if world.choices_left > 0 && may_begin(world, CHOICE) {
+            events.push(Event::Choose);
         }
     }
 
@@ -390,22 +414,32 @@ impl Model for Pair {
     fn properties(&self) -> Vec<Property<Self>> {
         super::properties::all()
     }
-
-    fn within_boundary(&self, world: &World) -> bool {
-        world.broken.is_none() || world.row.epoch <= self.bounds.epochs
-    }
 }
 
 impl Pair {
     /// Whether nothing goes on by itself any more, although every link is whole.
     pub fn is_at_rest(&self, world: &World) -> bool {
+        let is_whole = world.late.is_none() && world.is_linked && world.is_reached == [true, true];
         let mut events = vec![];
-        self.ordinary(world, &mut events);
-        events.is_empty()
-            && world.late.is_none()
-            && world.is_linked
-            && world.is_reached == [true, true]
+        if is_whole {
+            self.ordinary(world, &mut events);
+        }
+        is_whole && events.is_empty()
     }
+}
+
+/// What the real decision says of what can be seen of a world.
+pub fn decided(world: &World) -> Decision {
+    let now = chrono::DateTime::UNIX_EPOCH + chrono::Duration::hours(1);
+    decide(&world.row, &look(world), now)
+}
+
+/// Whether the member beside the primary is the row's standby and can follow it as it lies there.
+pub fn is_back(world: &World, primary: Place) -> bool {
+    let there = &world.nodes[1 - primary];
+    world.standby() == Some(1 - primary)
+        && !there.is_primary
+        && there.timeline == world.nodes[primary].timeline
 }
 
 /// What the primary of the row has in its log.

@@ -4,7 +4,9 @@
 //! A record of the log is one bit: record `n` is bit `n`. A log is a list of records in order, compared by its length as
 //! PostgreSQL compares places, so that a diverged log of the same length looks right until somebody reads it.
 
-use pgflex::domain::ha::{Durability, HaMode, HighAvailability, ReplicationState};
+use super::pair::Bounds;
+use super::properties::{I5, I9};
+use pgflex::domain::ha::{Durability, HaMode, HighAvailability, ReplicationState, WaitsFor};
 use pgflex::domain::ids::{MemberId, ServerId};
 use pgflex::domain::operation::OperationKind;
 use std::time::Duration;
@@ -14,6 +16,8 @@ pub type Place = usize;
 
 /// No standby: commits do not wait.
 pub const NO_ONE: u8 = 0;
+/// A name that no standby has: commits wait until one is armed (durability required).
+pub const NOBODY: u8 = 99;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct World {
@@ -22,7 +26,8 @@ pub struct World {
     pub gateway: Gateway,
     /// Change, standby, rescue: one operation in each.
     pub lanes: [Option<Op>; 3],
-    /// An order to write `synchronous_standby_names` that was sent and whose answer was lost.
+    /// An order to write `synchronous_standby_names` into a file that was sent and whose answer was lost. It arrives at
+    /// any time, also long after its operation has ended, lost its lease or was done again by another.
     pub late: Option<Order>,
     pub is_linked: bool,
     /// From the portal (and the gateway, which stands beside it) to each place.
@@ -41,8 +46,17 @@ pub struct World {
     pub next_member: u8,
     pub faults_left: u8,
     pub wishes_left: u8,
-    /// A rule that was broken on the way, told by the step that broke it.
-    pub broken: Option<&'static str>,
+    pub choices_left: u8,
+    /// Orders that may still be lost on the way.
+    pub orders_left: u8,
+    /// The durability that this story began with.
+    pub born: Durability,
+    /// Whether durability required is a promise by now: it is on record, and in force wherever it must be.
+    pub is_kept: bool,
+    /// Whether the primary of this epoch was made one by force (F13).
+    pub is_forced: bool,
+    /// Rules that were broken on the way, told by the step that broke them: names of [`super::properties`].
+    pub broken: Vec<&'static str>,
 }
 
 /// A member: container, volume and PostgreSQL.
@@ -51,6 +65,8 @@ pub struct Node {
     /// 0: nothing is there.
     pub member: u8,
     pub is_up: bool,
+    /// N2 broken: two postmasters on its volume.
+    pub is_doubled: bool,
     pub is_primary: bool,
     pub timeline: u8,
     pub log: Vec<u8>,
@@ -95,18 +111,16 @@ pub struct Order {
     pub place: Place,
     pub member: u8,
     pub names: u8,
-    /// Lane it came from, kind and step of the operation there.
-    pub from: (usize, OperationKind, u8),
 }
 
 impl World {
     /// In sync, with clients at work.
-    pub fn begin(faults: u8, wishes: u8) -> Self {
+    pub fn begin(durability: Durability, bounds: Bounds) -> Self {
         let server = ServerId::parse("00000000-0000-7000-8000-00000000000f").unwrap();
         let asked = HighAvailability::asked(
             server,
             HaMode::ZoneRedundant,
-            Durability::Preferred,
+            durability,
             String::new(),
             chrono::DateTime::UNIX_EPOCH,
         );
@@ -128,7 +142,16 @@ impl World {
             names: 2,
             ..Node::default()
         };
-        let standby = Node { member: 2, is_up: true, timeline: 1, source: 1, ..Node::default() };
+        let promoted = alone(&row);
+        let standby = Node {
+            member: 2,
+            is_up: true,
+            timeline: 1,
+            source: 1,
+            names_in_file: promoted,
+            names: promoted,
+            ..Node::default()
+        };
         Self {
             row,
             nodes: [primary, standby],
@@ -145,9 +168,14 @@ impl World {
             history: vec![1],
             timelines: vec![1],
             next_member: 3,
-            faults_left: faults,
-            wishes_left: wishes,
-            broken: None,
+            faults_left: bounds.faults,
+            wishes_left: bounds.wishes,
+            choices_left: bounds.choices,
+            orders_left: bounds.orders,
+            born: durability,
+            is_kept: durability == Durability::Required,
+            is_forced: false,
+            broken: vec![],
         }
     }
 
@@ -194,16 +222,34 @@ impl World {
         let other = &self.nodes[1 - place];
         let (there, has, ghost) = (other.member, other.log.len(), other.is_ghost);
         let is_followed = self.is_followed(place);
+        let is_fenced = self.is_fenced(place);
         let node = &mut self.nodes[place];
         if !(node.is_up && node.is_primary) {
             return;
         }
+        let waited = node.waiting;
         for (at, record) in node.log.clone().into_iter().enumerate() {
             let is_there = node.names == there && is_followed && (ghost || has > at);
             if node.waiting & bit(record) != 0 && (node.names == NO_ONE || is_there) {
                 node.waiting &= !bit(record);
                 self.acked |= bit(record);
             }
+        }
+        if is_fenced && node.waiting != waited {
+            self.break_rule(I5);
+        }
+    }
+
+    /// Whether the member at `place` was primary of an epoch before, and its successor has ended its receiver (F6). A person
+    /// who forced that gave up what it acknowledges meanwhile.
+    fn is_fenced(&self, place: Place) -> bool {
+        let now = self.primary();
+        !self.is_forced && now.is_some_and(|now| now != place && self.nodes[now].is_primary)
+    }
+
+    pub fn break_rule(&mut self, rule: &'static str) {
+        if !self.broken.contains(&rule) {
+            self.broken.push(rule);
         }
     }
 
@@ -228,7 +274,7 @@ impl World {
             None => Some(number(self.row.primary.as_ref())),
         };
         if is_primary && named != Some(member) {
-            self.broken = Some("I9: a member started as primary that the store does not name");
+            self.break_rule(I9);
         }
     }
 
@@ -256,6 +302,23 @@ pub fn id(number: u8) -> MemberId {
 
 pub fn number(id: Option<&MemberId>) -> u8 {
     id.map_or(0, |id| id.short().parse().unwrap())
+}
+
+/// Whom the commits of a primary wait for by a row.
+pub fn by_row(row: &HighAvailability) -> u8 {
+    match row.waits_for() {
+        WaitsFor::NoOne => NO_ONE,
+        WaitsFor::Standby(_) => number(row.standby.as_ref()),
+        WaitsFor::Never => NOBODY,
+    }
+}
+
+/// What a standby's file must say (F9).
+pub fn alone(row: &HighAvailability) -> u8 {
+    match row.waits_for_alone() {
+        WaitsFor::Never => NOBODY,
+        _ => NO_ONE,
+    }
 }
 
 pub const LONG: Duration = Duration::from_secs(300);

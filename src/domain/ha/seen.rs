@@ -84,6 +84,12 @@ impl SeenMember {
             .is_some_and(|state| !matches!(state, "running" | "paused" | "restarting"))
     }
 
+    /// Of a standby: whether it answers and says that nothing comes from its primary. It stands elsewhere than whoever
+    /// looks, so it is a witness of its own (J10).
+    pub fn has_lost_its_primary(&self) -> bool {
+        self.sql == Sql::Answers && self.in_recovery == Some(true) && self.receives == Some(false)
+    }
+
     /// Whether its engine says that the container is frozen.
     pub fn is_paused(&self) -> bool {
         self.container.as_deref() == Some("paused")

@@ -206,20 +206,20 @@ async fn ask(work: &Work, name: &str) {
     let Some(engine) = work.engine() else { return };
     let asked_at = Instant::now();
     let answer = timeout(ENGINE, engine.container(name)).await;
-    let host = &work.member.host_id;
+    let (host, zone) = (&work.member.host_id, &work.member.zone);
     match answer {
         Ok(Ok(container)) => {
-            work.look.horizon.answers(host, true);
+            work.look.horizon.answers(host, zone, true);
             let state = container.as_ref().map(|facts| facts.state.as_str());
             work.see(|sight| sight.engine_said(asked_at, state));
         }
         Ok(Err(error)) => {
             tracing::debug!(member.id = %work.member.id, %error, "an engine did not tell of a container");
-            work.look.horizon.answers(host, false);
+            work.look.horizon.answers(host, zone, false);
             work.see(Sight::engine_silent);
         }
         Err(_) => {
-            work.look.horizon.answers(host, false);
+            work.look.horizon.answers(host, zone, false);
             work.see(Sight::engine_silent);
         }
     }

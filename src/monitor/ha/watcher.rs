@@ -7,7 +7,7 @@ use super::looks::{Board, show};
 use super::pair::{self, Pair};
 use super::request::{self, Tries};
 use super::sight::Sight;
-use crate::domain::ha::{Action, Decision, Pause, ReplicationState, Sql, decide};
+use crate::domain::ha::{Action, Decision, Pause, ReplicationState, SeenMember, Sql, decide};
 use crate::domain::ids::{MemberId, ServerId};
 use crate::domain::server::Member;
 use crate::operations::context::Services;
@@ -150,7 +150,8 @@ impl Watcher {
         {
             return decision;
         }
-        match self.look.horizon.blindness(Instant::now()) {
+        let is_witnessed = seen.standby.as_ref().is_some_and(SeenMember::has_lost_its_primary);
+        match self.look.horizon.blindness(Instant::now(), is_witnessed) {
             None => decision,
             Some(why) => Decision {
                 action: Action::Wait(Pause::Unsure),

@@ -213,7 +213,8 @@ struct Missing {
 fn is_in_force(names: &str, wanted: &WaitsFor) -> bool {
     match wanted {
         WaitsFor::NoOne => names.trim().is_empty(),
-        WaitsFor::Standby(name) => names.contains(name.as_str()),
+        // A2: it alone. Beside another one, which may confirm in its place, it proves nothing.
+        WaitsFor::Standby(name) => names.contains(&format!("\"{name}\"")) && !names.contains(','),
         WaitsFor::Never => !names.trim().is_empty(),
     }
 }

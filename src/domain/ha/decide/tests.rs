@@ -71,6 +71,7 @@ fn a_pair_that_is_well_is_left_alone() {
     is(&sync(), &well(&sync()), Action::Nothing);
 }
 
+/// F2, rows 1 and 2; D5.
 #[test]
 fn the_matrix_of_a_primary_that_serves_never_fails_over() {
     for standby in
@@ -90,6 +91,7 @@ fn the_matrix_of_a_primary_that_serves_never_fails_over() {
     }
 }
 
+/// F2, the other rows; A7: what died complete is started; Z1.
 #[test]
 fn the_matrix_of_a_dead_primary() {
     for (primary, standby, action) in [
@@ -149,6 +151,7 @@ fn the_matrix_of_a_dead_primary() {
     }
 }
 
+/// N5.
 #[test]
 fn one_missed_look_and_a_silent_engine_are_no_death() {
     let mut seen = well(&sync());
@@ -158,6 +161,7 @@ fn one_missed_look_and_a_silent_engine_are_no_death() {
     is(&sync(), &seen, Action::Wait(Pause::Unsure));
 }
 
+/// F14.
 #[test]
 fn a_third_failover_within_an_hour_is_the_last() {
     let mut seen = Seen {
@@ -172,6 +176,7 @@ fn a_third_failover_within_an_hour_is_the_last() {
     is(&sync(), &seen, Action::RecoverPrimary);
 }
 
+/// C1.
 #[test]
 fn a_change_that_stopped_the_primary_has_a_budget() {
     let mut seen = Seen { primary: silent(Some(true), Some("exited"), 9), ..well(&sync()) };
@@ -191,6 +196,7 @@ fn a_change_that_stopped_the_primary_has_a_budget() {
     is(&pair(ReplicationState::Single, false), &seen, Action::Wait(Pause::Operation));
 }
 
+/// D5 `required`.
 #[test]
 fn required_is_never_disarmed_for_a_lost_standby() {
     let row = HighAvailability { durability: Durability::Required, ..sync() };
@@ -205,6 +211,7 @@ fn required_is_never_disarmed_for_a_lost_standby() {
     is(&row, &seen, Action::BuildStandby);
 }
 
+/// D5 `preferred`.
 #[test]
 fn a_standby_that_is_gone_or_frozen_is_not_waited_for() {
     let mut seen = Seen { standby: Some(silent(Some(true), Some("exited"), 0)), ..well(&sync()) };
@@ -217,17 +224,27 @@ fn a_standby_that_is_gone_or_frozen_is_not_waited_for() {
     is(&sync(), &frozen, Action::Disarm);
 }
 
+/// I2, D3, A2.
 #[test]
 fn a_name_that_somebody_else_changed_ends_the_trust_in_the_standby() {
     for durability in Durability::ALL {
         let row = HighAvailability { durability, ..sync() };
         let mut seen = well(&row);
-        seen.primary.waits_for = Some(String::new());
-        is_after(&row, &seen, 1, Action::Nothing);
-        is_after(&row, &seen, 6, Action::Disarm);
+        let name = HighAvailability::standby_name(row.standby.as_ref().unwrap());
+        for names in [
+            String::new(),
+            "*".into(),
+            format!("ANY 1 (\"{name}\", \"other\")"),
+            format!("FIRST 1 (\"{name}x\")"),
+        ] {
+            seen.primary.waits_for = Some(names);
+            is_after(&row, &seen, 1, Action::Nothing);
+            is_after(&row, &seen, 6, Action::Disarm);
+        }
     }
 }
 
+/// D2, F3, C3, A6: whoever began it.
 #[test]
 fn what_was_left_over_is_ended() {
     let disarming = pair(ReplicationState::Disarming, false);
@@ -256,6 +273,7 @@ fn what_was_left_over_is_ended() {
     is(&arming, &Seen { is_building: true, ..well(&arming) }, Action::Wait(Pause::Operation));
 }
 
+/// Z3.
 #[test]
 fn tries_that_fail_keep_a_growing_distance() {
     let row = pair(ReplicationState::Single, false);
@@ -387,4 +405,36 @@ impl Legal {
         let has_advice = reason.matches(['.', '!']).count() > 1;
         assert!(has_advice || decision.action != Action::Blocked, "{decision:?}");
     }
+}
+
+/// D7: a standby that follows is never disarmed for its lag; D6 is an operation of its own.
+#[test]
+fn lag_alone_is_no_reason() {
+    let mut seen = well(&sync());
+    seen.primary.written = Some(Lsn(1 << 40));
+    seen.primary.senders[0].flushed = Some(Lsn(0));
+    is(&sync(), &seen, Action::Nothing);
+}
+
+/// D4: commits of a primary that does not answer go on waiting; it is failed over, or nothing is done.
+#[test]
+fn a_primary_that_does_not_answer_is_never_disarmed() {
+    for engine in [None, Some(false), Some(true)] {
+        for standby in looks() {
+            let primary = silent(engine, engine.and_then(|it| it.then_some("running")), 300);
+            let seen = Seen { primary, standby: Some(standby), ..Seen::default() };
+            assert_ne!(decide(&sync(), &seen, now()).action, Action::Disarm, "{seen:?}");
+        }
+    }
+}
+
+/// J10: only a standby that answers and has no receiver is a witness.
+#[test]
+fn a_standby_is_a_witness_of_its_primarys_loss_when_it_answers_and_receives_nothing() {
+    let lost = SeenMember { receives: Some(false), ..follows() };
+    assert!(lost.has_lost_its_primary());
+    assert!(!follows().has_lost_its_primary());
+    assert!(!SeenMember { receives: None, ..follows() }.has_lost_its_primary());
+    assert!(!SeenMember { sql: Sql::Silent, ..lost.clone() }.has_lost_its_primary());
+    assert!(!SeenMember { in_recovery: Some(false), ..lost }.has_lost_its_primary());
 }
