@@ -55,7 +55,10 @@ CREATE TABLE ha_drills (
   writes BIGINT NOT NULL DEFAULT 0,
   lost BIGINT NOT NULL DEFAULT 0,
   gap_micros BIGINT,
-  outcome TEXT NOT NULL
+  outcome TEXT NOT NULL,
+  -- The process that measures it, and until when it is known to be alive.
+  owner TEXT,
+  owned_until BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX ha_drills_server ON ha_drills (server_id, id);
 ALTER TABLE members ADD COLUMN zone TEXT NOT NULL DEFAULT '';
