@@ -64,7 +64,9 @@ fn a_member_that_was_placed_before_its_host_had_an_address_is_not_reached() {
         port: None,
         role: MemberRole::Primary,
     };
-    let why = |member| reason_against_pair(&Site::of_member(&near, member), &Site::of_host(&far));
+    let why = |member: &Member| {
+        reason_against_pair(&Site::of_member(&near, member), &Site::of_host(&far))
+    };
     assert!(why(&member).unwrap().contains("before the host had a member address"));
     member.port = Some(22000);
     assert_eq!(why(&member), None);
