@@ -85,7 +85,7 @@ impl Door<'_> {
         check_zone(asked, &zone)?;
         // The history of pairs before stays, and an epoch of it is never used again.
         let first = tx.next_first_epoch(server_id).await?;
-        let row = placed(&row_of(server_id, asked, now).from_epoch(first), member, now)?;
+        let row = placed(&row_of(server_id, asked, now).beginning_at_epoch(first), member, now)?;
         tx.insert_ha(&row).await?;
         tx.insert_ha_event(server_id, &event(asked, actor, first, now)).await?;
         tx.commit(Record::activity(line(&server, asked, actor))).await?;

@@ -127,7 +127,7 @@ impl HighAvailability {
 
     /// The same for a server that had pairs before: an epoch has one primary for ever (I1), also of another pair.
     #[must_use]
-    pub fn from_epoch(self, first: i64) -> Self {
+    pub fn beginning_at_epoch(self, first: i64) -> Self {
         Self { epoch: first, first_epoch: first, ..self }
     }
 

@@ -163,7 +163,7 @@ fn a_pair_after_another_begins_above_its_epochs_and_waits_for_nobody() {
     let id = ServerId::parse("00000000-0000-7000-8000-00000000000f").unwrap();
     let mode = HaMode::ZoneRedundant;
     let row = HighAvailability::asked(id, mode, Durability::Required, "2".into(), now());
-    let row = row.from_epoch(4);
+    let row = row.beginning_at_epoch(4);
     assert_eq!((row.epoch, row.had_standby(), row.waits_for()), (4, false, WaitsFor::NoOne));
     let later = HighAvailability { epoch: 5, ..row };
     assert_eq!((later.had_standby(), later.waits_for()), (true, WaitsFor::Never));
