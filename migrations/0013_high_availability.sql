@@ -46,6 +46,7 @@ CREATE TABLE promotions (
   opened_at BIGINT
 );
 CREATE UNIQUE INDEX promotions_epoch ON promotions (server_id, epoch);
+-- Each is measured by one process, its owner, which is known to be alive until `owned_until`.
 CREATE TABLE ha_drills (
   id TEXT NOT NULL PRIMARY KEY,
   server_id TEXT NOT NULL,
@@ -56,7 +57,6 @@ CREATE TABLE ha_drills (
   lost BIGINT NOT NULL DEFAULT 0,
   gap_micros BIGINT,
   outcome TEXT NOT NULL,
-  -- The process that measures it, and until when it is known to be alive.
   owner TEXT,
   owned_until BIGINT NOT NULL DEFAULT 0
 );

@@ -32,10 +32,10 @@ impl Site {
         let name = &self.seen.host.name;
         match self.seen.host.member_address {
             None => format!(
-                "A member on another Docker Engine cannot reach one on host {name}, which has no member address. To allow it, set one, an IP address at which the other hosts reach {name}: member_address in the configuration file or on the Hosts page, while no server is on the host."
+                "Members elsewhere cannot reach host {name}, which has no member address. Set its member_address, in the configuration file or on the Hosts page, while no server is on it."
             ),
             Some(_) => format!(
-                "A member on another Docker Engine cannot reach this server: it was placed on host {name} before the host had a member address. Create it anew and move its data there, or choose a zone of the same Docker Engine."
+                "Members elsewhere cannot reach this server: it was placed on host {name} before the host had a member address. Create it anew and move its data, or choose a zone of the same Docker Engine."
             ),
         }
     }

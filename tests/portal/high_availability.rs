@@ -127,7 +127,10 @@ async fn a_zone_that_the_primary_cannot_reach_is_closed() {
         hosts_at(&app, &Engines::Two, None).await;
         let path = shop.path("/high-availability/enable");
         let why = "host local, which has no member address";
-        has(&olga.get(&path).await.body, &[why, "member_address in the configuration file"]);
+        has(
+            &olga.get(&path).await.body,
+            &[why, "Set its member_address, in the configuration file"],
+        );
         let (status, body) = press(&mut olga, &path, &ZONES).await;
         assert_eq!(status, 422);
         has(&body, &[why]);

@@ -305,7 +305,8 @@ mod tests {
 
     fn apart(end: &str, gib: u64, zones: &[&str]) -> HostLoad {
         let mut load = host(end, gib, zones);
-        load.host.member_address = format!("10.0.0.{end}").replace(".0", ".").parse().ok();
+        load.host.member_address =
+            Some(std::net::Ipv4Addr::new(10, 0, 0, end.parse().unwrap()).into());
         if let Some(facts) = &mut load.facts {
             facts.engine_id = end.into();
         }
