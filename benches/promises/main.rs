@@ -54,6 +54,9 @@ pub struct Args {
     /// Events of each kind on a pair over three zones.
     #[arg(long, default_value_t = 20)]
     failovers: usize,
+    /// Size of the data, in megabytes, of a pair whose standby is made from nothing.
+    #[arg(long, default_value_t = 1000)]
+    rebuild_megabytes: usize,
     /// Given by `cargo bench`; without it and without a section nothing is measured, so that
     /// `cargo test --all-targets` does not take half an hour.
     #[arg(long, hide = true)]

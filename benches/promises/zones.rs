@@ -8,7 +8,11 @@ use crate::http;
 pub mod checker;
 #[path = "../../tests/zones/engines.rs"]
 pub mod engines;
+#[path = "../../tests/zones/harm.rs"]
+pub mod harm;
 #[path = "../../tests/zones/pair.rs"]
 pub mod pair;
 #[path = "../../tests/zones/portal.rs"]
 pub mod portal;
+#[path = "../../tests/zones/tricks.rs"]
+pub mod tricks;

@@ -267,7 +267,8 @@ fn keeps_address(kind: OperationKind) -> bool {
         | OperationKind::ChangeExtension
         | OperationKind::CreateDatabase
         | OperationKind::DropDatabase
-        | OperationKind::ResetPassword => true,
+        | OperationKind::ResetPassword
+        | OperationKind::ChangeDurability => true,
         OperationKind::Create
         | OperationKind::Delete
         | OperationKind::Restart

@@ -99,7 +99,7 @@ fn same_or_refused(row: &HighAvailability, asked: &AskedHa) -> Result<(), Refusa
         return Ok(());
     }
     Err(Refusal::whole(
-        "The server has high availability already. Nothing was changed. Disable it first to choose another mode or durability.",
+        "The server has high availability already. Nothing was changed. Disable it first to choose another mode; another durability is chosen with “Change durability”.",
     ))
 }
 

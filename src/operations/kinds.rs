@@ -57,6 +57,7 @@ pub fn steps(kind: OperationKind) -> &'static [Step] {
         OperationKind::Repair => repair::STEPS,
         OperationKind::BuildStandby => ha::build::STEPS,
         OperationKind::RemoveStandby => ha::remove::STEPS,
+        OperationKind::ChangeDurability => ha::durability::STEPS,
         OperationKind::Switchover => ha::switchover::STEPS,
         OperationKind::Failover => ha::failover::STEPS,
         OperationKind::Disarm => ha::disarm::STEPS,
@@ -93,6 +94,7 @@ pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
             | OperationKind::Repair
             | OperationKind::BuildStandby
             | OperationKind::RemoveStandby
+            | OperationKind::ChangeDurability
             | OperationKind::Switchover
             | OperationKind::Failover
             | OperationKind::Disarm

@@ -37,6 +37,7 @@ pub mod placement;
 pub mod pooler;
 pub mod protect_storage;
 pub mod reconfigure;
+mod refusals;
 pub mod renew_certificate;
 pub mod repair;
 pub mod reset_password;

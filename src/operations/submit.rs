@@ -6,6 +6,7 @@
 
 use super::ask_ha::{insert_asked, open_if_drill};
 use super::guard::{admit_to_group, refuse_if_locked_for};
+use super::refusals::{name_taken, network_gone, never_in_service, no_port, was_in_use};
 use super::runner::{new_deadline, plan, settle_server};
 use super::{kinds, rolling_plan};
 use crate::clock::{Clock, new_id};
@@ -423,36 +424,6 @@ impl Door<'_> {
             None => Err(refusal().into()),
         }
     }
-}
-
-fn name_taken(name: &crate::domain::names::ServerName) -> Refusal {
-    Refusal::at("name", format!("There is a server named {name} already. Choose another name."))
-}
-
-/// A creation that fails deletes the volume it was making: it must never meet one with a person's data,
-/// such as that of a server whose deletion was given up half way.
-fn was_in_use() -> Refusal {
-    Refusal::whole(
-        "This server was in use, and its volume may still hold data. Nothing was changed. Delete the server; to keep the data, copy the volume on its host first.",
-    )
-}
-
-fn network_gone() -> Refusal {
-    Refusal::whole(
-        "The chosen virtual network does not exist any more. Choose another one on the tab Networking.",
-    )
-}
-
-fn never_in_service() -> Refusal {
-    Refusal::whole(
-        "This server was never in service, so there is nothing to repair. Nothing was changed. Retry its creation, or delete it.",
-    )
-}
-
-fn no_port() -> Refusal {
-    Refusal::whole(
-        "Every port of the gateway is in use. Widen the range in the configuration or delete a server.",
-    )
 }
 
 fn operation<'a>(

@@ -250,7 +250,7 @@ impl Store {
         let rows: Vec<(String, i64)> = sqlx::query_as(
             "SELECT s.id, s.version FROM servers s WHERE s.settled = 'Ready' AND NOT EXISTS
                (SELECT 1 FROM operations o WHERE o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1 AND o.kind NOT IN
-                 ('renew_certificate', 'grow_storage', 'protect_storage', 'change_extension', 'create_database', 'drop_database', 'reset_password'))",
+                 ('renew_certificate', 'grow_storage', 'protect_storage', 'change_extension', 'create_database', 'drop_database', 'reset_password', 'change_durability'))",
         )
         .fetch_all(self.read())
         .await?;

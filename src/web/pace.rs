@@ -40,6 +40,7 @@ const OPERATIONS: &[&str] = &[
     "/servers/{id}/extensions/update",
     "/servers/{id}/high-availability/disable",
     "/servers/{id}/high-availability/drill",
+    "/servers/{id}/high-availability/durability",
     "/servers/{id}/high-availability/enable",
     "/servers/{id}/high-availability/forced-failover",
     "/servers/{id}/high-availability/planned-failover",

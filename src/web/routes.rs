@@ -9,9 +9,9 @@ use crate::web::handlers::account::{
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
     compute, compute_review, connect, cost, database_drop, databases, delete, extensions,
-    extensions_drop, group, ha, ha_ask, ha_enable, locks, networking, networking_access,
-    networking_everyone, overview, parameters, pooling, repair, reset_password, restart, start,
-    stop, storage, tags,
+    extensions_drop, group, ha, ha_ask, ha_durability, ha_enable, locks, networking,
+    networking_access, networking_everyone, overview, parameters, pooling, repair, reset_password,
+    restart, start, stop, storage, tags,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{
@@ -145,6 +145,8 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/high-availability/enable", || web::to(ha_enable::post)),
     get(Contributor, "/servers/{id}/high-availability/disable", || web::to(ha_ask::disable)),
     post(Contributor, "/servers/{id}/high-availability/disable", || web::to(ha_ask::post_disable)),
+    get(Contributor, "/servers/{id}/high-availability/durability", || web::to(ha_durability::get)),
+    post(Contributor, "/servers/{id}/high-availability/durability", || web::to(ha_durability::post)),
     get(Contributor, "/servers/{id}/high-availability/planned-failover", || web::to(ha_ask::planned)),
     post(Contributor, "/servers/{id}/high-availability/planned-failover", || web::to(ha_ask::post_planned)),
     get(Contributor, "/servers/{id}/high-availability/forced-failover", || web::to(ha_ask::forced)),

@@ -30,6 +30,7 @@ pub fn input(kind: OperationKind) -> Value {
         | OperationKind::RemoveStandby
         | OperationKind::Disarm
         | OperationKind::RecoverPrimary => Value::Null,
+        OperationKind::ChangeDurability => json!({ "durability": "Required" }),
         OperationKind::Switchover => json!({ "cause": "Planned" }),
         OperationKind::Failover => json!({
             "cause": "Automatic", "reason": "The primary's container ended.", "seen_at": "2026-11-23T10:00:00Z"
@@ -77,6 +78,7 @@ pub fn needs_standby(kind: OperationKind) -> bool {
     matches!(
         kind,
         OperationKind::RemoveStandby
+            | OperationKind::ChangeDurability
             | OperationKind::Switchover
             | OperationKind::Failover
             | OperationKind::Disarm

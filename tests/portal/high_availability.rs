@@ -349,7 +349,7 @@ async fn a_lock_and_another_state_close_the_buttons() {
         has(&page, &["wait until it is Healthy", "disabled"]);
         let lock = [("lock_name", "freeze"), ("kind", "ReadOnly"), ("note", "")];
         assert_eq!(olga.press(&pair.server.path("/locks"), &lock).await.status, 303);
-        for part in ["planned-failover", "forced-failover", "drill", "disable"] {
+        for part in ["planned-failover", "forced-failover", "drill", "disable", "durability"] {
             let path = pair.server.path(&format!("/high-availability/{part}"));
             has(&olga.get(&path).await.body, &["freeze", "disabled"]);
             let (status, body) = press(&mut olga, &path, &[]).await;

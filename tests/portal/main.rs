@@ -15,6 +15,7 @@ mod costs;
 mod create;
 mod data_pages;
 mod drift;
+mod durability;
 mod extensions;
 mod ha_seed;
 mod helpers;

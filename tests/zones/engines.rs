@@ -5,6 +5,7 @@ use pgflex::engine::docker::DockerEngine;
 use pgflex::secrets::Secret;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 /// The image that the stories use, which `make test` makes ready on the local engine.
 pub const IMAGE: &str = "pgflex/postgres:17-r3";
@@ -16,6 +17,8 @@ pub struct Zones {
     folder: PathBuf,
     net: String,
     count: u8,
+    /// Programs that take back what stories did to networks and disks.
+    pub(super) undo: Mutex<Vec<Vec<String>>>,
 }
 
 impl Zones {
@@ -30,7 +33,7 @@ impl Zones {
             ("ZONES_NAME", format!("zt{}", pid % 100_000)),
             ("ZONES_NET", net.clone()),
         ];
-        let zones = Self { settings, folder, net, count };
+        let zones = Self { settings, folder, net, count, undo: Mutex::default() };
         zones.guard(pid);
         zones.run(&["up", &count.to_string()]);
         zones.run(&["load", "1", IMAGE]);
@@ -82,7 +85,25 @@ impl Zones {
 
     /// Every zone as it should be, whatever a story did.
     pub fn mend(&self) {
+        self.undo_all();
         (1..=self.count).for_each(|zone| self.restore(zone));
+    }
+
+    /// Nothing of a story that failed is left in the way of the next one.
+    pub fn sweep(&self) {
+        for zone in 1..=self.count {
+            for (list, remove) in [
+                (&["ps", "-aq"][..], &["rm", "--force"][..]),
+                (&["volume", "ls", "-q"], &["volume", "rm"]),
+                (&["network", "ls", "-q", "--filter", "type=custom"], &["network", "rm"]),
+            ] {
+                let found = self.try_docker(zone, list).unwrap_or_default();
+                let found: Vec<&str> = found.split_whitespace().collect();
+                if !found.is_empty() {
+                    self.try_docker(zone, &[remove, &found].concat());
+                }
+            }
+        }
     }
 
     /// Runs `docker` in a zone, also in one that is cut off; what it printed.
@@ -109,34 +130,16 @@ impl Zones {
         text.trim().parse().unwrap()
     }
 
-    /// Nothing passes between a zone and an address any more.
-    pub fn block(&self, zone: u8, address: &str) {
-        self.rules(zone, "--insert", address);
-    }
-
-    /// Ends [`Zones::block`].
-    pub fn unblock(&self, zone: u8, address: &str) {
-        self.rules(zone, "--delete", address);
-    }
-
-    /// Before any translation of addresses on the way in, after it on the way out.
-    fn rules(&self, zone: u8, what: &str, address: &str) {
+    /// How a program is begun in the network of a zone.
+    pub(super) fn inside(&self, zone: u8) -> Vec<String> {
         let (_, name) = &self.settings[2];
-        let namespace = format!("--net=/run/netns/{name}{zone}");
-        let ways = [
-            ["raw", "PREROUTING", "--source"],
-            ["mangle", "OUTPUT", "--destination"],
-            ["mangle", "FORWARD", "--destination"],
-        ];
-        for [table, chain, side] in ways {
-            let done = Command::new("nsenter")
-                .args([
-                    &namespace, "iptables", "--wait", "--table", table, what, chain, side, address,
-                ])
-                .args(["--jump", "DROP"])
-                .status();
-            assert!(done.unwrap().success(), "{what} {chain} in zone {zone}");
-        }
+        vec!["nsenter".into(), format!("--net=/run/netns/{name}{zone}")]
+    }
+
+    /// The machine's end of a zone's cable.
+    pub(super) fn link(&self, zone: u8) -> String {
+        let (_, name) = &self.settings[2];
+        format!("{name}v{zone}")
     }
 
     /// IP address of the machine that the portal is on.

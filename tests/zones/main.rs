@@ -8,16 +8,21 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod checker;
+mod delay;
 mod engines;
 mod fault;
 mod faults;
+mod harm;
 #[path = "../../benches/promises/http.rs"]
 #[expect(dead_code, reason = "the benchmarks use more of it")]
 mod http;
+mod mishaps;
 mod pair;
 mod portal;
 mod soak;
 mod stories;
+mod strike;
+mod tricks;
 
 use engines::Zones;
 use futures_util::FutureExt;
@@ -42,14 +47,22 @@ const STORIES: &[(&str, Story)] = &[
     story!(stories::a_zone_that_is_cut_off_holds_up_no_other),
     story!(stories::an_engine_that_is_cut_off_is_silent_within_seconds),
     story!(faults::the_usual_faults_lose_nothing),
+    story!(faults::what_is_required_waits_for_two_hosts),
     story!(faults::a_drill_measures_itself),
 ];
 
 /// Only with `PGFLEX_ZONES_ALL=1`, or when a word names them: they take long.
 const LONG_STORIES: &[(&str, Story)] = &[
     story!(faults::every_fault_loses_nothing),
+    story!(faults::every_fault_with_durability_required),
     story!(faults::two_failovers_in_a_row_lose_nothing),
     story!(faults::a_portal_killed_in_a_failover_loses_nothing),
+    story!(mishaps::a_slow_link_changes_nothing_but_the_time),
+    story!(mishaps::two_portals_lose_nothing),
+    story!(mishaps::a_store_that_is_locked_stops_no_client),
+    story!(mishaps::waiting_clients_do_not_lock_the_portal_out),
+    story!(mishaps::a_gateway_killed_in_a_failover_shows_nothing_old),
+    story!(mishaps::a_commit_whose_wait_is_cancelled_is_warned_of),
     story!(soak::soak),
 ];
 
@@ -83,6 +96,9 @@ fn main() -> ExitCode {
         let end = runtime.block_on(AssertUnwindSafe(story(zones.clone())).catch_unwind());
         drop(runtime);
         zones.mend();
+        if end.is_err() {
+            zones.sweep();
+        }
         let word = if end.is_ok() { "ok" } else { "FAILED" };
         println!("story {name} {word} ({:.1} s)", begin.elapsed().as_secs_f64());
         failed.extend(end.is_err().then_some(*name));

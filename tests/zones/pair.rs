@@ -7,9 +7,9 @@ use pgflex::domain::activity::Actor;
 use pgflex::domain::ha::{
     Cause, Durability, HaMode, HighAvailability, MemberRole, ReplicationState,
 };
-use pgflex::domain::ids::ServerId;
+use pgflex::domain::ids::{OperationId, ServerId};
 use pgflex::domain::operation::OperationKind;
-use pgflex::operations::submit::Change;
+use pgflex::operations::submit::{Change, SubmitError};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,8 +36,13 @@ pub struct Pair {
 impl Pair {
     /// A zone-redundant server: primary in zone 1, standby in zone 2, healthy.
     pub async fn create(portal: Portal, name: &str) -> Self {
+        Self::create_with(portal, name, Durability::Preferred).await
+    }
+
+    /// The same with a durability.
+    pub async fn create_with(portal: Portal, name: &str, durability: Durability) -> Self {
         hosts_are_seen(&portal).await;
-        let server = portal.create_pair(name, HaMode::ZoneRedundant, Durability::Preferred).await;
+        let server = portal.create_pair(name, HaMode::ZoneRedundant, durability).await;
         let pair = Self { portal, server };
         pair.healthy("the pair that was just created").await;
         pair
@@ -113,13 +118,79 @@ impl Pair {
 
     /// Waits until the primary has changed.
     pub async fn changes(&self, epoch: i64, after: &str) {
+        self.until("failed over", after, async || self.row().await.epoch != epoch).await;
+    }
+
+    /// Waits until the pair is in a state.
+    pub async fn reaches(&self, state: ReplicationState, after: &str) {
+        self.until(&format!("{state:?}"), after, async || self.row().await.state == state).await;
+    }
+
+    /// Waits until it is in another.
+    pub async fn leaves(&self, state: ReplicationState, after: &str) {
+        let what = format!("anything but {state:?}");
+        self.until(&what, after, async || self.row().await.state != state).await;
+    }
+
+    /// Waits until a commit comes back.
+    pub async fn serves(&self, after: &str) {
+        let commit = "SELECT pg_logical_emit_message(true, 'checked', '')";
+        let is_so = async || self.portal.psql(&self.server, commit).await.is_ok();
+        self.until("a commit", after, is_so).await;
+    }
+
+    /// Waits until new transactions are read-only.
+    pub async fn refuses_writes(&self, after: &str) {
+        let read_only = "SHOW default_transaction_read_only";
+        let is_so =
+            async || self.portal.psql(&self.server, read_only).await.is_ok_and(|on| on == "on");
+        self.until("read-only", after, is_so).await;
+    }
+
+    async fn until(&self, what: &str, after: &str, mut is_so: impl AsyncFnMut() -> bool) {
         let begun = Instant::now();
-        while self.row().await.epoch == epoch {
+        while !is_so().await {
             if begun.elapsed() > FAILOVER_WITHIN {
-                panic!("no failover after {after}\n{}", self.story().await);
+                panic!("never {what} after {after}\n{}", self.story().await);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// F14 lets no fourth automatic failover happen within an hour: the earlier ones become old.
+    pub async fn forget_failovers(&self) {
+        use sqlx::Connection;
+        sqlx::any::install_default_drivers();
+        let url = self.portal.app.config.database_url();
+        let mut store = sqlx::AnyConnection::connect(&url).await.unwrap();
+        let older =
+            "UPDATE promotions SET decided_at = decided_at - 7200000000 WHERE cause = 'Automatic'";
+        sqlx::query(older).execute(&mut store).await.unwrap();
+        store.close().await.unwrap();
+    }
+
+    /// Submits a change as soon as nothing hinders it: the making of a standby goes on for a moment when the pair is
+    /// healthy already.
+    async fn submit_when_free(&self, change: &Change) -> OperationId {
+        let begun = Instant::now();
+        loop {
+            let door = self.portal.door();
+            let actor = Actor::system();
+            match door.submit_change(change.clone(), &self.server, &actor, None).await {
+                Ok(id) => return id,
+                Err(SubmitError::Refused(why)) if begun.elapsed() > FAILOVER_WITHIN => {
+                    panic!("{:?} is refused: {why}\n{}", change.kind, self.story().await)
+                }
+                Err(SubmitError::Refused(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Submits a kind that needs nothing but its server.
+    pub async fn submit(&self, kind: OperationKind) -> OperationId {
+        self.submit_when_free(&Change::plain(kind)).await
     }
 
     /// A planned change of primary, to its end.
@@ -131,8 +202,7 @@ impl Pair {
     pub async fn switch_over_as(&self, cause: Cause) {
         let input = serde_json::json!({ "cause": cause });
         let change = Change::new(OperationKind::Switchover, "", &input);
-        let door = self.portal.door();
-        let id = door.submit_change(change, &self.server, &Actor::system(), None).await.unwrap();
+        let id = self.submit_when_free(&change).await;
         self.portal.succeed(&id).await;
     }
 

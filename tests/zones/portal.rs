@@ -100,6 +100,28 @@ impl Portal {
         self.child = Some(spawn(&self.folder, &self.arguments));
     }
 
+    /// The process stands still.
+    pub fn freeze(&self) {
+        super::tricks::signal(self.child.as_ref().unwrap().id(), "STOP");
+    }
+
+    /// A second process on the same data; gives the first one, which is the caller's to end.
+    pub fn start_second(&mut self) -> Child {
+        let web = self.arguments.iter_mut().find(|word| word.starts_with("--listen=")).unwrap();
+        *web = format!("--listen=127.0.0.1:{}", free_port());
+        let second = spawn(&self.folder, &self.arguments);
+        self.child.replace(second).unwrap()
+    }
+
+    /// SIGKILL to a gateway of its own, and another one in its place.
+    pub fn replace_gateway(&mut self, meanwhile: impl FnOnce()) {
+        self.kill_gateway();
+        meanwhile();
+        let others = self.arguments.iter().filter(|word| !word.starts_with("--roles="));
+        let gateway: Vec<String> = others.cloned().chain(["--roles=gateway".into()]).collect();
+        self.gateway = Some(spawn(&self.folder, &gateway));
+    }
+
     /// Starts one whose gateway is a process of its own: it lives on when the portal is killed.
     pub async fn start_apart(zones: &Arc<Zones>) -> Self {
         let mut portal = Self::start(zones).await;

@@ -46,11 +46,11 @@ pub async fn soak(zones: Arc<Zones>) {
         *longest = verdict.longest_gap(one.from, one.to).max(*longest);
     }
     println!(
-        "  {:<44} {:>5} {:>9} {:>22}",
+        "  {:<50} {:>5} {:>9} {:>22}",
         "fault", "times", "failovers", "longest without writes"
     );
     for (fault, (times, failovers, longest)) in kinds {
-        println!("  {fault:<44} {times:>5} {failovers:>9} {:>20.2} s", longest.as_secs_f64());
+        println!("  {fault:<50} {times:>5} {failovers:>9} {:>20.2} s", longest.as_secs_f64());
     }
     let count = |is: fn(&Anomaly) -> bool| verdict.anomalies.iter().filter(|one| is(one)).count();
     println!(

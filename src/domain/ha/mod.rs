@@ -13,7 +13,6 @@ mod row;
 #[cfg(test)]
 mod row_tests;
 mod seen;
-pub mod words;
 
 pub use decide::{
     Action, Decision, FAILOVERS_PER_HOUR, FROZEN_GRACE, PATIENCE, Pause, RESTART_BUDGET,

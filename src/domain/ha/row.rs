@@ -37,7 +37,9 @@ pub struct HighAvailability {
 pub enum Move {
     /// The primary has its place.
     PrimaryPlaced { member: MemberId },
-    /// A person chose anew. Where the standby's file must change with it (F9), the file comes first.
+    /// A person chose anew. Where the standby's file must become stricter with it (F9), the file comes first. Only
+    /// where nobody writes files by the row: from the begin of an arming to its end, of a disarming to its end, and of
+    /// a start or a change of primary to its end, all of them are by one row.
     Chosen { mode: HaMode, durability: Durability, standby_zone: String },
     /// A standby is being made or brought back. From `Sync` (durability required, standby lost) it no longer counts from
     /// this moment on.
@@ -250,11 +252,12 @@ impl HighAvailability {
     }
 
     fn chosen(&self, mode: HaMode, durability: Durability, standby_zone: &str) -> Option<Self> {
-        (self.state != ReplicationState::Promoting).then(|| Self {
+        use ReplicationState as S;
+        self.when(&[S::Single, S::Building, S::CatchUp, S::Sync]).map(|row| Self {
             mode,
             durability,
             standby_zone: standby_zone.to_owned(),
-            ..self.clone()
+            ..row.clone()
         })
     }
 

@@ -140,6 +140,39 @@ fn a_planned_change_that_stopped_the_primary_comes_back_through_the_gate() {
     assert_eq!(alone.after(&Move::Started, now()).unwrap().state, ReplicationState::Single);
 }
 
+/// The files of an arming, a disarming or a start are by one row, so nobody chooses anew in the midst of it.
+#[test]
+fn durability_is_chosen_only_where_no_file_is_being_written_by_the_row() {
+    use ReplicationState as S;
+    for state in S::ALL {
+        let row = pair(state, matches!(state, S::Sync | S::Restarting | S::Switching));
+        let chosen = Move::Chosen {
+            mode: row.mode,
+            durability: Durability::Required,
+            standby_zone: row.standby_zone.clone(),
+        };
+        let may = matches!(state, S::Single | S::Building | S::CatchUp | S::Sync);
+        assert_eq!(row.allows(&chosen), may, "{state:?}");
+        let Ok(next) = row.after(&chosen, now()) else { continue };
+        // Nothing but the choice: neither what counts nor since when.
+        assert_eq!(next, HighAvailability { durability: Durability::Required, ..row });
+    }
+}
+
+/// What the primary waits for follows from the choice only where no standby counts, and never before the first.
+#[test]
+fn a_choice_changes_what_the_primary_waits_for_only_without_a_standby() {
+    use ReplicationState as S;
+    let required =
+        |row: HighAvailability| HighAvailability { durability: Durability::Required, ..row };
+    let sync = pair(S::Sync, true);
+    assert_eq!(required(sync.clone()).waits_for(), sync.waits_for());
+    let had = HighAvailability { armed_lsn: Some(Lsn(7)), ..pair(S::Building, false) };
+    assert_eq!(had.waits_for(), WaitsFor::NoOne);
+    assert_eq!(required(had).waits_for(), WaitsFor::Never);
+    assert_eq!(required(pair(S::Building, false)).waits_for(), WaitsFor::NoOne, "the first one");
+}
+
 #[test]
 fn every_state_has_a_way_out() {
     for state in ReplicationState::ALL {

@@ -28,6 +28,7 @@ pub enum OperationKind {
     Repair,
     BuildStandby,
     RemoveStandby,
+    ChangeDurability,
     Switchover,
     Failover,
     Disarm,
@@ -76,7 +77,7 @@ impl Needs {
 }
 
 impl OperationKind {
-    pub const ALL: [OperationKind; 24] = [
+    pub const ALL: [OperationKind; 25] = [
         OperationKind::Create,
         OperationKind::Delete,
         OperationKind::Restart,
@@ -97,6 +98,7 @@ impl OperationKind {
         OperationKind::Repair,
         OperationKind::BuildStandby,
         OperationKind::RemoveStandby,
+        OperationKind::ChangeDurability,
         OperationKind::Switchover,
         OperationKind::Failover,
         OperationKind::Disarm,
@@ -287,6 +289,15 @@ impl OperationKind {
                 deadline_minutes: 10,
                 availability: "The database stays available; commits are on one host from the first step on.",
             },
+            OperationKind::ChangeDurability => KindFacts {
+                key: "change_durability",
+                label: "Change durability",
+                action: "server.change_durability",
+                state: ServerState::Updating,
+                needs: Needs::Ready,
+                deadline_minutes: 15,
+                availability: "The database stays available. With a standby that counts nothing changes for writes; without one, writes begin to wait for it (required), or those that wait are acknowledged and go on (preferred).",
+            },
             OperationKind::Switchover => KindFacts {
                 key: "switchover",
                 label: "Planned failover",
@@ -368,9 +379,9 @@ impl OperationKind {
     /// The reason.
     pub fn check_beside(self, others: &[OperationKind]) -> Result<(), Refusal> {
         let hinders = |other: &&OperationKind| match (self.lane(), other.lane()) {
-            (Lane::Change, Lane::Standby) => !self.leaves_members_alone(),
+            (Lane::Change, Lane::Standby) => !self.goes_beside_build(),
             (Lane::Change, Lane::Rescue) | (Lane::Standby, Lane::Rescue) => true,
-            (Lane::Standby, Lane::Change) => !other.leaves_members_alone(),
+            (Lane::Standby, Lane::Change) => !other.goes_beside_build(),
             _ => false,
         };
         match others.iter().find(hinders) {
@@ -385,10 +396,21 @@ impl OperationKind {
     /// Whether it works on a pair, whose row says how it stands however the operation ends.
     pub fn is_of_a_pair(self) -> bool {
         matches!(self.lane(), Lane::Standby | Lane::Rescue)
-            || matches!(self, OperationKind::RemoveStandby | OperationKind::Switchover)
+            || matches!(
+                self,
+                OperationKind::RemoveStandby
+                    | OperationKind::ChangeDurability
+                    | OperationKind::Switchover
+            )
     }
 
-    /// Whether it leaves containers and files of members alone: then it may run while a standby is built.
+    /// Whether it may run while a standby is built. What a person chooses for the time without a standby must not
+    /// wait for hours of copying: it goes by the row in all it does, and so does the build.
+    pub fn goes_beside_build(self) -> bool {
+        self.leaves_members_alone() || self == OperationKind::ChangeDurability
+    }
+
+    /// Whether it leaves containers and files of members alone.
     pub fn leaves_members_alone(self) -> bool {
         matches!(
             self,
@@ -455,37 +477,5 @@ impl Lane {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_change_at_a_time_and_only_from_the_right_state() {
-        let busy =
-            OperationKind::Restart.check_legal(SettledState::Ready, Some(OperationKind::Delete));
-        assert!(busy.unwrap_err().text.contains("Delete server"));
-        assert!(OperationKind::Restart.check_legal(SettledState::Ready, None).is_ok());
-        assert!(OperationKind::Restart.check_legal(SettledState::Failed, None).is_err());
-        assert!(OperationKind::Create.check_legal(SettledState::Ready, None).is_err());
-        assert!(OperationKind::Delete.check_legal(SettledState::Failed, None).is_ok());
-        assert!(OperationKind::Start.check_legal(SettledState::Stopped, None).is_ok());
-    }
-
-    #[test]
-    fn a_stopped_server_can_only_be_started_or_deleted() {
-        for kind in OperationKind::ALL {
-            let legal = kind.check_legal(SettledState::Stopped, None).is_ok();
-            assert_eq!(
-                legal,
-                [OperationKind::Start, OperationKind::Delete].contains(&kind),
-                "{kind:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn no_two_kinds_share_a_word() {
-        for kind in OperationKind::ALL {
-            assert_eq!(OperationKind::parse(kind.key()), Some(kind));
-        }
-    }
-}
+#[path = "kind_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@
 //! - [`sight`]: what one member looks like. Three looks without an answer are a silence; that its container ended is its
 //!   engine's word and counts at once. An engine that does not answer decides nothing.
 //! - [`eye`]: the looks. PostgreSQL and engine are asked side by side, never one after the other.
+//! - [`follower`]: whether the standby confirms what the primary writes.
 //! - [`watcher`] and [`request`]: decision and submit. [`horizon`]: when a silence is not trusted.
 //! - [`looks`]: what pages get.
 //!
@@ -14,6 +15,7 @@
 
 pub mod eye;
 pub mod fence;
+pub mod follower;
 pub mod horizon;
 pub mod looks;
 pub mod pair;

@@ -1,7 +1,7 @@
 //! One pair as the store has it, and what was seen of it, in the shape that the decision takes.
 
 use super::sight::Sight;
-use crate::domain::ha::{Failed, HighAvailability, MemberRole, Seen, SeenMember};
+use crate::domain::ha::{Failed, HighAvailability, MemberRole, Seen, SeenMember, SeenSender};
 use crate::domain::ids::{MemberId, ServerId};
 use crate::domain::operation::{Lane, OperationKind};
 use crate::domain::server::{Member, SettledState};
@@ -117,11 +117,19 @@ impl Pair {
         self.active.iter().any(|kind| kind.lane() == lane)
     }
 
+    /// Whether a reader of the primary's log is the standby of this row.
+    pub fn is_its(&self, sender: &SeenSender) -> bool {
+        self.row.standby.as_ref().map(HighAvailability::standby_name).as_ref() == Some(&sender.name)
+    }
+
+    /// The standby of this row, as the primary saw it.
+    pub fn sender<'a>(&self, primary: &'a SeenMember) -> Option<&'a SeenSender> {
+        primary.senders.iter().find(|sender| self.is_its(sender))
+    }
+
     /// Whether the primary's log is read by the standby of this row, as the primary saw it.
     pub fn is_followed(&self, primary: &SeenMember) -> bool {
-        let name = self.row.standby.as_ref().map(HighAvailability::standby_name);
-        let mut senders = primary.senders.iter();
-        senders.any(|sender| Some(&sender.name) == name.as_ref() && sender.state == "streaming")
+        self.sender(primary).is_some_and(|sender| sender.state == "streaming")
     }
 
     /// What is decided from. A member without a sight was not looked at yet.

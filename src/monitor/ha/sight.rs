@@ -8,6 +8,11 @@ use tokio::time::Instant;
 
 /// Looks without an answer, one after the other, that make a silence.
 pub const MISSES_MAX: u32 = 3;
+/// Between the begin of the first and of the last of them. A PostgreSQL that starts anew after the crash of a session
+/// refuses at once: looks in quick succession prove no more than one.
+const SILENCE_MIN: Duration = Duration::from_secs(1);
+/// State of a container whose processes stand still.
+const FROZEN: &str = "paused";
 /// How far back places in the log are remembered, to tell the age of what a standby lacks.
 const REMEMBERED: usize = 600;
 
@@ -75,8 +80,8 @@ impl Sight {
     /// A look that began at `begun` had no answer.
     pub fn missed(&mut self, begun: Instant) {
         self.misses = self.misses.saturating_add(1);
-        self.first_miss.get_or_insert(begun);
-        if self.misses >= MISSES_MAX {
+        let first = *self.first_miss.get_or_insert(begun);
+        if self.misses >= MISSES_MAX && begun.saturating_duration_since(first) >= SILENCE_MIN {
             self.fall_silent();
         } else if self.sql == Sql::Answers {
             // The last answer is old: neither there nor gone.
@@ -100,7 +105,13 @@ impl Sight {
         if self.answered_at.is_some_and(|at| at > asked_at) && is_ended(&word) {
             return;
         }
+        let was_frozen = self.container() == FROZEN;
         (self.engine.asked_at, self.engine.container) = (Some(asked_at), Some(word));
+        if was_frozen && self.container() != FROZEN && self.sql != Sql::Answers {
+            // That it was silent while it was frozen says nothing of it now: it is asked anew.
+            (self.misses, self.first_miss) = (0, None);
+            (self.sql, self.since) = (Sql::Unknown, asked_at);
+        }
         if self.is_ended() {
             self.first_miss.get_or_insert(asked_at);
             // Its engine knows: there is nobody who could answer.
@@ -210,6 +221,38 @@ mod tests {
         let seen = sight.seen(at(3000));
         assert_eq!(seen.sql_for, Duration::from_millis(1500));
         assert_eq!((seen.written, seen.in_recovery), (None, None), "an old answer says nothing");
+    }
+
+    #[test]
+    fn looks_in_quick_succession_are_no_silence() {
+        let begin = Instant::now();
+        let at = |millis| begin + Duration::from_millis(millis);
+        let mut sight = Sight::new(begin);
+        sight.answered(standing(1), begin);
+        [500, 520, 540, 1000].iter().for_each(|millis| sight.missed(at(*millis)));
+        assert_eq!(sight.sql(), Sql::Unknown);
+        sight.missed(at(1500));
+        assert_eq!((sight.sql(), sight.since()), (Sql::Silent, at(500)));
+    }
+
+    #[test]
+    fn what_was_frozen_is_asked_anew_when_it_is_thawed() {
+        let begin = Instant::now();
+        let at = |millis| begin + Duration::from_millis(millis);
+        let mut sight = Sight::new(begin);
+        sight.answered(standing(1), begin);
+        [500, 1500, 2500].iter().for_each(|millis| sight.missed(at(*millis)));
+        sight.engine_said(at(2600), Some("paused"));
+        assert_eq!(sight.sql(), Sql::Silent);
+        sight.engine_said(at(5000), Some("running"));
+        assert_eq!(sight.sql(), Sql::Unknown, "it may answer the next look");
+        [5100, 6100].iter().for_each(|millis| sight.missed(at(*millis)));
+        assert_eq!(sight.sql(), Sql::Unknown);
+        sight.missed(at(7100));
+        assert_eq!((sight.sql(), sight.since()), (Sql::Silent, at(5100)));
+        sight.engine_said(at(8000), Some("paused"));
+        sight.engine_said(at(9000), Some("exited"));
+        assert_eq!(sight.sql(), Sql::Silent, "its engine says that it ended");
     }
 
     #[test]

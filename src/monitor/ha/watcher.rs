@@ -2,6 +2,7 @@
 //! asked; the row is read again, because what follows counts for the row as it is.
 
 use super::eye::{Eye, Look};
+use super::follower::{Follower, Of};
 use super::looks::{Board, show};
 use super::pair::{self, Pair};
 use super::request::{self, Tries};
@@ -24,6 +25,8 @@ pub async fn follow(look: Look, board: Arc<Board>, mut pairs: watch::Receiver<Ar
         eyes: HashMap::new(),
         tries: Tries::default(),
         unfollowed: None,
+        follower: Follower::default(),
+        is_stalled: false,
         since: None,
     };
     loop {
@@ -45,7 +48,10 @@ struct Watcher {
     eyes: HashMap<MemberId, (Member, Eye)>,
     tries: Tries,
     /// The epoch and the standby that the primary answers without, and since when.
-    unfollowed: Option<((i64, Option<MemberId>), Instant)>,
+    unfollowed: Option<(Of, Instant)>,
+    /// What the standby confirms.
+    follower: Follower,
+    is_stalled: bool,
     /// The last action and when it was decided first, microseconds UTC.
     since: Option<(Action, i64)>,
 }
@@ -76,16 +82,19 @@ impl Watcher {
         self.eyes.iter().map(|(id, (_, eye))| (id.clone(), eye.sight())).collect()
     }
 
-    /// Since when the primary answers and its log is not read by the standby of this row.
+    /// Since when the primary answers and its log is not read by the standby of this row, or read and not confirmed.
     fn note_follower(&mut self, pair: &Pair, sights: &HashMap<MemberId, Sight>, at: Instant) {
         let primary = pair.primary().and_then(|member| sights.get(&member.id));
         let primary = primary.map(|sight| sight.seen(at)).unwrap_or_default();
         let pair_now = (pair.row.epoch, pair.row.standby.clone());
-        let is_unfollowed = primary.sql == Sql::Answers && !pair.is_followed(&primary);
+        let confirmed = pair.sender(&primary).and_then(|sender| sender.flushed);
+        let stalled = self.follower.note(pair_now.clone(), primary.written, confirmed, at);
+        self.is_stalled = stalled.is_some();
+        let is_followed = pair.is_followed(&primary) && !self.is_stalled;
         self.unfollowed = match self.unfollowed.take() {
-            _ if !is_unfollowed => None,
+            _ if is_followed || primary.sql != Sql::Answers => None,
             Some((of, since)) if of == pair_now => Some((of, since)),
-            _ => Some((pair_now, at)),
+            _ => Some((pair_now, stalled.unwrap_or(at))),
         };
     }
 
@@ -128,7 +137,11 @@ impl Watcher {
         let unfollowed = self.unfollowed.as_ref().filter(|(pair, _)| *pair == of);
         let unfollowed = unfollowed.map(|(_, since)| at.saturating_duration_since(*since));
         let now = self.services().clock.now();
-        let seen = pair.seen(sights, unfollowed, at, now);
+        let mut seen = pair.seen(sights, unfollowed, at, now);
+        // One that confirms nothing does not stream, whatever the primary says of the link.
+        if self.is_stalled && unfollowed.is_some() {
+            seen.primary.senders.retain(|sender| !pair.is_its(sender));
+        }
         let decision = decide(&pair.row, &seen, now);
         // Its engine's word is no silence, and a promotion that was begun only goes forward.
         if decision.action != Action::Failover

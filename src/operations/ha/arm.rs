@@ -1,5 +1,5 @@
-//! Commits are made to wait for a standby (rules A1-A6), in this order: the row says Arming, the primary's file names
-//! the standby and is in force, the walsender of exactly that standby is synchronous, a checkpoint has told every
+//! Commits are made to wait for a standby (rules A1-A6), in this order: the row says Arming, the standby's file is by that
+//! row, the primary's file names the standby and is in force, the walsender of exactly that standby is synchronous, a checkpoint has told every
 //! session, the standby has flushed a place of the log written after all that, and nothing changed meanwhile.
 //! Only then the row says that the standby is complete.
 
@@ -32,11 +32,12 @@ pub async fn arm(ctx: &StepContext, standby: &Member) -> Result<Outcome, StepErr
     if let Err(why) = is_ready(ctx, standby).await? {
         return Ok(Outcome::Wait(SOON, why));
     }
-    let row = if row.state == S::Arming {
-        row
-    } else {
-        let detail = format!("Commits are being made to wait for standby {}", standby.id.short());
-        pair::change(ctx, &Move::ArmBegins, Story::new("arming", detail)).await?
+    let row = match row.state {
+        S::Arming => row,
+        _ => match begin(ctx, standby).await? {
+            Ok(row) => row,
+            Err(wait) => return Ok(wait),
+        },
     };
     let tried = confirm(ctx, &row, standby).await;
     let why = match &tried {
@@ -51,6 +52,30 @@ pub async fn arm(ctx: &StepContext, standby: &Member) -> Result<Outcome, StepErr
     }
     let _ = tried?;
     Ok(Outcome::Wait(Duration::from_secs(2), why))
+}
+
+/// A2. A change of durability that runs beside this has put right what commits wait for meanwhile: the pair is Building
+/// again, and the standby follows as it did.
+async fn begin(
+    ctx: &StepContext,
+    standby: &Member,
+) -> Result<Result<HighAvailability, Outcome>, StepError> {
+    let (mut tx, mut row) = pair::begin(ctx).await?;
+    must_be_its(&row, standby)?;
+    if row.state == S::Disarming {
+        return Ok(Err(pair::settling()));
+    }
+    if row.state == S::Building {
+        let change = Move::Follows { timeline: row.timeline };
+        let story = Story::new("follows", "The standby follows as before");
+        row = pair::apply(ctx, &mut tx, &row, &change, story).await?;
+    }
+    let line = format!("Commits are being made to wait for standby {}", standby.id.short());
+    let story = Story::new("arming", line.clone());
+    let row = pair::apply(ctx, &mut tx, &row, &Move::ArmBegins, story).await?;
+    ctx.commit(tx).await?;
+    ctx.log(line).await;
+    Ok(Ok(row))
 }
 
 fn must_be_its(row: &HighAvailability, standby: &Member) -> Result<(), StepError> {
@@ -137,6 +162,11 @@ async fn confirm(
     row: &HighAvailability,
     standby: &Member,
 ) -> Result<Result<Lsn, String>, StepError> {
+    // F9: durability may have been chosen anew since the standby's file was written. From Arming on it is not, so what
+    // is confirmed now is what the standby has when it is promoted; commits do not wait for it yet.
+    if files::tell(ctx, standby, row).await?.is_err() {
+        return Ok(Err("the standby did not read its files".into()));
+    }
     if files::enforce(ctx, row).await?.is_err() {
         return Ok(Err("the primary did not read its files".into()));
     }

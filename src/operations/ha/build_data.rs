@@ -3,7 +3,7 @@
 use super::build_plan::{Made, find, made, streams};
 use super::pair::{self, Story};
 use super::{StepResult, arm, files, gate, link, pieces};
-use crate::domain::ha::{HighAvailability, MemberRole, Move};
+use crate::domain::ha::{HighAvailability, MemberRole, Move, ReplicationState as S};
 use crate::domain::server::{Member, internal_name, network_name};
 use crate::engine::{ContainerSpec, FileSpec};
 use crate::operations::context::StepContext;
@@ -211,7 +211,15 @@ async fn look(ctx: &StepContext, standby: &Member) -> link::Look<i64> {
 
 async fn follows(ctx: &StepContext, timeline: i64) -> Result<Outcome, StepError> {
     let detail = "The standby follows; commits do not wait for it yet";
-    pair::change(ctx, &Move::Follows { timeline }, Story::new("follows", detail)).await?;
+    let (mut tx, row) = pair::begin(ctx).await?;
+    // By a change of durability, which gives the row back: the copy is not thrown away for that moment.
+    if row.state == S::Disarming {
+        return Ok(pair::settling());
+    }
+    let story = Story::new("follows", detail);
+    pair::apply(ctx, &mut tx, &row, &Move::Follows { timeline }, story).await?;
+    ctx.commit(tx).await?;
+    ctx.log(detail).await;
     Ok(Outcome::done())
 }
 

@@ -87,6 +87,10 @@ async fn refuse(ctx: &StepContext, row: &HighAvailability) -> Result<(), StepErr
                 _ => return Ok(()),
             }
         }
+        S::Disarming => {
+            let why = "What commits wait for is being put right.";
+            return Err(StepError::Transient(why.into()));
+        }
         other => {
             format!("The pair is {}: no standby is built now. Nothing was changed.", other.key())
         }
@@ -194,6 +198,9 @@ pub(super) fn place_standby(ctx: &StepContext) -> StepResult<'_> {
             && id_of(&plan, &row).is_some_and(|id| row.standby.as_ref() == Some(id))
         {
             return Ok(Outcome::done());
+        }
+        if row.state == S::Disarming {
+            return Ok(pair::settling());
         }
         let (standby, doing) = match &plan.adopts {
             Some(id) => (id.clone(), "brought back with the data it has"),

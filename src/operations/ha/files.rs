@@ -9,6 +9,7 @@ use crate::operations::access::{self, keep_secret, need_secret, open_secret, sec
 use crate::operations::context::StepContext;
 use crate::operations::member;
 use crate::operations::step::{Outcome, StepError};
+use crate::postgres::Target;
 use crate::postgres::conf::{self, Commits, Replication, ReplicationFiles, Source};
 use crate::postgres::replication::REPLICATION_ROLE;
 use crate::secrets::Secret;
@@ -141,15 +142,70 @@ pub async fn enforce(
         return Ok(Err(Outcome::Wait(super::SOON, "the primary does not run".into())));
     };
     put(ctx, primary, row).await?;
-    let (postgres, wanted) = (&ctx.services.postgres, commits(row.waits_for()).waits_for());
-    if let Err(why) = link::unless_silent(postgres.reload(&target).await)? {
+    read(ctx, &target, &commits(row.waits_for()).waits_for()).await
+}
+
+/// Has a standby run with what it must have when it is promoted (F9): written, read, and confirmed. One that does not
+/// run reads its files when it starts.
+///
+/// # Errors
+/// When engine or PostgreSQL refuse.
+pub async fn tell(
+    ctx: &StepContext,
+    standby: &Member,
+    row: &HighAvailability,
+) -> Result<Result<(), Outcome>, StepError> {
+    put(ctx, standby, row).await?;
+    read_standby(ctx, standby, row).await
+}
+
+/// The same by a row that is about to be, which may only be stricter than the one that is: should it never come to be, a
+/// promoted standby acknowledges too late and never too early. When the pair is another one afterwards, the files are by
+/// that one again.
+///
+/// # Errors
+/// When the pair changed meanwhile, or engine or PostgreSQL refuse.
+pub async fn tell_ahead(
+    ctx: &StepContext,
+    standby: &Member,
+    now: &HighAvailability,
+    soon: &HighAvailability,
+) -> Result<Result<(), Outcome>, StepError> {
+    let files = member::files_by(&ctx.on(standby), &ctx.server, Some(soon)).await?;
+    ctx.engine(standby)?.put_files(&standby.container(), &files).await?;
+    let fresh = pair::fresh(ctx).await?;
+    if fresh.version != now.version {
+        put(ctx, standby, &fresh).await?;
+        return Err(StepError::Transient("The pair was changed at the same moment.".into()));
+    }
+    read_standby(ctx, standby, soon).await
+}
+
+async fn read_standby(
+    ctx: &StepContext,
+    standby: &Member,
+    row: &HighAvailability,
+) -> Result<Result<(), Outcome>, StepError> {
+    match link::target(ctx, standby).await? {
+        Some(target) => read(ctx, &target, &commits(row.waits_for_alone()).waits_for()).await,
+        None => Ok(Ok(())),
+    }
+}
+
+/// Has PostgreSQL read its files, until it says that what is wanted is in force.
+async fn read(
+    ctx: &StepContext,
+    target: &Target,
+    wanted: &str,
+) -> Result<Result<(), Outcome>, StepError> {
+    let postgres = &ctx.services.postgres;
+    if let Err(why) = link::unless_silent(postgres.reload(target).await)? {
         return Ok(Err(Outcome::Wait(super::SOON, why)));
     }
-    let (target, wanted) = (&target, &wanted);
     link::until(|| {
         Box::pin(async move {
             Ok(link::unless_silent(postgres.standing(target).await)?.and_then(|standing| {
-                match standing.waits_for == *wanted {
+                match standing.waits_for == wanted {
                     true => Ok(()),
                     false => Err("PostgreSQL has not read its files yet".into()),
                 }

@@ -11,6 +11,7 @@ mod build_data;
 mod build_plan;
 pub mod disarm;
 pub mod drill;
+pub mod durability;
 pub mod failover;
 pub mod files;
 pub mod gate;

@@ -4,7 +4,7 @@
 use crate::domain::ha::{HighAvailability, MemberRole, Move};
 use crate::domain::server::Member;
 use crate::operations::context::StepContext;
-use crate::operations::step::StepError;
+use crate::operations::step::{Outcome, StepError};
 use crate::store::ha::HaEvent;
 use crate::store::{StoreError, WriteTx};
 
@@ -124,6 +124,11 @@ pub async fn change(
     ctx.commit(tx).await?;
     ctx.log(line).await;
     Ok(next)
+}
+
+/// What a change of the row waits for while the row is Disarming: somebody is about to say what became of it.
+pub fn settling() -> Outcome {
+    Outcome::Wait(super::SOON, "what commits wait for is being put right".into())
 }
 
 /// What a member is by a row, which may be newer than the step's context.

@@ -21,6 +21,9 @@ use std::time::Duration;
 /// F10: the primary is watched by nobody who may act on it while this is waited for.
 const CHECKPOINT_WITHIN: chrono::Duration = chrono::Duration::seconds(20);
 
+/// What PostgreSQL says when it cannot write a file.
+const FULL: &str = "No space left on device";
+
 /// Why a primary is changed.
 #[derive(Debug, Clone)]
 pub struct Why {
@@ -235,6 +238,14 @@ async fn make_primary(
     match ctx.services.postgres.promote(&target).await {
         Ok(promoted) => Ok(Ok(promoted)),
         Err(PostgresError::Silent(why)) => wait(why),
+        // It is the only one with every commit: what was set aside for such a day is given up. With that it is
+        // protected as the primary, and grows.
+        Err(PostgresError::Refused(why)) if why.contains(FULL) => {
+            disk::make_room(&ctx.on(primary)).await?;
+            ctx.log("The new primary's storage is full: what was set aside in it is given up")
+                .await;
+            wait(why)
+        }
         Err(refused) => Err(refused.into()),
     }
 }

@@ -18,7 +18,9 @@ pub async fn begin(ctx: &StepContext, why: &str) -> Result<HighAvailability, Ste
         S::Disarming => Ok(row),
         state => {
             let detail = match state {
-                S::Single => format!("What commits wait for is being put right: {why}"),
+                S::Single | S::Building | S::CatchUp => {
+                    format!("What commits wait for is being put right: {why}")
+                }
                 _ => format!("The standby no longer counts: {why}"),
             };
             pair::change(ctx, &Move::DisarmBegins, Story::new("disarming", detail)).await
@@ -48,11 +50,15 @@ pub async fn finish(ctx: &StepContext) -> Result<HighAvailability, StepError> {
     if row.state == S::Single {
         return Ok(row);
     }
-    let detail = match row.durability {
+    pair::change(ctx, &Move::Disarmed, Story::new("disarmed", outcome(row.durability))).await
+}
+
+/// What is so when nothing waits for a standby any more.
+pub fn outcome(durability: Durability) -> &'static str {
+    match durability {
         Durability::Preferred => "Commits are on one host from now on",
         Durability::Required => "Commits wait until there is a standby again",
-    };
-    pair::change(ctx, &Move::Disarmed, Story::new("disarmed", detail)).await
+    }
 }
 
 /// All of it, for undos and for other kinds. Nothing where no standby counts.

@@ -135,6 +135,8 @@ pub(super) fn group(settings: &Settings<'_>) -> Option<Group> {
         ("synchronous_commit", Word(level(settings))),
         ("wal_sender_timeout", Seconds(LINK_SECONDS)),
         ("wal_receiver_timeout", Seconds(LINK_SECONDS)),
+        // A link that was down for a moment is tried again before commits go on without the standby.
+        ("wal_retrieve_retry_interval", Seconds(1)),
         ("hot_standby", Word("on")),
         // Nobody reads from a standby, so a query there need not hold back the clean-up of the primary.
         ("hot_standby_feedback", Word("off")),

@@ -3,7 +3,9 @@
 
 use super::expect::assert_running_once;
 use crate::world::World;
-use pgflex::domain::ha::{HighAvailability, MemberRole, ReplicationState as S, WaitsFor};
+use pgflex::domain::ha::{
+    Durability, HighAvailability, MemberRole, ReplicationState as S, WaitsFor,
+};
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus};
 use pgflex::domain::route::RouteState;
 use pgflex::domain::server::{Member, network_name};
@@ -156,8 +158,10 @@ impl<'a> Pair<'a> {
         let sender = primary.senders.iter().find(|sender| sender.application_name == name);
         assert_eq!(sender.unwrap().sync_state, "sync", "{why}");
         assert_eq!(self.slots().await, [name], "{why}");
+        let alone = files::commits(self.row.waits_for_alone()).waits_for();
         let file = self.file(standby, "postgresql.conf");
-        assert!(file.contains("synchronous_standby_names = ''"), "{why}: F9");
+        assert!(file.contains(&format!("synchronous_standby_names = '{alone}'")), "{why}: F9");
+        assert_eq!(self.standing(standby).await.unwrap().waits_for, alone, "{why}: F9, in force");
     }
 
     /// The standby of before is the primary, and clients are let in to it.
@@ -192,6 +196,10 @@ pub async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
             assert_eq!(pair.members.len(), 2, "{why}: it may come back");
             pair.assert_serves(why).await;
         }
+        OperationKind::ChangeDurability => {
+            assert_eq!(pair.row.durability, Durability::Required, "{why}");
+            pair.assert_in_sync(why).await;
+        }
         _ => pair.assert_in_sync(why).await,
     }
 }
@@ -215,6 +223,10 @@ pub async fn assert_unwound(world: &World, operation: &Operation, why: &str) {
             pair.assert_changed(why).await;
         }
         OperationKind::Switchover => pair.assert_in_sync(why).await,
+        OperationKind::ChangeDurability => {
+            assert_eq!(pair.row.durability, Durability::Preferred, "{why}: as before");
+            pair.assert_in_sync(why).await;
+        }
         OperationKind::Failover => assert_eq!(pair.row.state, S::Sync, "{why}"),
         OperationKind::RecoverPrimary => {
             assert!(pair.row.is_promotable && pair.row.epoch == 1, "{why}: {:?}", pair.row);

@@ -2,12 +2,15 @@
 
 use super::history::{Outcome, Read, Row, Write};
 use super::tls::Verified;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, Error};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Error};
 
 /// Longest wait for a connection. The gateway holds clients while the primary changes, so this is not how
 /// long a change takes.
@@ -42,12 +45,18 @@ pub struct Run {
     /// Between two writes of one client.
     pub pause: Duration,
     pub is_over: AtomicBool,
+    /// By which the statement of an inserting client is cancelled.
+    pub tokens: Mutex<HashMap<i32, CancelToken>>,
+    /// Inserts that ended with a warning.
+    pub warned: AtomicUsize,
 }
 
 /// A session that is closed when it is dropped, also in the middle of a statement.
 struct Session {
     client: Client,
     connection: JoinHandle<()>,
+    /// Set by a warning that a commit was cut short: it is on the primary and perhaps nowhere else.
+    warned: Arc<AtomicBool>,
 }
 
 impl Drop for Session {
@@ -67,6 +76,11 @@ impl Run {
 
     /// A session, or none within the time limit.
     async fn connect(&self) -> Option<Session> {
+        tokio::time::timeout(CONNECT, self.open()).await.ok()?.ok()
+    }
+
+    /// A session, or what the server said; nothing when nobody said anything.
+    async fn open(&self) -> Result<Session, Option<Error>> {
         let mut config = Config::new();
         config
             .user(&self.endpoint.login)
@@ -74,16 +88,23 @@ impl Run {
             .dbname("postgres")
             .application_name("checker")
             .ssl_mode(tokio_postgres::config::SslMode::Require);
-        let open = async {
-            let stream = TcpStream::connect(("127.0.0.1", self.endpoint.port)).await.ok()?;
-            let _ = stream.set_nodelay(true);
-            let (client, connection) = config.connect_raw(stream, self.tls.clone()).await.ok()?;
-            let connection = tokio::spawn(async move {
-                let _ = connection.await;
-            });
-            Some(Session { client, connection })
-        };
-        tokio::time::timeout(CONNECT, open).await.ok().flatten()
+        let address = ("127.0.0.1", self.endpoint.port);
+        let stream = TcpStream::connect(address).await.map_err(|_| None)?;
+        let _ = stream.set_nodelay(true);
+        let (client, mut connection) = config.connect_raw(stream, self.tls.clone()).await?;
+        let warned = Arc::new(AtomicBool::new(false));
+        let flag = warned.clone();
+        // A notice is read before the answer that follows it.
+        let connection = tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                if let AsyncMessage::Notice(notice) = message
+                    && notice.message().contains("synchronous replication")
+                {
+                    flag.store(true, Ordering::Release);
+                }
+            }
+        });
+        Ok(Session { client, connection, warned })
     }
 
     /// A session; tries until there is one or the run is over.
@@ -126,6 +147,7 @@ fn outcome_of(error: &Error) -> Outcome {
 pub async fn insert(run: Arc<Run>, client: i32) -> Vec<Write> {
     let (mut writes, mut id) = (vec![], 0);
     while let Some(session) = run.session().await {
+        run.tokens.lock().unwrap().insert(client, session.client.cancel_token());
         while run.goes_on() {
             id += 1;
             let invoked = run.now();
@@ -136,6 +158,10 @@ pub async fn insert(run: Arc<Run>, client: i32) -> Vec<Write> {
             );
             let answer = tokio::time::timeout(ANSWER, session.client.batch_execute(&sql)).await;
             let outcome = match &answer {
+                Ok(Ok(())) if session.warned.load(Ordering::Acquire) => {
+                    run.warned.fetch_add(1, Ordering::Relaxed);
+                    Outcome::Unknown
+                }
                 Ok(Ok(())) => Outcome::Ok,
                 Ok(Err(error)) => outcome_of(error),
                 Err(_) => Outcome::Unknown,
@@ -148,6 +174,36 @@ pub async fn insert(run: Arc<Run>, client: i32) -> Vec<Write> {
         }
     }
     writes
+}
+
+/// Opens sessions that write, until the server has no connection left; they stay until the run is over.
+pub async fn crowd(run: &Arc<Run>) {
+    loop {
+        match tokio::time::timeout(CONNECT, run.open()).await {
+            Ok(Ok(session)) => {
+                let run = run.clone();
+                tokio::spawn(async move {
+                    let _ = session.client.batch_execute("INSERT INTO crowd VALUES (1)").await;
+                    while run.goes_on() {
+                        tokio::time::sleep(CONNECT).await;
+                    }
+                });
+            }
+            Ok(Err(Some(error))) if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) => return,
+            _ => tokio::time::sleep(AGAIN).await,
+        }
+    }
+}
+
+/// Cancels what every inserting client is at.
+pub async fn cancel_all(run: &Run) {
+    let tokens: Vec<CancelToken> = run.tokens.lock().unwrap().values().cloned().collect();
+    let cancel = tokens.into_iter().map(|token| async move {
+        let stream = TcpStream::connect(("127.0.0.1", run.endpoint.port)).await.ok()?;
+        token.cancel_query_raw(stream, run.tls.clone()).await.ok()
+    });
+    let all = futures_util::future::join_all(cancel);
+    let _ = tokio::time::timeout(CONNECT, all).await;
 }
 
 /// Moves money between accounts until the run is over; gives how many transfers were acknowledged.

@@ -12,8 +12,8 @@ mod verify;
 pub use client::Endpoint;
 use client::Run;
 use history::{Found, History, Outcome};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 pub use verify::Anomaly;
@@ -39,6 +39,8 @@ pub struct Verdict {
     pub acknowledged: usize,
     /// Inserts of which nobody said how they ended.
     pub unknown: usize,
+    /// Inserts that were acknowledged with a warning that they may be on one host only; unknown as well.
+    pub warned: usize,
     pub reads: usize,
     pub transfers: u64,
     /// The file with everything that was seen, when something is wrong.
@@ -58,6 +60,8 @@ impl Checker {
             clients: CLIENTS,
             pause,
             is_over: AtomicBool::new(false),
+            tokens: Mutex::default(),
+            warned: AtomicUsize::new(0),
         });
         tokio::time::timeout(LAST_LOOK, client::prepare(&run)).await??;
         let inserts = (0..CLIENTS).map(|id| tokio::spawn(client::insert(run.clone(), id)));
@@ -74,6 +78,16 @@ impl Checker {
         self.run.now()
     }
 
+    /// Cancels what every inserting client is at. A commit that ends with a warning because of it counts as unknown.
+    pub async fn cancel_all(&self) {
+        client::cancel_all(&self.run).await;
+    }
+
+    /// Takes every connection that the server has left, each with a write that waits; a table `crowd` must be there.
+    pub async fn crowd(&self) {
+        client::crowd(&self.run).await;
+    }
+
     /// Ends the clients, looks at what is there, and judges.
     ///
     /// # Errors
@@ -87,7 +101,8 @@ impl Checker {
         history.transfers = self.transfers.await?;
         history.reads = self.reads.await?;
         let found = last_look(&self.run).await?;
-        Ok(Verdict::of(history, &found))
+        let warned = self.run.warned.load(Ordering::Relaxed);
+        Ok(Verdict { warned, ..Verdict::of(history, &found) })
     }
 }
 
@@ -109,12 +124,30 @@ impl Verdict {
         Self {
             acknowledged: history.count(Outcome::Ok),
             unknown: history.count(Outcome::Unknown),
+            warned: 0,
             reads: history.reads.len(),
             transfers: history.transfers,
             anomalies,
             file,
             history,
         }
+    }
+
+    /// Inserts that were acknowledged between two moments, and asked for after the first.
+    pub fn acknowledged_within(&self, from: Duration, to: Duration) -> usize {
+        let writes = self.history.writes.iter().filter(|write| write.outcome == Outcome::Ok);
+        writes.filter(|write| write.invoked > from && write.ended < to).count()
+    }
+
+    /// Without rows that were read, are gone, and were acknowledged to nobody: a cancelled wait shows a commit early.
+    pub fn but_unconfirmed_reads(&self) -> Vec<&Anomaly> {
+        let is_unknown = |client, id| {
+            self.history.writes.iter().any(|write| {
+                (write.client, write.id, write.outcome) == (client, id, Outcome::Unknown)
+            })
+        };
+        let counts = |anomaly: &&Anomaly| !matches!(**anomaly, Anomaly::Vanished { client, id } if is_unknown(client, id));
+        self.anomalies.iter().filter(counts).collect()
     }
 
     /// The longest time without an acknowledged write that touches these moments.

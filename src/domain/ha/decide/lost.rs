@@ -21,12 +21,15 @@ impl Case<'_> {
 
     /// C1: whether a change that is under way explains the silence. In a pair the row says so, for as long as the
     /// budget lasts: then the standby takes over, whatever the change does (the row stops it). Alone the change is
-    /// waited for: there is nothing better to do.
+    /// waited for when it has clients held, as one does before it stops the only member: there is nothing better to
+    /// do. One that goes member by member stops no primary while the standby does not count, and would wait for it.
     fn is_expected(&self) -> bool {
+        use OperationKind as K;
         use ReplicationState as S;
         match self.row.state {
             S::Restarting | S::Switching => self.in_state_for() < RESTART_BUDGET,
-            _ => !self.row.is_promotable,
+            _ if self.row.is_promotable => false,
+            _ => self.seen.is_held || matches!(self.seen.change, Some(K::Start | K::Repair)),
         }
     }
 

@@ -8,6 +8,7 @@
 
 use super::{Action, Case, Decision, PATIENCE, Pause, SETTLE, SYNC_GRACE, distance, for_time};
 use crate::domain::ha::{Durability, HighAvailability, ReplicationState, Sql, WaitsFor};
+use crate::domain::operation::OperationKind;
 use std::time::Duration;
 
 impl Case<'_> {
@@ -17,6 +18,13 @@ impl Case<'_> {
             return self.is_no_primary();
         }
         match self.row.state {
+            // The change lets go of the primary by itself, in a moment; where it does not, this is done by a rescue.
+            S::Disarming
+                if self.seen.change == Some(OperationKind::ChangeDurability)
+                    && self.in_state_for() < SETTLE =>
+            {
+                self.at_work(OperationKind::ChangeDurability, "it puts right what commits wait for")
+            }
             // D2: the answer of the last try was lost. Safe to repeat, since the standby does not count.
             S::Disarming => self.rescue(
                 Action::Disarm,
@@ -129,7 +137,7 @@ impl Case<'_> {
             );
         }
         match self.seen.change {
-            Some(kind) if !kind.leaves_members_alone() => {
+            Some(kind) if !kind.goes_beside_build() => {
                 self.at_work(kind, "the standby is made when it has ended")
             }
             _ => self

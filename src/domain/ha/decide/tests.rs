@@ -184,8 +184,10 @@ fn a_change_that_stopped_the_primary_has_a_budget() {
     // A change that stops nothing explains nothing.
     seen.change = Some(OperationKind::CreateDatabase);
     is_after(&row, &seen, 1, Action::Failover);
-    // Alone there is nothing better than to wait for it.
+    // Alone there is nothing better than to wait for one that holds clients; any other did not stop it.
     seen.change = Some(OperationKind::Scale);
+    is(&pair(ReplicationState::Single, false), &seen, Action::RecoverPrimary);
+    seen.is_held = true;
     is(&pair(ReplicationState::Single, false), &seen, Action::Wait(Pause::Operation));
 }
 
@@ -230,6 +232,13 @@ fn a_name_that_somebody_else_changed_ends_the_trust_in_the_standby() {
 fn what_was_left_over_is_ended() {
     let disarming = pair(ReplicationState::Disarming, false);
     is(&disarming, &well(&disarming), Action::Disarm);
+    // A change of durability ends in a moment what it began; one that does not is rescued like any other.
+    let change = Some(OperationKind::ChangeDurability);
+    let chosen = Seen { change, ..well(&disarming) };
+    is_after(&disarming, &chosen, 1, Action::Wait(Pause::Operation));
+    is_after(&disarming, &chosen, 5, Action::Disarm);
+    let alone = pair(ReplicationState::Single, false);
+    is(&alone, &Seen { change, ..well(&alone) }, Action::BuildStandby);
     let promoting = HighAvailability { epoch: 2, ..pair(ReplicationState::Promoting, false) };
     is(&promoting, &well(&promoting), Action::Failover);
     for state in [ReplicationState::Restarting, ReplicationState::Switching] {

@@ -115,6 +115,11 @@ pub const fn of(kind: OperationKind) -> Words {
             taken_back: "The server still has high availability. If its standby no longer counts, the portal makes it count again by itself.",
             given_up: "It was given up half way: the standby no longer counts. Remove high availability again to go on with the rest.",
         },
+        OperationKind::ChangeDurability => Words {
+            succeeded: "The new durability holds from now on. The page High availability says where commits are and whether they wait.",
+            taken_back: "Durability is as it was before, and commits wait as it says.",
+            given_up: "It was given up. The new durability may be on record while PostgreSQL waits as before; the portal puts that right by itself when the primary answers and no standby is being built. Change it again to be sure.",
+        },
         OperationKind::Switchover => Words {
             succeeded: "The members have changed places; clients reach the new primary at the same address. The other member follows again, or is being brought back.",
             taken_back: "A change of primary that had begun was finished, otherwise the primary is the one it was; connections are let in. No commit is lost.",

@@ -6,7 +6,7 @@ use super::ha_story::{self as story, DrillLine, EventLine, Told, Work};
 use super::ha_view::{self as view, Commits, Known, MemberCard};
 use super::ha_zones::Truth;
 use super::nav::{self, Frame, Tab};
-use crate::domain::ha::{HighAvailability, MemberRole};
+use crate::domain::ha::{Durability, HighAvailability, MemberRole};
 use crate::domain::ids::ServerId;
 use crate::domain::operation::OperationKind;
 use crate::domain::server::Member;
@@ -230,7 +230,7 @@ fn actions(frame: &Frame, facts: &HaFacts) -> Vec<Action> {
         is_danger,
         why_closed: facts.why_closed(frame, kind),
     };
-    if facts.row.is_none() {
+    let Some(row) = &facts.row else {
         return vec![action(
             OperationKind::BuildStandby,
             "Enable high availability…",
@@ -238,7 +238,7 @@ fn actions(frame: &Frame, facts: &HaFacts) -> Vec<Action> {
             "enable",
             false,
         )];
-    }
+    };
     vec![
         action(
             OperationKind::Switchover,
@@ -259,6 +259,20 @@ fn actions(frame: &Frame, facts: &HaFacts) -> Vec<Action> {
             "Failover drill…",
             "A planned failover while a probe writes every 100 ms: how long could nobody write, was anything lost?",
             "drill",
+            false,
+        ),
+        action(
+            OperationKind::ChangeDurability,
+            "Change durability…",
+            match row.durability {
+                Durability::Preferred => {
+                    "Preferred now: without a standby, writes go on after about 3 s on one host."
+                }
+                Durability::Required => {
+                    "Required now: without a standby, writes wait until there is one again."
+                }
+            },
+            "durability",
             false,
         ),
         action(

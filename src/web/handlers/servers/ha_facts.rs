@@ -104,6 +104,7 @@ impl HaFacts {
             (_, None) => Some("High availability is not enabled.".into()),
             (OperationKind::Switchover, Some(row)) => self.why_no_switch(row),
             (OperationKind::Failover, Some(row)) => why_no_failover(row),
+            (OperationKind::ChangeDurability, Some(row)) => why_no_choice(row),
             _ => None,
         }
     }
@@ -124,6 +125,14 @@ fn why_no_failover(row: &HighAvailability) -> Option<String> {
         return Some("A failover is under way.".into());
     }
     row.standby.is_none().then(|| "There is no standby that could take over.".into())
+}
+
+/// States that pass by themselves are waited for by the operation.
+fn why_no_choice(row: &HighAvailability) -> Option<String> {
+    let is_blocked = row.state == ReplicationState::Blocked;
+    is_blocked.then(|| {
+        "No member of the pair is provably complete. Decide first which member goes on.".into()
+    })
 }
 
 /// The zone of a member; that of its server for one from before zones were kept.

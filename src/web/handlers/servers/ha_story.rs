@@ -155,7 +155,12 @@ pub fn works(operations: &[Operation]) -> Vec<Work> {
 
 fn is_of_pair(kind: OperationKind) -> bool {
     kind.lane() != Lane::Change
-        || matches!(kind, OperationKind::Switchover | OperationKind::RemoveStandby)
+        || matches!(
+            kind,
+            OperationKind::Switchover
+                | OperationKind::RemoveStandby
+                | OperationKind::ChangeDurability
+        )
 }
 
 fn work(operation: &Operation) -> Work {

@@ -189,7 +189,12 @@ pub fn since(row: &HighAvailability, story: &[HaEvent]) -> DateTime<Utc> {
         (false, None) => story.iter().find(|event| event.kind == "enabled"),
         (true, None) => None,
     };
-    found.map_or(row.changed_at, |event| event.at)
+    let at = found.map_or(row.changed_at, |event| event.at);
+    // Writes began to wait with the choice, where there was no standby already.
+    match story.iter().find(|event| event.kind == "durability") {
+        Some(chosen) if waits(row) => at.max(chosen.at),
+        _ => at,
+    }
 }
 
 /// Kinds of lines with which a standby no longer counts.

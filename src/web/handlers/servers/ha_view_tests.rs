@@ -70,6 +70,14 @@ fn the_time_is_that_of_the_line_that_made_it_so() {
         [event("building", 1), event("disarmed", 2), event("disarming", 3), event("armed", 5)];
     assert_eq!(since(&row(ReplicationState::Building, false), &story), story[2].at);
     assert_eq!(since(&row(ReplicationState::Building, false), &[]), now());
+
+    // Writes wait since that was chosen, not since the standby was lost; commits are on one host since then.
+    let story = [event("durability", 1), event("disarming", 3), event("armed", 5)];
+    let alone =
+        HighAvailability { armed_lsn: Some(Lsn(1)), ..row(ReplicationState::Single, false) };
+    let required = HighAvailability { durability: Durability::Required, ..alone.clone() };
+    assert_eq!(since(&required, &story), story[0].at);
+    assert_eq!(since(&alone, &story), story[1].at);
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub mod extensions_view;
 pub mod group;
 pub mod ha;
 pub mod ha_ask;
+pub mod ha_durability;
 pub mod ha_enable;
 pub mod ha_facts;
 pub mod ha_picture;
