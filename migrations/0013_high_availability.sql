@@ -46,6 +46,7 @@ CREATE TABLE promotions (
   opened_at BIGINT
 );
 CREATE UNIQUE INDEX promotions_epoch ON promotions (server_id, epoch);
+-- Each is measured by one process, its owner, which is known to be alive until `owned_until`.
 CREATE TABLE ha_drills (
   id TEXT NOT NULL PRIMARY KEY,
   server_id TEXT NOT NULL,
@@ -55,7 +56,9 @@ CREATE TABLE ha_drills (
   writes BIGINT NOT NULL DEFAULT 0,
   lost BIGINT NOT NULL DEFAULT 0,
   gap_micros BIGINT,
-  outcome TEXT NOT NULL
+  outcome TEXT NOT NULL,
+  owner TEXT,
+  owned_until BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX ha_drills_server ON ha_drills (server_id, id);
 ALTER TABLE members ADD COLUMN zone TEXT NOT NULL DEFAULT '';

@@ -24,6 +24,7 @@ pub mod network;
 pub mod networking;
 pub mod operation;
 pub mod parameters;
+pub mod partner;
 pub mod placement;
 pub mod power;
 pub mod refusal;

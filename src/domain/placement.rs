@@ -3,6 +3,7 @@
 use super::catalog::{Sku, StorageSize};
 use super::host::{EngineFacts, Host, Overcommit};
 use super::ids::HostId;
+use super::sharing::SeenHost;
 
 /// A host with its facts and the sum of what servers on it were promised.
 #[derive(Debug, Clone)]
@@ -11,6 +12,21 @@ pub struct HostLoad {
     /// `None` while the engine has never answered or does not answer now.
     pub facts: Option<EngineFacts>,
     pub promised: Promise,
+}
+
+impl HostLoad {
+    /// Memory that no server was promised, in bytes; 0 while the engine is not known.
+    pub fn memory_left(&self) -> u64 {
+        let total = self.facts.as_ref().map_or(0, |facts| facts.memory_bytes);
+        total.saturating_sub(self.promised.memory_bytes)
+    }
+}
+
+impl From<&HostLoad> for SeenHost {
+    fn from(load: &HostLoad) -> Self {
+        let engine_id = load.facts.as_ref().map(|facts| facts.engine_id.clone());
+        Self { host: load.host.clone(), engine_id }
+    }
 }
 
 /// Resources that servers were told they have.
@@ -177,6 +193,32 @@ const GIB: f64 = (1u64 << 30) as f64;
 /// A host with less free disk takes no new server: its first WAL segments would be at risk.
 const FREE_BYTES_MIN: u64 = 5 << 30;
 
+/// The hosts of a place that can take a size, the one with the most memory left first; else the first reason.
+///
+/// # Errors
+/// Why none can, which may be that none serves the place.
+pub fn hosts_for<'a>(
+    loads: impl IntoIterator<Item = &'a HostLoad>,
+    region: &str,
+    zone: &str,
+    sku: &Sku,
+    storage: &StorageSize,
+    policy: &Overcommit,
+) -> Result<Vec<&'a HostLoad>, String> {
+    let (mut can, mut reason) = (vec![], None);
+    for load in loads.into_iter().filter(|load| load.host.serves(region, zone)) {
+        match reason_against(load, sku, storage, policy) {
+            Some(text) => reason = reason.or(Some(text)),
+            None => can.push(load),
+        }
+    }
+    if can.is_empty() {
+        return Err(reason.unwrap_or_else(|| "No host serves this region and zone.".into()));
+    }
+    can.sort_by_key(|load| std::cmp::Reverse(load.memory_left()));
+    Ok(can)
+}
+
 /// Chooses the host for a place: of those that can, the one with the most memory left; else the first reason.
 pub fn choose_host(
     loads: &[HostLoad],
@@ -186,25 +228,9 @@ pub fn choose_host(
     storage: &StorageSize,
     policy: &Overcommit,
 ) -> Result<HostId, String> {
-    let here = loads.iter().filter(|load| load.host.serves(region, zone));
-    let mut reason = None;
-    let mut best: Option<(&HostLoad, u64)> = None;
-    for load in here {
-        match reason_against(load, sku, storage, policy) {
-            Some(text) => reason = reason.or(Some(text)),
-            None => {
-                let total = load.facts.as_ref().map_or(0, |facts| facts.memory_bytes);
-                let left = total.saturating_sub(load.promised.memory_bytes);
-                if best.is_none_or(|(_, most)| left > most) {
-                    best = Some((load, left));
-                }
-            }
-        }
-    }
-    match best {
-        Some((load, _)) => Ok(load.host.id.clone()),
-        None => Err(reason.unwrap_or_else(|| "No host serves this region and zone.".into())),
-    }
+    let hosts = hosts_for(loads, region, zone, sku, storage, policy)?;
+    let first = hosts.first().ok_or("No host serves this region and zone.")?;
+    Ok(first.host.id.clone())
 }
 
 #[cfg(test)]

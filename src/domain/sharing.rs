@@ -55,6 +55,11 @@ pub fn shared(zone_a: &[SeenHost], zone_b: &[SeenHost]) -> Option<Sharing> {
     found.min_by_key(|sharing| sharing.by)
 }
 
+/// Whether two hosts on record lead to one Docker Engine, as far as it is known.
+pub fn is_one_engine(a: &SeenHost, b: &SeenHost) -> bool {
+    matches!(how(a, b), Some(SharedBy::Host | SharedBy::Engine))
+}
+
 fn how(a: &SeenHost, b: &SeenHost) -> Option<SharedBy> {
     if a.host.id == b.host.id {
         return Some(SharedBy::Host);

@@ -1,17 +1,19 @@
 //! The probe of a failover drill: writes ten times a second as a user does, through the gateway, while the primary
 //! changes, and keeps what it saw. It comes by the portal's own certificate: no password of anybody is needed.
 //!
-//! A measurement lives in the memory of this process alone. One that a kill cut off cannot be completed, and is
-//! recorded as not measured.
+//! A measurement lives in the memory of one process alone, which holds the drill by a lease. One that a kill cut off
+//! cannot be completed: once the lease is over it is recorded as not measured.
 
+use crate::clock::new_uuid;
 use crate::domain::operation::{Operation, OperationStatus};
 use crate::domain::server::Server;
 use crate::operations::access;
 use crate::operations::context::Services;
+use crate::operations::ha::drill::PROBE_MAX;
 use crate::operations::runner::chain;
 use crate::postgres::drill::{DrillWriter, schema_of};
 use crate::postgres::{PostgresError, Target};
-use crate::store::drills::{DrillResult, LOST, OpenDrill, PASSED};
+use crate::store::drills::{DrillResult, Holder, LOST, OpenDrill, PASSED};
 use crate::store::{Record, StoreError};
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 /// Between two writes.
@@ -34,22 +37,20 @@ const AFTER_MAX: Duration = Duration::from_secs(30);
 /// A drill that takes longer is no drill any more.
 const DRILL_MAX: Duration = Duration::from_secs(600);
 
+/// How long a drill is held from one renewal on.
+const LEASE: chrono::Duration = chrono::Duration::seconds(15);
+/// Between two renewals.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+
 /// Runs until `stop` is set.
 pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
     let mut progress = services.poke.watch_progress();
-    let mut known = HashSet::new();
-    let mut probes = tokio::task::JoinSet::new();
-    let mut is_first = true;
+    let desk = Desk::new(services);
+    let mut probes = JoinSet::new();
     while !*stop.borrow() {
         progress.borrow_and_update();
-        match services.store.open_drills().await {
-            Ok(open) => {
-                for drill in open.into_iter().filter(|one| known.insert(one.operation_id.clone())) {
-                    probes.spawn(measure(services.clone(), drill, is_first));
-                }
-                is_first = false;
-            }
-            Err(error) => tracing::warn!(error = %chain(&error), "drills cannot be read"),
+        if let Err(error) = desk.look(&mut probes).await {
+            tracing::warn!(error = %chain(&error), "drills cannot be read");
         }
         while probes.try_join_next().is_some() {}
         tokio::select! {
@@ -59,6 +60,101 @@ pub async fn run(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
         }
     }
 }
+
+/// What one process does about drills.
+#[derive(Clone)]
+pub struct Desk {
+    services: Arc<Services>,
+    /// Of this process alone.
+    owner: String,
+}
+
+impl Desk {
+    /// The desk of a process that has just started.
+    pub fn new(services: Arc<Services>) -> Self {
+        Self { services, owner: new_uuid() }
+    }
+
+    /// Begins to measure drills that nobody has, and ends those whose process is gone.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn look(&self, probes: &mut JoinSet<()>) -> Result<(), StoreError> {
+        for drill in self.services.store.open_drills(self.services.clock.now()).await? {
+            match drill.holder {
+                Holder::Somebody => {}
+                Holder::Gone => self.keep(&drill, Err(CUT.to_owned())).await,
+                Holder::Nobody if self.claim(&drill).await? => {
+                    let desk = self.clone();
+                    probes.spawn(async move { desk.measure(&drill).await });
+                }
+                Holder::Nobody => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn claim(&self, drill: &OpenDrill) -> Result<bool, StoreError> {
+        let now = self.services.clock.now();
+        let store = &self.services.store;
+        store.claim_drill(&drill.operation_id, &self.owner, (now, now + LEASE)).await
+    }
+
+    /// Measures a drill that this process has and keeps the result, while it has it.
+    async fn measure(&self, drill: &OpenDrill) {
+        let probe = Probe { services: &self.services, drill };
+        tokio::select! {
+            measured = timeout(DRILL_MAX, probe.run()) => {
+                let late = || Err("Not measured: the drill took longer than 10 minutes.".into());
+                self.keep(drill, measured.unwrap_or_else(|_| late())).await;
+            }
+            () = self.hold(drill) => {}
+        }
+    }
+
+    /// Ends when the drill is no longer this process's. A store that does not answer has said nothing: then the lease ends.
+    async fn hold(&self, drill: &OpenDrill) {
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            let now = self.services.clock.now();
+            let (store, id) = (&self.services.store, &drill.operation_id);
+            match store.renew_drill(id, &self.owner, (now, now + LEASE)).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => tracing::warn!(error = %chain(&error), "a drill could not be held"),
+            }
+        }
+    }
+
+    async fn keep(&self, drill: &OpenDrill, measured: Result<DrillResult, String>) {
+        let services = &self.services;
+        let nothing = |outcome| DrillResult {
+            ended_at: services.clock.now(),
+            writes: 0,
+            lost: 0,
+            gap_micros: None,
+            outcome,
+        };
+        let result = measured.unwrap_or_else(nothing);
+        tracing::info!(operation.id = %drill.operation_id, outcome = %result.outcome, "a drill is over");
+        if let Err(error) = self.write(drill, &result).await {
+            tracing::error!(error = %chain(&error), "the result of a drill could not be kept");
+        }
+        services.poke.progress();
+    }
+
+    async fn write(&self, drill: &OpenDrill, result: &DrillResult) -> Result<(), StoreError> {
+        let services = &self.services;
+        let mut tx = services.store.begin_write(services.clock.now()).await?;
+        tx.end_drill(&drill.operation_id, &self.owner, result).await?;
+        tx.commit(Record::Nothing("a measurement; the operation has a line of its own")).await
+    }
+}
+
+const CUT: &str =
+    "Not measured: the process of the portal that measured it ended while the drill ran.";
+const TOO_LATE: &str =
+    "Not measured: no process of the portal was there to write before the change of primary began.";
 
 /// What a probe saw.
 #[derive(Debug, Default)]
@@ -88,41 +184,6 @@ impl Tally {
         let there: HashSet<&i64> = there.iter().collect();
         self.acknowledged.iter().filter(|id| !there.contains(id)).count()
     }
-}
-
-/// Measures one drill and keeps the result; `is_cut` is one that another process began.
-async fn measure(services: Arc<Services>, drill: OpenDrill, is_cut: bool) {
-    let measured = if is_cut {
-        Err("Not measured: the portal was started again while the drill ran.".to_owned())
-    } else {
-        let probe = Probe { services: &services, drill: &drill };
-        timeout(DRILL_MAX, probe.run())
-            .await
-            .unwrap_or_else(|_| Err("Not measured: the drill took longer than 10 minutes.".into()))
-    };
-    let nothing = |outcome| DrillResult {
-        ended_at: services.clock.now(),
-        writes: 0,
-        lost: 0,
-        gap_micros: None,
-        outcome,
-    };
-    let result = measured.unwrap_or_else(nothing);
-    tracing::info!(operation.id = %drill.operation_id, outcome = %result.outcome, "a drill is over");
-    if let Err(error) = keep(&services, &drill, &result).await {
-        tracing::error!(error = %chain(&error), "the result of a drill could not be kept");
-    }
-    services.poke.progress();
-}
-
-async fn keep(
-    services: &Services,
-    drill: &OpenDrill,
-    result: &DrillResult,
-) -> Result<(), StoreError> {
-    let mut tx = services.store.begin_write(services.clock.now()).await?;
-    tx.end_drill(&drill.operation_id, result).await?;
-    tx.commit(Record::Nothing("a measurement; the operation has a line of its own")).await
 }
 
 struct Probe<'a> {
@@ -181,6 +242,7 @@ impl Probe<'_> {
                     tally.add(id, begun.elapsed());
                     id += 1;
                     if id == 1 {
+                        self.refuse_late_begin().await?;
                         self.note_begin().await;
                     }
                     tokio::time::sleep_until(tick + WRITE_EVERY).await;
@@ -221,6 +283,15 @@ impl Probe<'_> {
         session.write(id).await?;
         *writer = Some(session);
         Ok(())
+    }
+
+    /// The operation has not waited for longer: what was written since tells nothing of the time before.
+    async fn refuse_late_begin(&self) -> Result<(), String> {
+        let found = self.services.store.operation(&self.drill.operation_id).await;
+        let begun = found.ok().flatten().map(|operation| operation.created_at);
+        let now = self.services.clock.now();
+        let is_in_time = begun.is_some_and(|begun| now - begun < PROBE_MAX);
+        if is_in_time { Ok(()) } else { Err(TOO_LATE.into()) }
     }
 
     /// The operation waits for this before it stops anything.

@@ -8,7 +8,7 @@
 use super::access::{self, keep_secret, need_secret, open_secret, secret};
 use super::context::StepContext;
 use super::ha::pair::Story;
-use super::placement::{Seat, place_member};
+use super::placement::{Beside, Seat, place_member};
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{disk, ha, image, member, networks, pair};
 use crate::domain::ha::{HighAvailability, MemberRole, Move};
@@ -120,10 +120,13 @@ fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
         }
         let mut tx = ctx.begin_write().await?;
         let zone = &ctx.server.spec.zone;
-        let seat = Seat { zone, role: MemberRole::Primary, avoid: &[] };
+        let row = tx.ha(&ctx.server.id).await?;
+        // Where no standby can be beside it, the server would have high availability by name alone.
+        let beside = row.as_ref().map_or(Beside::Nobody, |row| Beside::Later(&row.standby_zone));
+        let seat = Seat { zone, role: MemberRole::Primary, beside };
         let member = place_member(&mut tx, ctx, seat).await?;
         // In the transaction that places it: a member that a row does not name would be of no account.
-        if let Some(row) = tx.ha(&ctx.server.id).await? {
+        if let Some(row) = row {
             let detail = format!("Member {} is the primary", member.id.short());
             let placed = Move::PrimaryPlaced { member: member.id.clone() };
             ha::pair::apply(ctx, &mut tx, &row, &placed, Story::new("primary", detail)).await?;

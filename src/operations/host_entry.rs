@@ -1,14 +1,16 @@
 //! What the file or a form says of a host, checked and with its certificates sealed, as the store takes it. No engine is
-//! asked: whether it answers is for the monitor to see.
+//! asked, because whether it answers is for the monitor to see, but for one thing: who it is, before a host with members
+//! is led to another address.
 
 use crate::domain::host::Place;
 use crate::domain::refusal::Refusal;
 use crate::engine::docker::{DockerEngine, host_of};
-use crate::engine::{EngineError, EngineTls};
+use crate::engine::{Engine, EngineError, EngineTls};
 use crate::secrets::{Sealer, Secret};
 use crate::store::hosts::HostEntry;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Fields of a host, as refusals name them.
@@ -62,6 +64,21 @@ pub fn check(sealer: &Sealer, wish: HostWish, kept: Option<&[u8]>) -> Result<Hos
     let sealed_tls = tls.map(|tls| seal_tls(sealer, &name, &tls)).transpose();
     let sealed_tls = sealed_tls.map_err(at(CERTIFICATES))?;
     Ok(HostEntry { name, address: wish.address, places: wish.places, member_address, sealed_tls })
+}
+
+/// Time in which an engine must say who it is.
+const IDENTITY_MAX: Duration = Duration::from_secs(8);
+
+/// Identity of the engine that a checked host leads to, asked now.
+///
+/// # Errors
+/// When it does not answer in time, or its certificates do not open.
+pub async fn engine_id(sealer: &Sealer, entry: &HostEntry) -> Result<String, EngineError> {
+    let tls = entry.sealed_tls.as_deref().map(|sealed| open_tls(sealer, &entry.name, sealed));
+    let engine = DockerEngine::connect_with(&entry.address, tls.transpose()?.as_ref(), "")?;
+    let told = tokio::time::timeout(IDENTITY_MAX, engine.facts()).await;
+    let late = || EngineError::Silent("the engine did not say in time who it is".into());
+    Ok(told.map_err(|_| late())??.engine_id)
 }
 
 fn parse_name(typed: &str) -> Result<String, Refusal> {

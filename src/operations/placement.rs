@@ -8,6 +8,7 @@ use crate::domain::ha::MemberRole;
 use crate::domain::host::Host;
 use crate::domain::ids::{HostId, MemberId};
 use crate::domain::network::Access;
+use crate::domain::partner::{Need, Site, choose_partner, primaries};
 use crate::domain::placement::{HostLoad, choose_host};
 use crate::domain::server::{Member, Server};
 use crate::store::WriteTx;
@@ -19,8 +20,18 @@ pub struct Seat<'a> {
     pub zone: &'a str,
     /// What it will be by the row of its pair; the row itself is the caller's to write.
     pub role: MemberRole,
-    /// Hosts that are taken only where no other of the zone has room, such as that of the other member.
-    pub avoid: &'a [HostId],
+    pub beside: Beside<'a>,
+}
+
+/// The other member of the pair that a new member is of.
+#[derive(Debug, Clone, Copy)]
+pub enum Beside<'a> {
+    /// A server with one member.
+    Nobody,
+    /// It is there: each must reach the other, and they are on two engines wherever there is room.
+    Member(&'a Member),
+    /// It comes later, in this zone.
+    Later(&'a str),
 }
 
 /// Chooses a host and everything that a member has for good, and writes its row into `tx`, which must belong to this
@@ -60,18 +71,13 @@ pub async fn place_member(
 }
 
 fn choose(loads: &[HostLoad], ctx: &StepContext, seat: &Seat<'_>) -> Result<Host, StepError> {
-    let (spec, policy) = (&ctx.server.spec, &ctx.services.settings.overcommit);
+    let spec = &ctx.server.spec;
     let offered: Vec<HostLoad> = loads
         .iter()
         .filter(|load| reason_against_access(&load.host, &ctx.server).is_none())
         .cloned()
         .collect();
-    let among = |loads: &[HostLoad]| {
-        choose_host(loads, &spec.region, seat.zone, spec.sku(), spec.storage(), policy)
-    };
-    let preferred: Vec<HostLoad> =
-        offered.iter().filter(|load| !seat.avoid.contains(&load.host.id)).cloned().collect();
-    let chosen = among(&preferred).or_else(|_| among(&offered)).map_err(|why| {
+    let chosen = among(loads, &offered, ctx, seat).map_err(|why| {
         let here = loads.iter().filter(|load| load.host.serves(&spec.region, seat.zone));
         let closed = here.filter_map(|load| reason_against_access(&load.host, &ctx.server)).next();
         let why = if offered.is_empty() { closed.unwrap_or(why) } else { why };
@@ -82,6 +88,30 @@ fn choose(loads: &[HostLoad], ctx: &StepContext, seat: &Seat<'_>) -> Result<Host
     })?;
     let host = offered.into_iter().map(|load| load.host).find(|host| host.id == chosen);
     host.ok_or_else(|| StepError::Transient("The chosen host is gone.".into()))
+}
+
+/// The host among those that may be, or why none can.
+fn among(
+    loads: &[HostLoad],
+    offered: &[HostLoad],
+    ctx: &StepContext,
+    seat: &Seat<'_>,
+) -> Result<HostId, String> {
+    let (spec, policy) = (&ctx.server.spec, &ctx.services.settings.overcommit);
+    let (sku, storage) = (spec.sku(), spec.storage());
+    let need = Need { region: &spec.region, sku, storage, policy };
+    match seat.beside {
+        Beside::Nobody => choose_host(offered, &spec.region, seat.zone, sku, storage, policy),
+        Beside::Later(zone) => {
+            let hosts = primaries(offered, seat.zone, zone, &need)?;
+            hosts.into_iter().next().ok_or_else(|| "No host serves this region and zone.".into())
+        }
+        Beside::Member(other) => {
+            let load = loads.iter().find(|load| load.host.id == other.host_id);
+            let load = load.ok_or("The host of the other member is no longer configured.")?;
+            choose_partner(offered, seat.zone, &need, &Site::of_member(load, other))
+        }
+    }
 }
 
 /// Why a server with this access cannot be on a host. A virtual network ends at its Docker Engine, and the network

@@ -1,7 +1,8 @@
-//! Failover drills that are under way, and what they measured.
+//! Failover drills that are under way, who measures them, and what came out. Each is measured by one process, which holds it
+//! by a lease.
 
 use super::codec::{micros, parsed};
-use super::{Store, StoreError, WriteTx};
+use super::{Record, Store, StoreError, WriteTx};
 use crate::domain::ids::{OperationId, ServerId};
 use chrono::{DateTime, Utc};
 
@@ -17,6 +18,17 @@ pub const LOST: &str = "lost";
 pub struct OpenDrill {
     pub operation_id: OperationId,
     pub server_id: ServerId,
+    pub holder: Holder,
+}
+
+/// Who measures a drill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    Nobody,
+    /// A process that lives, as far as its lease says.
+    Somebody,
+    /// A process whose lease is over: what it had measured is lost with it.
+    Gone,
 }
 
 /// What came out of a drill.
@@ -34,25 +46,81 @@ pub struct DrillResult {
 }
 
 impl Store {
-    /// Drills that are not over.
+    /// Drills that are not over, as they are held now.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn open_drills(&self) -> Result<Vec<OpenDrill>, StoreError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT operation_id, server_id FROM ha_drills WHERE outcome = $1 AND operation_id IS NOT NULL ORDER BY id",
+    pub async fn open_drills(&self, now: DateTime<Utc>) -> Result<Vec<OpenDrill>, StoreError> {
+        let rows: Vec<(String, String, Option<String>, i64)> = sqlx::query_as(
+            "SELECT operation_id, server_id, owner, owned_until FROM ha_drills
+             WHERE outcome = $1 AND operation_id IS NOT NULL ORDER BY id",
         )
         .bind(RUNNING)
         .fetch_all(self.read())
         .await?;
         rows.iter()
-            .map(|(operation, server)| {
+            .map(|(operation, server, owner, until)| {
+                let holder = match owner {
+                    None => Holder::Nobody,
+                    Some(_) if *until > micros(now) => Holder::Somebody,
+                    Some(_) => Holder::Gone,
+                };
                 Ok(OpenDrill {
+                    holder,
                     operation_id: parsed(operation, OperationId::parse, "operation id")?,
                     server_id: parsed(server, ServerId::parse, "server id")?,
                 })
             })
             .collect()
+    }
+
+    /// Takes a drill that nobody has had. `false` when somebody was faster, or it is over.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn claim_drill(
+        &self,
+        id: &OperationId,
+        owner: &str,
+        (now, until): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin_write(now).await?;
+        let claimed = sqlx::query(
+            "UPDATE ha_drills SET owner = $2, owned_until = $3 WHERE id = $1 AND outcome = $4 AND owner IS NULL",
+        )
+        .bind(id.as_str())
+        .bind(owner.to_owned())
+        .bind(micros(until))
+        .bind(RUNNING)
+        .execute(&mut *tx.tx)
+        .await?;
+        tx.commit(Record::Nothing("who measures a drill is no change that anybody asked for"))
+            .await?;
+        Ok(claimed.rows_affected() == 1)
+    }
+
+    /// Holds a drill for longer. `false` when it is over or was given up by others.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn renew_drill(
+        &self,
+        id: &OperationId,
+        owner: &str,
+        (now, until): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin_write(now).await?;
+        let renewed = sqlx::query(
+            "UPDATE ha_drills SET owned_until = $3 WHERE id = $1 AND owner = $2 AND outcome = $4",
+        )
+        .bind(id.as_str())
+        .bind(owner.to_owned())
+        .bind(micros(until))
+        .bind(RUNNING)
+        .execute(&mut *tx.tx)
+        .await?;
+        tx.commit(Record::Nothing("a longer lease is no change that anybody asked for")).await?;
+        Ok(renewed.rows_affected() == 1)
     }
 
     /// Writes of an open drill so far; `None` when it is over or there is none.
@@ -89,17 +157,20 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Ends a drill; one that is over stays as it is.
+    /// Ends a drill that this owner holds, or whose holder is gone; any other, and one that is over, stays as it is.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn end_drill(
         &mut self,
         id: &OperationId,
+        owner: &str,
         result: &DrillResult,
     ) -> Result<(), StoreError> {
+        let now = micros(self.now);
         sqlx::query(
-            "UPDATE ha_drills SET ended_at = $2, writes = $3, lost = $4, gap_micros = $5, outcome = $6 WHERE id = $1 AND outcome = $7",
+            "UPDATE ha_drills SET ended_at = $2, writes = $3, lost = $4, gap_micros = $5, outcome = $6
+             WHERE id = $1 AND outcome = $7 AND owner IS NOT NULL AND (owner = $8 OR owned_until <= $9)",
         )
         .bind(id.as_str())
         .bind(micros(result.ended_at))
@@ -108,6 +179,8 @@ impl WriteTx {
         .bind(result.gap_micros)
         .bind(result.outcome.clone())
         .bind(RUNNING)
+        .bind(owner.to_owned())
+        .bind(now)
         .execute(&mut *self.tx)
         .await?;
         Ok(())

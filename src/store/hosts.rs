@@ -86,6 +86,14 @@ pub struct HostEntry {
     pub sealed_tls: Option<Vec<u8>>,
 }
 
+/// How many members are placed on a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MembersOn {
+    pub all: i64,
+    /// Of them those that their pair can do without: standbys, and members of before.
+    pub beside: i64,
+}
+
 type Statement<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
 
 /// Binds $1 to $7: id, name, address, places, time, member address, certificates.
@@ -227,7 +235,7 @@ impl Store {
     }
 
     /// How many members are placed on a host.
-    pub async fn count_members_on(&self, host: &HostId) -> Result<i64, StoreError> {
+    pub async fn count_members_on(&self, host: &HostId) -> Result<MembersOn, StoreError> {
         let mut connection = self.read().acquire().await?;
         members_on(&mut connection, host).await
     }
@@ -322,7 +330,7 @@ impl WriteTx {
     }
 
     /// How many members are placed on a host. Whoever decides by it has locked placement before.
-    pub async fn count_members_on(&mut self, host: &HostId) -> Result<i64, StoreError> {
+    pub async fn count_members_on(&mut self, host: &HostId) -> Result<MembersOn, StoreError> {
         members_on(&mut self.tx, host).await
     }
 
@@ -346,12 +354,18 @@ impl WriteTx {
     }
 }
 
-async fn members_on(connection: &mut AnyConnection, host: &HostId) -> Result<i64, StoreError> {
-    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM members WHERE host_id = $1")
-        .bind(host.as_str())
-        .fetch_one(connection)
-        .await?;
-    Ok(count)
+async fn members_on(
+    connection: &mut AnyConnection,
+    host: &HostId,
+) -> Result<MembersOn, StoreError> {
+    let (all, beside): (i64, i64) = sqlx::query_as(
+        "SELECT COUNT(*), COUNT(CASE WHEN h.primary_member <> m.id THEN 1 END) FROM members m
+         LEFT JOIN high_availability h ON h.server_id = m.server_id WHERE m.host_id = $1",
+    )
+    .bind(host.as_str())
+    .fetch_one(connection)
+    .await?;
+    Ok(MembersOn { all, beside })
 }
 
 async fn observations(connection: &mut AnyConnection) -> Result<Vec<HostObservation>, StoreError> {

@@ -87,26 +87,37 @@ pub struct ServerFilter {
     pub tag: String,
     /// Id of a resource group.
     pub group: String,
+    /// [`HA_NONE`], a mode's key, or [`HA_NOT_HEALTHY`].
+    pub ha: String,
     pub viewer: Viewer,
     /// Only names after this one: the last name of the page before.
     pub after: String,
 }
 
+/// Filter by high availability: servers without it.
+pub const HA_NONE: &str = "None";
+/// Filter by high availability: pairs whose shown state is another than healthy.
+pub const HA_NOT_HEALTHY: &str = "NotHealthy";
+
 /// Servers on one page of the list.
 pub const SERVER_PAGE: i64 = 50;
 
 /// The `WHERE` of the list, shared with its count. `$1` name pattern, `$2` state, `$3` region, `$4` tag pattern,
-/// `$5` group, `$6` viewer.
-/// The CASE is `ServerState::shown` in SQL; a test holds the two together.
+/// `$5` group, `$6` viewer, `$7` high availability.
+/// The CASE is `ServerState::shown` in SQL, and what is not healthy is `HaState::shown`; tests hold them together.
 macro_rules! filtered {
     ($select:literal, $tail:literal) => {
         concat!(
             "SELECT ",
             $select,
             " FROM servers s LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1
+             LEFT JOIN high_availability h ON h.server_id = s.id
              WHERE ($1 = '' OR s.name LIKE $1 ESCAPE '!') AND ($3 = '' OR s.region = $3) AND ($4 = '' OR s.tags LIKE $4 ESCAPE '!')
                AND ($2 = '' OR $2 = CASE o.kind WHEN 'create' THEN 'Provisioning' WHEN 'delete' THEN 'Dropping' WHEN 'restart' THEN 'Restarting'
                  WHEN 'stop' THEN 'Stopping' WHEN 'start' THEN 'Starting' ELSE CASE WHEN o.kind IS NOT NULL THEN 'Updating' ELSE CASE s.settled WHEN 'New' THEN 'Provisioning' ELSE s.settled END END END)
+               AND ($7 = '' OR ($7 = 'None' AND h.server_id IS NULL) OR h.mode = $7
+                 OR ($7 = 'NotHealthy' AND h.server_id IS NOT NULL AND (o.kind = 'remove_standby'
+                   OR NOT (h.state IN ('Sync', 'Restarting') OR (h.state = 'Stopped' AND h.is_promotable = 1)))))
                AND ($5 = '' OR s.group_id = $5) AND ",
             seen_by!("$6", "s.group_id"),
             $tail
@@ -123,7 +134,7 @@ macro_rules! by_id {
 }
 
 impl ServerFilter {
-    fn binds(&self) -> [String; 6] {
+    fn binds(&self) -> [String; 7] {
         let contains = |text: &str| {
             if text.is_empty() {
                 String::new()
@@ -138,6 +149,7 @@ impl ServerFilter {
             tag_pattern(self.tag.trim()),
             self.group.clone(),
             self.viewer.bind(),
+            self.ha.clone(),
         ]
     }
 }
@@ -164,11 +176,11 @@ fn tag_pattern(typed: &str) -> String {
 impl Store {
     /// One page of servers by name, and one more where the list goes on.
     pub async fn servers(&self, filter: &ServerFilter) -> Result<Vec<Server>, StoreError> {
-        let [name, state, region, tag, group, viewer] = filter.binds();
+        let [name, state, region, tag, group, viewer, ha] = filter.binds();
         let rows: Vec<Row> = sqlx::query_as(filtered!(
             "s.id, s.name, s.region, s.zone, s.major, s.sku, s.storage_gib, s.admin_login, s.access, s.tags, s.settled,
              o.kind AS active, s.port, s.configuration, s.group_id, s.network_id, s.stopped_at, s.pooler_port, s.created_at, s.created_by, s.version",
-            " AND s.name > $7 ORDER BY s.name LIMIT $8"
+            " AND s.name > $8 ORDER BY s.name LIMIT $9"
         ))
         .bind(name)
         .bind(state)
@@ -176,6 +188,7 @@ impl Store {
         .bind(tag)
         .bind(group)
         .bind(viewer)
+        .bind(ha)
         .bind(filter.after.clone())
         .bind(SERVER_PAGE + 1)
         .fetch_all(self.read())
@@ -185,7 +198,7 @@ impl Store {
 
     /// How many servers the filter finds, whatever the page.
     pub async fn count_servers(&self, filter: &ServerFilter) -> Result<i64, StoreError> {
-        let [name, state, region, tag, group, viewer] = filter.binds();
+        let [name, state, region, tag, group, viewer, ha] = filter.binds();
         let count: (i64,) = sqlx::query_as(filtered!("COUNT(*)", ""))
             .bind(name)
             .bind(state)
@@ -193,6 +206,7 @@ impl Store {
             .bind(tag)
             .bind(group)
             .bind(viewer)
+            .bind(ha)
             .fetch_one(self.read())
             .await?;
         Ok(count.0)

@@ -12,6 +12,7 @@ use pgflex::domain::host::{EngineFacts, Place};
 use pgflex::domain::ids::{HostId, MemberId, OperationId};
 use pgflex::domain::server::Member;
 use pgflex::store::ha::{HaEvent, Promotion};
+use pgflex::store::hosts::HostEntry;
 use pgflex::store::{Record, WriteTx};
 
 /// A server with its standby.
@@ -28,16 +29,28 @@ pub enum Engines {
 
 /// A host that the seeds do not have: zone 2 of West Europe.
 pub async fn second_host(app: &TestApp, engines: &Engines) -> HostId {
+    hosts_at(app, engines, Some("192.0.2.10")).await
+}
+
+/// The same with a member address of the first host, or none.
+pub async fn hosts_at(app: &TestApp, engines: &Engines, local: Option<&str>) -> HostId {
     let (store, now) = (&app.state.store, app.clock.now());
     let places = |zones: &[&str]| {
         let place = |zone: &&str| Place { region: "westeurope".into(), zone: (*zone).into() };
         zones.iter().map(place).collect::<Vec<_>>()
     };
+    let entry = |name: &str, address: &str, zones: &[&str], member: Option<&str>| HostEntry {
+        name: name.into(),
+        address: address.into(),
+        places: places(zones),
+        member_address: member.map(|ip| ip.parse().unwrap()),
+        sealed_tls: None,
+    };
     let wanted = [
-        ("local".into(), "unix:///var/run/docker.sock".into(), places(&["1"])),
-        ("zone-two".into(), "tcp://192.0.2.20:2376".into(), places(&["2", "3"])),
+        entry("local", "unix:///var/run/docker.sock", &["1"], local),
+        entry("zone-two", "tcp://192.0.2.20:2376", &["2", "3"], Some("192.0.2.20")),
     ];
-    let hosts = store.register_hosts(now, &wanted).await.unwrap();
+    let hosts = store.register_host_entries(now, &wanted).await.unwrap();
     let id = |name: &str| hosts.iter().find(|host| host.name == name).unwrap().id.clone();
     let of = |engine: &str| EngineFacts { engine_id: engine.into(), ..facts() };
     store.observe_host(&id("local"), now, &of("one"), &[]).await.unwrap();

@@ -1,18 +1,23 @@
 //! High availability as people see it: asked for with a server or later, told on its page, failed over by
 //! hand, and closed with its reason where it cannot be.
 
-use crate::ha_seed::{Engines, asked, event, healthy, look, moved, promotion, second_host};
+use crate::ha_seed::{
+    Engines, Pair, asked, event, healthy, hosts_at, look, moved, promotion, second_host,
+};
 use crate::helpers::{Browser, TestApp, each_database};
-use crate::server_seed::{operation, ready, seed};
+use crate::server_seed::{Seeded, operation, ready, seed};
 use chrono::Duration;
 use pgflex::clock::{Clock, new_uuid};
-use pgflex::domain::ha::{Cause, Durability, HaMode, Move, ReplicationState};
+use pgflex::domain::ha::{
+    Cause, Durability, HaMode, HaState, HighAvailability, Move, ReplicationState,
+};
 use pgflex::domain::ids::ServerId;
 use pgflex::domain::network::Access;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::SettledState;
 use pgflex::store::Record;
 use pgflex::store::operations::OperationFilter;
+use pgflex::store::servers::ServerFilter;
 
 fn has(body: &str, parts: &[&str]) {
     for part in parts {
@@ -115,6 +120,27 @@ async fn what_stands_against_it_is_said_on_the_control() {
 }
 
 #[actix_web::test]
+async fn a_zone_that_the_primary_cannot_reach_is_closed() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let shop = ready(&app, "shop").await;
+        hosts_at(&app, &Engines::Two, None).await;
+        let path = shop.path("/high-availability/enable");
+        let why = "host local, which has no member address";
+        has(
+            &olga.get(&path).await.body,
+            &[why, "Set its member_address, in the configuration file"],
+        );
+        let (status, body) = press(&mut olga, &path, &ZONES).await;
+        assert_eq!(status, 422);
+        has(&body, &[why]);
+        assert_eq!(app.state.store.ha(&shop.id).await.unwrap(), None);
+        assert_eq!(press(&mut olga, &path, &[("ha", "SameZone"), ZONES[2]]).await.0, 303);
+    })
+    .await;
+}
+
+#[actix_web::test]
 async fn the_page_says_where_commits_are_and_since_when() {
     each_database(async |app| {
         let mut olga = app.set_up_owner().await;
@@ -143,6 +169,79 @@ async fn the_page_says_where_commits_are_and_since_when() {
         );
     })
     .await;
+}
+
+#[actix_web::test]
+async fn the_overview_has_the_picture_with_its_time() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let pair = healthy(&app, "shop", Engines::Two).await;
+        let overview = olga.get(&pair.server.path("")).await.body;
+        has(&overview, &["ha-picture", "Zone 1", "Zone 2", "zone-two", "Synchronous", "Answers"]);
+        has(&overview, &["0 bytes behind", "0 s behind", "seen just now", "the whole story"]);
+        app.wind(Duration::minutes(5));
+        let later = olga.get(&pair.server.path("")).await.body;
+        has(&later, &["Not measured now", "Not known now"]);
+        lacks(&later, &["0 bytes behind"]);
+        let alone = ready_more(&app, "alone").await;
+        lacks(&olga.get(&alone.path("")).await.body, &["ha-picture"]);
+    })
+    .await;
+}
+
+/// The filter of the list is what the page of a pair says, in SQL.
+#[actix_web::test]
+async fn the_list_finds_pairs_by_mode_and_those_that_are_not_healthy() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let pair = healthy(&app, "shop", Engines::Two).await;
+        let alone = ready_more(&app, "alone").await;
+        let store = &app.state.store;
+        let found = async |ha: &str| {
+            let filter = ServerFilter { ha: ha.into(), ..ServerFilter::default() };
+            let found = store.servers(&filter).await.unwrap();
+            assert_eq!(store.count_servers(&filter).await.unwrap(), found.len() as i64);
+            found.into_iter().map(|server| server.spec.name.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(found("").await, ["alone", "shop"]);
+        assert_eq!(found("None").await, ["alone"]);
+        assert_eq!(found("ZoneRedundant").await, ["shop"]);
+        assert!(found("SameZone").await.is_empty());
+        for state in ReplicationState::ALL {
+            for is_promotable in [true, false] {
+                let now = app.clock.now();
+                let mut tx = store.begin_write(now).await.unwrap();
+                let row = tx.ha(&pair.server.id).await.unwrap().unwrap();
+                let row = HighAvailability { state, is_promotable, ..row };
+                tx.replace_ha(&row).await.unwrap();
+                tx.commit(Record::Nothing("a story goes on")).await.unwrap();
+                let is_ill = HaState::shown(Some(&row), false) != HaState::Healthy;
+                let told = found("NotHealthy").await;
+                assert_eq!(told == ["shop"], is_ill, "{state:?} {is_promotable}: {told:?}");
+            }
+        }
+        let (kind, status) = (OperationKind::RemoveStandby, OperationStatus::Running);
+        moved_to(&app, &pair, ReplicationState::Sync).await;
+        assert!(found("NotHealthy").await.is_empty());
+        operation(&app, &pair.server, kind, status).await;
+        assert_eq!(found("NotHealthy").await, ["shop"], "its standby is being removed");
+        let page = olga.get("/servers?ha=None").await.body;
+        has(&page, &["<option value=\"None\" selected>", "1 of 2 servers", &alone.name]);
+        has(&olga.get("/servers?ha=SameZone").await.body, &["No server matches"]);
+    })
+    .await;
+}
+
+async fn ready_more(app: &TestApp, name: &str) -> Seeded {
+    seed(app, name, Access::Public, SettledState::Ready, 20_009).await
+}
+
+async fn moved_to(app: &TestApp, pair: &Pair, state: ReplicationState) {
+    let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
+    let row = tx.ha(&pair.server.id).await.unwrap().unwrap();
+    let row = HighAvailability { state, is_promotable: true, ..row };
+    tx.replace_ha(&row).await.unwrap();
+    tx.commit(Record::Nothing("a story goes on")).await.unwrap();
 }
 
 #[actix_web::test]

@@ -1,11 +1,17 @@
 //! The Hosts page: what was seen, what was not, and what is left over.
 
-use crate::helpers::{Plant, each_database, facts};
+use crate::ha_seed::asked;
+use crate::helpers::{Plant, TestApp, each_database, facts};
+use crate::server_seed::ready;
 use chrono::Duration;
+use pgflex::clock::new_id;
+use pgflex::domain::ha::{Durability, MemberRole, Move};
 use pgflex::domain::host::{Host, HostOrigin, Orphan};
+use pgflex::domain::ids::MemberId;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
+use pgflex::domain::server::Member;
 use pgflex::monitor::observe;
-use pgflex::store::Store;
+use pgflex::store::{Record, Store};
 
 fn assert_says(body: &str, parts: &[&str]) {
     for part in parts {
@@ -247,6 +253,97 @@ async fn a_host_that_cannot_be_is_refused_at_its_field_and_keeps_no_key() {
         assert!(refused.status == 422 && refused.body.contains("e-places"));
         assert!(!refused.body.contains("PRIVATE KEY"));
         assert!(app.state.store.hosts().await.unwrap().is_empty());
+    })
+    .await;
+}
+
+/// Answers as a Docker Engine of this identity does, as far as facts are asked; gives its address.
+fn engine_of(identity: &str) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let identity = identity.to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let Some(Ok(first)) = lines.next() else { continue };
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let body = match first.split(['?', ' ']).nth(1).unwrap_or_default() {
+                path if path.ends_with("/version") => {
+                    r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12","Version":"20.10.24"}"#.into()
+                }
+                path if path.ends_with("/info") => format!(r#"{{"ID":"{identity}","NCPU":8}}"#),
+                _ => "[]".to_owned(),
+            };
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+/// A standby on a host of the Hosts page.
+async fn standby_on(app: &TestApp, host: &Host) {
+    let server = ready(app, "shop").await;
+    let now = app.state.now();
+    let standby = Member {
+        id: new_id(MemberId::parse),
+        server_id: server.id.clone(),
+        host_id: host.id.clone(),
+        generation: 1,
+        image: "pgflex/postgres:17-r3".into(),
+        postgres_version: String::new(),
+        disk: None,
+        zone: "2".into(),
+        port: Some(22_000),
+        role: MemberRole::Standby,
+    };
+    let row = asked(&server, Durability::Preferred, now);
+    let row = row.after(&Move::BuildBegins { standby: standby.id.clone() }, now).unwrap();
+    let mut tx = app.state.store.begin_write(now).await.unwrap();
+    tx.insert_member(&standby).await.unwrap();
+    tx.insert_ha(&row).await.unwrap();
+    tx.commit(Record::Nothing("a story begins")).await.unwrap();
+}
+
+#[actix_web::test]
+async fn a_host_with_members_is_not_led_to_another_engine() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let store = &app.state.store;
+        let form =
+            [("host_name", "rack-2"), ("address", "unix:///x"), ("member_address", "10.0.0.5")];
+        assert_eq!(olga.press("/hosts/new", &form).await.status, 303);
+        let host = named(store, "rack-2").await.unwrap();
+        let known = pgflex::domain::host::EngineFacts { engine_id: "mine".into(), ..facts() };
+        store.observe_host(&host.id, app.state.now(), &known, &[]).await.unwrap();
+        standby_on(&app, &host).await;
+        let edit = format!("/hosts/{}/edit", host.id);
+        let shown = olga.get(&edit).await.body;
+        assert_says(&shown, &["One server has its standby on it. Disable high availability"]);
+        let mut lead = async |address: &str| {
+            let version = named(store, "rack-2").await.unwrap().version.to_string();
+            let change = [("address", address), form[2], ("places", ""), ("version", &*version)];
+            olga.press(&edit, &change).await
+        };
+        let refused = lead(&engine_of("another")).await;
+        assert!(refused.status == 422, "{}", refused.body);
+        assert_says(
+            &refused.body,
+            &["Another Docker Engine answers at this address", "add a host"],
+        );
+        let refused = lead("tcp://127.0.0.1:9").await;
+        assert!(refused.status == 422, "{}", refused.body);
+        assert_says(&refused.body, &["cannot be asked now", "Save again when it answers"]);
+        assert_eq!(named(store, "rack-2").await.unwrap().address, "unix:///x");
+        let same = engine_of("mine");
+        let led = lead(&same).await;
+        assert_eq!(led.status, 303, "{}", led.body);
+        assert_eq!(named(store, "rack-2").await.unwrap().address, same);
     })
     .await;
 }

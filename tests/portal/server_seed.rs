@@ -68,7 +68,8 @@ pub async fn seed(
         postgres_version: String::new(),
         disk: None,
         zone: String::new(),
-        port: None,
+        // Of account only where the host has a member address.
+        port: Some(port + 2000),
         role: MemberRole::Primary,
     };
     let id = member.server_id.clone();

@@ -76,7 +76,8 @@ fn the_web_uses_operations_only_to_submit() {
                 "crate::operations::guard",
                 "crate::operations::access::secret",
                 "crate::operations::kinds",
-                // Checks and seals what a form says of a host; asks no engine.
+                // Checks and seals what a form says of a host; asks an engine only who it is, before a host with members is led
+                // to another address.
                 "crate::operations::host_entry",
                 // Pure: what a change would do, for the page that asks before it.
                 "crate::operations::scale_plan",

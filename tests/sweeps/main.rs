@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
+mod drills;
 mod layers;
 mod migrations;
 mod operations;
+mod partners;
 mod templates;
 mod watch;
 #[path = "../common/world.rs"]

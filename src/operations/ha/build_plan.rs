@@ -6,7 +6,7 @@ use crate::domain::ha::{HaMode, HighAvailability, Lsn, MemberRole, Move, Replica
 use crate::domain::ids::MemberId;
 use crate::domain::server::Member;
 use crate::operations::context::StepContext;
-use crate::operations::placement::{Seat, place_member};
+use crate::operations::placement::{Beside, Seat, place_member};
 use crate::operations::step::{Outcome, StepError};
 use crate::store::WriteTx;
 use crate::store::ha::Promotion;
@@ -214,15 +214,15 @@ pub(super) fn place_standby(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-/// On another host than the primary wherever there is one: two on one host are lost together.
+/// Where it and the primary reach each other, and on another engine wherever there is one: two on one are lost together.
 async fn place(
     ctx: &StepContext,
     tx: &mut WriteTx,
     row: &HighAvailability,
 ) -> Result<Member, StepError> {
     let zone = zone(ctx, row)?;
-    let avoid = [ctx.member()?.host_id.clone()];
-    let seat = Seat { zone: &zone, role: MemberRole::Standby, avoid: &avoid };
+    let beside = Beside::Member(ctx.member()?);
+    let seat = Seat { zone: &zone, role: MemberRole::Standby, beside };
     place_member(tx, ctx, seat).await.map_err(|error| match error {
         StepError::Permanent { what, .. } => StepError::permanent(
             format!("There is no place for the standby in zone {zone}. {what}"),

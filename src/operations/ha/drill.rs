@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use std::time::Duration;
 
 /// Longest wait for the probe's first write; a drill without a probe is a failover all the same.
-const PROBE_MAX: TimeDelta = TimeDelta::seconds(5);
+pub const PROBE_MAX: TimeDelta = TimeDelta::seconds(5);
 
 /// `Some` while the probe of this operation, if it is a drill, has not written yet.
 ///

@@ -8,7 +8,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::region::Region;
 use crate::operations::host_entry::{self, Certificates, HostWish};
 use crate::store::Record;
-use crate::store::hosts::HostEntry;
+use crate::store::hosts::{HostEntry, MembersOn};
 use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
 use crate::web::form::{FormState, Posted};
@@ -29,7 +29,7 @@ struct EditPage {
     /// `None` for a new one.
     host: Option<Host>,
     /// Members on it now: with any it cannot be removed.
-    members: i64,
+    members: MembersOn,
     /// Region keys with their zones, for the hint.
     regions: String,
 }
@@ -54,11 +54,25 @@ impl EditPage {
 
     /// Why it cannot be removed; empty when it can.
     fn why_kept(&self) -> String {
-        match self.members {
-            0 => String::new(),
-            1 => "One server has a member on it. Delete that server first.".into(),
-            n => format!("{n} members of servers are on it. Delete those servers first."),
+        why_kept(self.members)
+    }
+}
+
+fn why_kept(members: MembersOn) -> String {
+    match (members.all, members.beside) {
+        (0, _) => String::new(),
+        (1, 0) => "One server has a member on it. Delete that server first.".into(),
+        (1, _) => {
+            "One server has its standby on it. Disable high availability of that server first."
+                .into()
         }
+        (n, 0) => format!("{n} members of servers are on it. Delete those servers first."),
+        (n, beside) if n == beside => format!(
+            "{n} servers have their standbys on it. Disable high availability of those servers first."
+        ),
+        (n, beside) => format!(
+            "{n} members of servers are on it, {beside} of them standbys. Disable high availability of the servers with a standby on it, and delete the others first."
+        ),
     }
 }
 
@@ -130,8 +144,15 @@ pub async fn save(visit: Signed<Owner>, id: Path<String>, posted: Posted) -> Pag
     let Some(entry) = f.check(read) else {
         return page::invalid(&edit_page(&visit, f, Some(host)).await?);
     };
+    let is_same_engine = match is_same_engine(&visit, &host, &entry).await? {
+        Ok(is_same) => is_same,
+        Err(refusal) => {
+            f.refuse(refusal);
+            return page::invalid(&edit_page(&visit, f, Some(host)).await?);
+        }
+    };
     let seen = Host { version: posted.text("version").parse().unwrap_or(0), ..host.clone() };
-    if let Err(refusal) = write(&visit, &seen, &entry).await? {
+    if let Err(refusal) = write(&visit, &seen, &entry, is_same_engine).await? {
         f.refuse(refusal);
         return page::invalid(&edit_page(&visit, f, Some(host)).await?);
     }
@@ -146,9 +167,10 @@ pub async fn remove(visit: Signed<Owner>, id: Path<String>) -> PageResult {
     visit.require_recent_password(&paths::host_edit(&host.id))?;
     let mut tx = visit.state.store.begin_write(visit.now).await?;
     tx.lock_placement().await?;
-    if tx.count_members_on(&host.id).await? > 0 {
+    let members = tx.count_members_on(&host.id).await?;
+    if members.all > 0 {
         drop(tx);
-        let text = "Nothing was changed: servers are on this host. Delete them first.";
+        let text = format!("Nothing was changed: servers are on this host. {}", why_kept(members));
         return page::see_with(&visit, &paths::host(&host.id), &Flash::info(text));
     }
     if !tx.delete_host(&host.id).await? {
@@ -171,10 +193,16 @@ async fn write(
     visit: &Signed<Owner>,
     seen: &Host,
     entry: &HostEntry,
+    is_same_engine: bool,
 ) -> Result<Result<(), Refusal>, PageError> {
     let mut tx = visit.state.store.begin_write(visit.now).await?;
     tx.lock_placement().await?;
-    if entry.member_address != seen.member_address && tx.count_members_on(&seen.id).await? > 0 {
+    let members = tx.count_members_on(&seen.id).await?;
+    if !is_same_engine && members.all > 0 {
+        let text = "A server was placed on this host just now. Save again.";
+        return Ok(Err(Refusal::at(host_entry::ADDRESS, text)));
+    }
+    if entry.member_address != seen.member_address && members.all > 0 {
         let text = "Servers are on this host and are published at its address; it cannot change while they are.";
         return Ok(Err(Refusal::at(host_entry::MEMBER_ADDRESS, text)));
     }
@@ -186,6 +214,33 @@ async fn write(
     line.detail = detail(entry);
     tx.commit(Record::activity(line)).await?;
     Ok(Ok(()))
+}
+
+/// Whether the address leads to the engine that the host is on; it need not while no member is there. With members it
+/// must: they would all look lost, and every pair on the host would fail over.
+async fn is_same_engine(
+    visit: &Signed<Owner>,
+    host: &Host,
+    entry: &HostEntry,
+) -> Result<Result<bool, Refusal>, PageError> {
+    let store = &visit.state.store;
+    if entry.address == host.address {
+        return Ok(Ok(true));
+    }
+    if store.count_members_on(&host.id).await?.all == 0 {
+        return Ok(Ok(false));
+    }
+    let looks = store.host_observations().await?;
+    let look = looks.into_iter().find(|look| look.host_id == host.id);
+    let known = look.and_then(|look| look.facts).map(|(_, facts)| facts.engine_id);
+    let reason = match host_entry::engine_id(&visit.state.sealer, entry).await {
+        Ok(found) if Some(&found) == known.as_ref() => return Ok(Ok(true)),
+        Ok(_) => "Another Docker Engine answers at this address, not the one that the servers of this host are on. Give the address of that engine. For a new engine add a host of its own.".to_owned(),
+        Err(error) => format!(
+            "Servers are on this host, so the engine at the new address must be the same one, and it cannot be asked now: {error}. Save again when it answers."
+        ),
+    };
+    Ok(Err(Refusal::at(host_entry::ADDRESS, format!("Nothing was changed. {reason}"))))
 }
 
 /// What the activity log says of a host: no certificate, but whether there are any.
@@ -255,7 +310,7 @@ async fn edit_page(
 ) -> Result<EditPage, PageError> {
     let members = match &host {
         Some(host) => visit.state.store.count_members_on(&host.id).await?,
-        None => 0,
+        None => MembersOn::default(),
     };
     let region = |region: &Region| format!("{} {}", region.key, region.zones.join("/"));
     let regions: Vec<String> = visit.state.config.regions.iter().map(region).collect();
@@ -268,6 +323,18 @@ async fn edit_page(
 mod tests {
     use super::*;
     use crate::domain::region::default_regions;
+
+    #[test]
+    fn what_keeps_a_host_is_what_is_to_be_done() {
+        let kept = |all, beside| why_kept(MembersOn { all, beside });
+        assert_eq!(kept(0, 0), "");
+        assert!(kept(1, 0).contains("Delete that server"));
+        assert!(kept(1, 1).contains("Disable high availability") && !kept(1, 1).contains("elete"));
+        assert!(kept(2, 2).contains("Disable high availability") && !kept(2, 2).contains("elete"));
+        assert!(
+            kept(3, 1).contains("1 of them standbys") && kept(3, 1).contains("delete the others")
+        );
+    }
 
     #[test]
     fn places_are_lines_of_known_zones() {

@@ -8,7 +8,8 @@ use crate::domain::catalog::{Sku, StorageSize, Tier};
 use crate::domain::ha::{Durability, HaMode, reason_against};
 use crate::domain::ids::HostId;
 use crate::domain::network::Access;
-use crate::domain::placement::choose_host;
+use crate::domain::partner::{Need, Site, choose_partner};
+use crate::domain::placement::hosts_for;
 use crate::domain::refusal::Refusal;
 use crate::domain::region::Region;
 use crate::web::form::Choice;
@@ -37,23 +38,29 @@ pub fn place_pair(
     if mode == HaMode::ZoneRedundant {
         check_standby_zone(region, wanted)?;
     }
-    let mut reason = None;
+    let (mut reason, mut together) = (None, None);
     for (zone, host) in primaries(world, region, zone, sizes) {
         if mode == HaMode::ZoneRedundant && zone == standby_zone {
             continue;
         }
-        let primary = (zone.as_str(), &host);
         let world = &with_primary(world, &host, sizes);
+        let Some(load) = world.loads.iter().find(|load| load.host.id == host) else { continue };
+        let site = Site::of_host(load);
+        let primary = (zone.as_str(), &site);
         match place_standby(world, region, mode, primary, standby_zone, sizes) {
-            Ok(standby) => return Ok((zone, standby)),
+            Ok(found) if found.is_apart => return Ok((zone, found.zone)),
+            Ok(found) => together = together.or(Some((zone, found.zone))),
             Err(text) => reason = reason.or(Some(text)),
         }
+    }
+    if let Some(pair) = together {
+        return Ok(pair);
     }
     // The zone is shown, and counts, for this mode alone.
     let is_of_zone = mode == HaMode::ZoneRedundant && !standby_zone.is_empty();
     let field = if is_of_zone { "standby_zone" } else { "ha" };
     let reason = reason.unwrap_or_else(|| "No host can take the primary.".into());
-    Err(Refusal::at(field, format!("There is no room for a standby now. {reason}")))
+    Err(Refusal::at(field, format!("There is no place for a standby now. {reason}")))
 }
 
 fn check_standby_zone(region: &Region, (zone, standby_zone): (&str, &str)) -> Result<(), Refusal> {
@@ -79,24 +86,32 @@ fn check_standby_zone(region: &Region, (zone, standby_zone): (&str, &str)) -> Re
     Ok(())
 }
 
-/// Every zone that could have the primary, with its host there; most memory left first.
+/// Every place that the primary could have, zone and host; most memory left first.
 fn primaries(world: &World, region: &Region, zone: &str, sizes: Sizes) -> Vec<(String, HostId)> {
     let policy = &world.config.overcommit;
     let (sku, storage) = sizes;
     let mut all: Vec<(String, HostId)> = world
         .zones(region, zone)
         .into_iter()
-        .filter_map(|zone| {
-            let host = choose_host(&world.loads, &region.key, zone, sku, storage, policy).ok()?;
-            Some((zone.to_owned(), host))
+        .flat_map(|zone| {
+            let hosts = hosts_for(&world.loads, &region.key, zone, sku, storage, policy);
+            let hosts = hosts.unwrap_or_default();
+            hosts.into_iter().map(move |load| (zone.to_owned(), load.host.id.clone()))
         })
         .collect();
     all.sort_by_key(|(_, host)| std::cmp::Reverse(world.memory_left(host)));
     all
 }
 
+/// Where a standby can be.
+pub struct Placed {
+    pub zone: String,
+    /// Whether nothing is known that it would share with the primary.
+    pub is_apart: bool,
+}
+
 /// The zone of a standby beside a primary that the loads count on its host already: the wanted one, or of those that
-/// can take it one on another engine before one with more memory left.
+/// can take it one on another engine before one with more memory left. Both members must reach each other.
 ///
 /// # Errors
 /// Why no host can take it.
@@ -104,11 +119,11 @@ pub fn place_standby(
     world: &World,
     region: &Region,
     mode: HaMode,
-    (zone, host): (&str, &HostId),
+    (zone, site): (&str, &Site),
     wanted: &str,
     (sku, storage): Sizes,
-) -> Result<String, String> {
-    let policy = &world.config.overcommit;
+) -> Result<Placed, String> {
+    let need = Need { region: &region.key, sku, storage, policy: &world.config.overcommit };
     let candidates: Vec<&str> = match mode {
         HaMode::SameZone => vec![zone],
         HaMode::ZoneRedundant => {
@@ -118,9 +133,10 @@ pub fn place_standby(
     let mut reason = None;
     let mut best: Option<(&str, (bool, u64))> = None;
     for candidate in candidates {
-        match choose_host(&world.loads, &region.key, candidate, sku, storage, policy) {
+        match choose_partner(&world.loads, candidate, &need, site) {
             Err(text) => reason = reason.or(Some(text)),
             Ok(found) => {
+                let host = &site.seen.host.id;
                 let is_apart = ha_zones::of_hosts(&world.loads, host, &found) == Truth::Apart;
                 let worth = (is_apart, world.memory_left(&found));
                 if best.is_none_or(|(_, most)| worth > most) {
@@ -130,7 +146,7 @@ pub fn place_standby(
         }
     }
     match best {
-        Some((zone, _)) => Ok(zone.to_owned()),
+        Some((zone, (is_apart, _))) => Ok(Placed { zone: zone.to_owned(), is_apart }),
         None => Err(reason.unwrap_or_else(|| match mode {
             HaMode::ZoneRedundant => "No host serves a second zone.".into(),
             HaMode::SameZone => "No host serves the zone.".into(),
@@ -289,6 +305,8 @@ mod tests {
 
     fn apart(end: &str, gib: u64, zones: &[&str]) -> HostLoad {
         let mut load = host(end, gib, zones);
+        load.host.member_address =
+            Some(std::net::Ipv4Addr::new(10, 0, 0, end.parse().unwrap()).into());
         if let Some(facts) = &mut load.facts {
             facts.engine_id = end.into();
         }
@@ -313,6 +331,31 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_that_the_primary_cannot_reach_is_closed_with_what_to_set() {
+        let local = |zones: &[&str]| {
+            let mut load = apart("09", 96, zones);
+            load.host.member_address = None;
+            load
+        };
+        let two = world(vec![local(&["1"]), apart("02", 64, &["2"])]);
+        let refused = pair(&two, &form("ZoneRedundant")).unwrap_err();
+        assert!(refused.text.contains("host-09, which has no member address"), "{refused:?}");
+        let cards = modes(&two, &form(HA_DISABLED));
+        assert!(cards[2].closed.contains("member_address"), "{}", cards[2].closed);
+        assert!(!cards[1].is_closed(), "one host has both");
+        let near = CreateForm { zone: "2".into(), ..form(HA_DISABLED) };
+        let zones = standby_zones(&two, &near);
+        assert!(zones[1].closed.contains("member address"), "{}", zones[1].closed);
+        // The local engine has most memory left, and is left to others.
+        let loads = vec![local(&["1"]), apart("02", 64, &["2"]), apart("03", 48, &["1"])];
+        let chosen = pair(&world(loads), &form("ZoneRedundant")).unwrap();
+        assert_eq!(chosen, ("2".into(), "1".into()));
+        let loads = vec![local(&["1", "3"]), apart("02", 48, &["2"]), apart("03", 64, &["1"])];
+        let chosen = pair(&world(loads), &form("ZoneRedundant")).unwrap();
+        assert_eq!(chosen, ("1".into(), "2".into()), "not both on the engine with most room");
+    }
+
+    #[test]
     fn zones_of_one_engine_are_told_as_such() {
         let world = world(vec![host("01", 64, &[])]);
         for mode in HaMode::ALL {
@@ -326,7 +369,7 @@ mod tests {
     fn the_second_member_needs_room_of_its_own() {
         let small = world(vec![host("01", 12, &[])]);
         let refused = pair(&small, &form("ZoneRedundant")).unwrap_err();
-        assert!(refused.text.contains("no room for a standby"), "{refused:?}");
+        assert!(refused.text.contains("no place for a standby"), "{refused:?}");
         let cards = modes(&small, &form(HA_DISABLED));
         assert!(cards[1].is_closed() && cards[2].is_closed() && !cards[0].is_closed());
         assert!(cards[2].closed.contains("memory"), "{}", cards[2].closed);

@@ -127,8 +127,7 @@ impl World {
 
     pub(super) fn memory_left(&self, host: &crate::domain::ids::HostId) -> u64 {
         let load = self.loads.iter().find(|load| load.host.id == *host);
-        load.and_then(|load| load.facts.as_ref().map(|facts| (facts, load.promised)))
-            .map_or(0, |(facts, promised)| facts.memory_bytes.saturating_sub(promised.memory_bytes))
+        load.map_or(0, HostLoad::memory_left)
     }
 
     /// Why no host of the place can take a size, whatever the storage.

@@ -1,8 +1,9 @@
 //! The page of a pair: on how many hosts commits are, who is where, what can be done, what happened.
 
-use super::ha_facts::{HaFacts, zone_of};
+use super::ha_facts::HaFacts;
+use super::ha_picture::{Drawing, Picture};
 use super::ha_story::{self as story, DrillLine, EventLine, Told, Work};
-use super::ha_view::{self as view, Commits, Known, Link, MemberCard, MemberFacts};
+use super::ha_view::{self as view, Commits, Known, MemberCard};
 use super::ha_zones::Truth;
 use super::nav::{self, Frame, Tab};
 use crate::domain::ha::{Durability, HighAvailability, MemberRole};
@@ -67,11 +68,7 @@ struct HaLive {
 struct Pair {
     commits: Commits,
     warning: &'static str,
-    primary: Option<MemberCard>,
-    standby: Option<MemberCard>,
-    /// Where the standby will be, while there is none.
-    standby_zone: String,
-    link: Link,
+    picture: Picture,
     former: Vec<MemberCard>,
     settings: [(&'static str, String, &'static str); 2],
     epoch: i64,
@@ -203,40 +200,19 @@ async fn pair(
         since: view::since(row, &told),
         now,
     };
-    let card = |role, purpose, member: &Member| {
-        let looks = look.map(|look| &look.facts);
-        let seen = looks.and_then(|look| {
-            let both = [Some(&look.primary), look.standby.as_ref()];
-            both.into_iter().flatten().find(|one| one.member == member.id.as_str())
-        });
-        let of = MemberFacts {
-            member,
-            zone: zone_of(member, server),
-            host: facts.host_name(member),
-            look: seen.filter(|_| look.is_some_and(|look| view::is_fresh(look.at, now))),
-            observation: facts.seen_of(member),
-            now,
-        };
-        view::member_card(role, purpose, &of)
-    };
+    let drawing = Drawing { facts, server, now };
     let is_former = |member: &&Member| member.role == MemberRole::Former;
     Ok(Pair {
         commits: view::commits(&known),
         warning: truth.map_or("", Truth::warning),
-        primary: facts
-            .in_role(MemberRole::Primary)
-            .map(|member| card("Primary", "takes all reads and writes", member)),
-        standby: facts
-            .in_role(MemberRole::Standby)
-            .map(|member| card("Standby", "follows, cannot be read, takes over", member)),
-        standby_zone: row.standby_zone.clone(),
-        link: view::link(row, look.map(|look| (&look.facts, look.at)), now),
+        picture: drawing.picture(row),
         former: facts
             .members
             .iter()
             .filter(is_former)
             .map(|member| {
-                card("Former member", "counts for nothing; being brought back or removed", member)
+                let purpose = "counts for nothing; being brought back or removed";
+                drawing.card("Former member", purpose, member)
             })
             .collect(),
         settings: view::settings(row),

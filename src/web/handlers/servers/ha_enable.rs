@@ -9,6 +9,7 @@ use super::ha_zones;
 use super::nav::{self, Frame, Tab};
 use crate::domain::ha::{AskedHa, Durability, HaMode, MemberRole};
 use crate::domain::operation::OperationKind;
+use crate::domain::partner::Site;
 use crate::domain::refusal::Refusal;
 use crate::operations::submit::SubmitError;
 use crate::web::error::{PageError, PageResult};
@@ -82,9 +83,16 @@ impl Offer {
         }
         let field = if wanted.is_empty() { "ha" } else { "standby_zone" };
         let sizes = (spec.sku(), spec.storage());
-        place_standby(&self.world, region, mode, (zone, &primary.host_id), wanted, sizes).map_err(
-            |text| Refusal::at(field, format!("There is no room for a standby now. {text}")),
-        )
+        let host = self.world.loads.iter().find(|load| load.host.id == primary.host_id);
+        let host = host.ok_or_else(|| refuse("The server's host is not configured any more."))?;
+        let site = Site::of_member(host, primary);
+        match place_standby(&self.world, region, mode, (zone, &site), wanted, sizes) {
+            Ok(placed) => Ok(placed.zone),
+            Err(text) => {
+                let text = format!("There is no place for a standby now. {text}");
+                Err(Refusal::at(field, text))
+            }
+        }
     }
 
     fn modes(&self, frame: &Frame) -> Vec<Choice> {

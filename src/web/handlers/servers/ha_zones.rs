@@ -63,11 +63,7 @@ pub fn of_hosts(loads: &[HostLoad], one: &HostId, other: &HostId) -> Truth {
 
 /// Of two hosts whose engines differ.
 fn is_one_machine(one: &HostLoad, other: &HostLoad) -> bool {
-    let seen = |load: &HostLoad| SeenHost {
-        host: load.host.clone(),
-        engine_id: engine(load).map(str::to_owned),
-    };
-    shared(from_ref(&seen(one)), from_ref(&seen(other))).is_some()
+    shared(from_ref(&SeenHost::from(one)), from_ref(&SeenHost::from(other))).is_some()
 }
 
 /// Of two zones of a region, whichever of their hosts the members are on.

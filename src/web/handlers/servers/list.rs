@@ -3,14 +3,14 @@
 use super::create_cards::{PresetCard, preset_cards, thousands};
 use super::ha_view;
 use crate::config::Config;
-use crate::domain::ha::{HaState, HighAvailability};
+use crate::domain::ha::{HaMode, HaState, HighAvailability};
 use crate::domain::ids::{GroupId, ServerId};
 use crate::domain::names::Tag;
 use crate::domain::operation::OperationKind;
 use crate::domain::server::{Server, ServerState, SettledState};
 use crate::store::groups::CountedGroup;
 use crate::store::scope::Viewer;
-use crate::store::servers::{SERVER_PAGE, ServerFilter};
+use crate::store::servers::{HA_NONE, HA_NOT_HEALTHY, SERVER_PAGE, ServerFilter};
 use crate::web::error::PageResult;
 use crate::web::form::{Choice, FormState};
 use crate::web::label::Chip;
@@ -31,6 +31,7 @@ struct ListPage {
     states: Vec<Choice>,
     regions: Vec<Choice>,
     groups: Vec<Choice>,
+    pairs: Vec<Choice>,
     rows: Vec<Row>,
     /// "37 of 1,000 servers"; empty where there is none at all.
     result: String,
@@ -54,6 +55,7 @@ pub struct ListQuery {
     region: String,
     tag: String,
     group: String,
+    ha: String,
     after: String,
 }
 
@@ -69,6 +71,10 @@ impl ListQuery {
             region: region.into(),
             tag: plain(&self.tag, tag_max),
             group: GroupId::parse(&self.group).map_or(String::new(), |id| id.as_str().into()),
+            ha: ha_choices()
+                .into_iter()
+                .find(|one| one.value == self.ha)
+                .map_or(String::new(), |one| one.value),
             viewer,
             after: plain(&self.after, 100),
         }
@@ -108,6 +114,7 @@ pub async fn get(visit: Signed<Reader>, query: Query<ListQuery>) -> PageResult {
         regions: region_choices(config),
         has_no_role: groups.is_empty(),
         groups: group_choices(&groups),
+        pairs: ha_choices(),
         result: result_text(found, total),
         is_filtered,
         is_empty: total == 0,
@@ -120,7 +127,7 @@ pub async fn get(visit: Signed<Reader>, query: Query<ListQuery>) -> PageResult {
 }
 
 fn is_filtered(filter: &ServerFilter) -> bool {
-    [&filter.name, &filter.state, &filter.region, &filter.tag, &filter.group]
+    [&filter.name, &filter.state, &filter.region, &filter.tag, &filter.group, &filter.ha]
         .iter()
         .any(|text| !text.is_empty())
 }
@@ -132,6 +139,7 @@ fn state(filter: &ServerFilter) -> FormState {
         .with("region", &filter.region)
         .with("tag", &filter.tag)
         .with("group", &filter.group)
+        .with("ha", &filter.ha)
 }
 
 /// The states that a server can be in, as far as this version goes.
@@ -159,6 +167,13 @@ fn group_choices(groups: &[CountedGroup]) -> Vec<Choice> {
     std::iter::once(any).chain(groups.iter().map(one)).collect()
 }
 
+fn ha_choices() -> Vec<Choice> {
+    let mode = |mode: HaMode| Choice::new(mode.key(), mode.label());
+    let any = [Choice::new("", "Any"), Choice::new(HA_NONE, "None")];
+    let ill = Choice::new(HA_NOT_HEALTHY, "Not healthy");
+    any.into_iter().chain(HaMode::ALL.map(mode)).chain([ill]).collect()
+}
+
 fn result_text(found: i64, total: i64) -> String {
     let noun = if total == 1 { "server" } else { "servers" };
     match (found, total) {
@@ -176,6 +191,7 @@ fn page_link(filter: &ServerFilter, after: &str) -> String {
         ("region", &filter.region),
         ("tag", &filter.tag),
         ("group", &filter.group),
+        ("ha", &filter.ha),
         ("after", after),
     ];
     let pairs: Vec<String> = fields
@@ -290,6 +306,7 @@ mod tests {
             region: "mars".into(),
             tag: "x".repeat(1000),
             group: "x".into(),
+            ha: "Both' OR 1=1".into(),
             after: String::new(),
         };
         let filter = query.filter(&config(), Viewer::Portal);
@@ -297,7 +314,14 @@ mod tests {
             (filter.name.as_str(), filter.state.as_str(), filter.region.as_str()),
             ("shop", "", "")
         );
-        assert_eq!(filter.group, "", "no id of ours");
+        assert_eq!((&*filter.group, &*filter.ha), ("", ""), "no words of ours");
+        let asked = |ha: &str| {
+            let query = ListQuery { ha: ha.into(), ..ListQuery::default() };
+            query.filter(&config(), Viewer::Portal).ha
+        };
+        for word in [HA_NONE, "SameZone", "ZoneRedundant", HA_NOT_HEALTHY] {
+            assert_eq!(asked(word), word);
+        }
         assert_eq!(filter.tag.len(), 321);
     }
 
@@ -314,9 +338,13 @@ mod tests {
 
     #[test]
     fn links_keep_the_filters() {
-        let filter =
-            ServerFilter { tag: "env=a&b".into(), after: "x".into(), ..ServerFilter::default() };
-        assert_eq!(page_link(&filter, "shop-1"), "/servers?tag=env%3Da%26b&after=shop-1");
+        let filter = ServerFilter {
+            tag: "env=a&b".into(),
+            ha: "None".into(),
+            after: "x".into(),
+            ..ServerFilter::default()
+        };
+        assert_eq!(page_link(&filter, "shop-1"), "/servers?tag=env%3Da%26b&ha=None&after=shop-1");
         assert_eq!(page_link(&ServerFilter::default(), ""), "/servers");
     }
 

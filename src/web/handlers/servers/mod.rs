@@ -29,6 +29,7 @@ pub mod ha_ask;
 pub mod ha_durability;
 pub mod ha_enable;
 pub mod ha_facts;
+pub mod ha_picture;
 pub mod ha_story;
 pub mod ha_view;
 pub mod ha_zones;

@@ -1,6 +1,7 @@
 //! The overview of one server: can I use it, what is it, what was last seen of it, what happened.
 
 use super::ha_facts::{HaFacts, zone_of};
+use super::ha_picture::{Drawing, Picture};
 use super::nav::{self, Frame, Tab};
 use super::overview_view::{
     self as view, Answer, ContainerView, Fact, HaNote, Known, RecentOperation, Seen, plural,
@@ -13,6 +14,7 @@ use crate::domain::storage::{OBSERVATION, StorageLook};
 use crate::operations::access::secret;
 use crate::store::operations::OperationFilter;
 use crate::web::error::{PageError, PageResult};
+use crate::web::label::Chip;
 use crate::web::page::{self, Layout};
 use crate::web::paths;
 use crate::web::time::Stamp;
@@ -54,6 +56,8 @@ struct LiveView {
     /// Whether the server was placed on a host.
     has_member: bool,
     container: Option<ContainerView>,
+    /// Both members as they stand; `None` without high availability.
+    pair: Option<PairView>,
     /// The standby's container, with what was seen of it.
     standby: Option<StandbyView>,
     /// The page of high availability.
@@ -67,6 +71,14 @@ impl LiveView {
     fn seen(&self) -> Option<&Seen> {
         self.answer.seen.as_ref()
     }
+}
+
+/// The pair in short; its page has the whole story.
+struct PairView {
+    chip: Chip,
+    /// "Commits are on 2 hosts now"
+    lead: String,
+    picture: Picture,
 }
 
 /// The standby of a pair.
@@ -160,6 +172,7 @@ async fn live(visit: &Visit, frame: &Frame) -> Result<LiveView, PageError> {
         repair: paths::server_repair(&server.id),
         has_member: member.is_some(),
         ha: paths::server_ha(&server.id),
+        pair: pair.as_ref().and_then(|facts| pair_view(facts, server, now)),
         standby: pair.as_ref().and_then(|facts| standby(facts, server, now)),
         container: view::container(member.as_ref(), look.as_ref(), server.state(), now),
         operations: operations.iter().take(RECENT_MAX).map(|one| view::recent(one, now)).collect(),
@@ -186,6 +199,17 @@ async fn ha_note(
         standby_zone: row.standby_zone.clone(),
         last: last.unwrap_or_default(),
     }))
+}
+
+fn pair_view(facts: &HaFacts, server: &Server, now: DateTime<Utc>) -> Option<PairView> {
+    let row = facts.row.as_ref()?;
+    let truth = facts.truth(server);
+    let known = ha_view::Known { row, truth, look: None, since: row.changed_at, now };
+    Some(PairView {
+        chip: ha_view::chip(facts.state(), Some(row)),
+        lead: ha_view::commits(&known).lead,
+        picture: Drawing { facts, server, now }.picture(row),
+    })
 }
 
 fn standby(facts: &HaFacts, server: &Server, now: DateTime<Utc>) -> Option<StandbyView> {
