@@ -141,10 +141,19 @@ impl Pair {
 
     /// Waits until new transactions are read-only.
     pub async fn refuses_writes(&self, after: &str) {
-        let read_only = "SHOW default_transaction_read_only";
+        self.until("read-only", after, async || self.is_read_only().await).await;
+    }
+
+    /// Waits until new transactions are read-only, or the standby does not count any more.
+    pub async fn refuses_writes_or_leaves_sync(&self, after: &str) {
         let is_so =
-            async || self.portal.psql(&self.server, read_only).await.is_ok_and(|on| on == "on");
+            async || self.row().await.state != ReplicationState::Sync || self.is_read_only().await;
         self.until("read-only", after, is_so).await;
+    }
+
+    async fn is_read_only(&self) -> bool {
+        let sql = "SHOW default_transaction_read_only";
+        self.portal.psql(&self.server, sql).await.is_ok_and(|on| on == "on")
     }
 
     async fn until(&self, what: &str, after: &str, mut is_so: impl AsyncFnMut() -> bool) {
