@@ -21,6 +21,10 @@ const CALM: Duration = Duration::from_millis(1_500);
 /// Longest wait for a failover that must come.
 const FAILOVER_WITHIN: Duration = Duration::from_secs(60);
 
+/// A commit of something, refused while new transactions are read-only.
+const COMMIT: &str = "DO $$ BEGIN PERFORM pg_logical_emit_message(true, 'checked', ''); \
+    IF current_setting('transaction_read_only') = 'on' THEN RAISE 'read-only'; END IF; END $$";
+
 /// A member's container, and the zone it is in.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -112,8 +116,7 @@ impl Pair {
                 return false;
             }
         }
-        let commit = "SELECT pg_logical_emit_message(true, 'checked', '')";
-        self.portal.psql(&self.server, commit).await.is_ok()
+        self.portal.psql(&self.server, COMMIT).await.is_ok()
     }
 
     /// Waits until the primary has changed.
@@ -134,8 +137,7 @@ impl Pair {
 
     /// Waits until a commit comes back.
     pub async fn serves(&self, after: &str) {
-        let commit = "SELECT pg_logical_emit_message(true, 'checked', '')";
-        let is_so = async || self.portal.psql(&self.server, commit).await.is_ok();
+        let is_so = async || self.portal.psql(&self.server, COMMIT).await.is_ok();
         self.until("a commit", after, is_so).await;
     }
 
