@@ -96,13 +96,18 @@ pub fn lost(member: &Member, runs: bool) -> StepError {
 /// Gives up the space that is set aside where next to nothing else is free: a server that was stopped with a full
 /// disk could not start, and only one that runs can be protected or grow. Asks only where little was free.
 pub async fn make_room(ctx: &StepContext) -> Result<(), StepError> {
-    let member = ctx.member()?;
-    let Some(spec) = member::disk(ctx, member) else { return Ok(()) };
     let store = &ctx.services.store;
     let last = store.server_observation::<StorageLook>(&ctx.server.id, OBSERVATION).await?;
-    if !last.is_some_and(|last| needs_watching(&last.facts.usage)) {
-        return Ok(());
+    if last.is_some_and(|last| needs_watching(&last.facts.usage)) {
+        give_up_reserve(ctx).await?;
     }
+    Ok(())
+}
+
+/// The same for a member of which it is known that next to nothing is free.
+pub async fn give_up_reserve(ctx: &StepContext) -> Result<(), StepError> {
+    let member = ctx.member()?;
+    let Some(spec) = member::disk(ctx, member) else { return Ok(()) };
     ctx.engine(member)?.tend_disk(&spec, Reserve::ReleaseWhenFull).await?;
     Ok(())
 }

@@ -26,7 +26,7 @@ pub struct Bounds {
 }
 
 /// The operation by which a person chooses durability anew: of the lane of changes, and one that a build runs beside.
-pub const CHOICE: K = K::CreateDatabase;
+pub const CHOICE: K = K::ChangeDurability;
 
 pub struct Pair {
     pub bounds: Bounds,

@@ -44,8 +44,8 @@ impl Delay {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let waited = tokio::time::timeout(Duration::from_secs(60), used).await;
-        assert!(waited.is_ok(), "nobody came this way");
+        let used = tokio::time::timeout(Duration::from_secs(60), used).await;
+        assert!(used.is_ok(), "nobody came this way");
     }
 }
 

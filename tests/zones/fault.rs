@@ -146,7 +146,8 @@ impl Fault {
             Fault::NarrowLink => ("20 the standby's cable carries 1 Mbit/s", Same),
             Fault::FillPrimary => ("27 storage of the primary nearly full", Same),
             Fault::FillStandby => ("28 storage of the standby full", Same),
-            Fault::PromoteFull => ("28 primary killed while its standby is full", Failover),
+            // A standby may end when it is full; then the primary is started again.
+            Fault::PromoteFull => ("28 primary killed while its standby is full", Either),
             Fault::FreezePrimaryDisk => ("30 disk of the primary hangs for 30 s", Failover),
             Fault::LosePrimaryVolume => {
                 ("36 container and volume of the primary removed", Failover)

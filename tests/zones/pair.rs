@@ -21,6 +21,10 @@ const CALM: Duration = Duration::from_millis(1_500);
 /// Longest wait for a failover that must come.
 const FAILOVER_WITHIN: Duration = Duration::from_secs(60);
 
+/// A commit of something, refused while new transactions are read-only.
+const COMMIT: &str = "DO $$ BEGIN PERFORM pg_logical_emit_message(true, 'checked', ''); \
+    IF current_setting('transaction_read_only') = 'on' THEN RAISE 'read-only'; END IF; END $$";
+
 /// A member's container, and the zone it is in.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -112,8 +116,7 @@ impl Pair {
                 return false;
             }
         }
-        let commit = "SELECT pg_logical_emit_message(true, 'checked', '')";
-        self.portal.psql(&self.server, commit).await.is_ok()
+        self.portal.psql(&self.server, COMMIT).await.is_ok()
     }
 
     /// Waits until the primary has changed.
@@ -134,17 +137,25 @@ impl Pair {
 
     /// Waits until a commit comes back.
     pub async fn serves(&self, after: &str) {
-        let commit = "SELECT pg_logical_emit_message(true, 'checked', '')";
-        let is_so = async || self.portal.psql(&self.server, commit).await.is_ok();
+        let is_so = async || self.portal.psql(&self.server, COMMIT).await.is_ok();
         self.until("a commit", after, is_so).await;
     }
 
     /// Waits until new transactions are read-only.
     pub async fn refuses_writes(&self, after: &str) {
-        let read_only = "SHOW default_transaction_read_only";
+        self.until("read-only", after, async || self.is_read_only().await).await;
+    }
+
+    /// Waits until new transactions are read-only, or the standby does not count any more.
+    pub async fn refuses_writes_or_leaves_sync(&self, after: &str) {
         let is_so =
-            async || self.portal.psql(&self.server, read_only).await.is_ok_and(|on| on == "on");
+            async || self.row().await.state != ReplicationState::Sync || self.is_read_only().await;
         self.until("read-only", after, is_so).await;
+    }
+
+    async fn is_read_only(&self) -> bool {
+        let sql = "SHOW default_transaction_read_only";
+        self.portal.psql(&self.server, sql).await.is_ok_and(|on| on == "on")
     }
 
     async fn until(&self, what: &str, after: &str, mut is_so: impl AsyncFnMut() -> bool) {

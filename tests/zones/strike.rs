@@ -202,18 +202,18 @@ impl Scene<'_> {
             }
             Fault::FillStandby => {
                 fill(zones, standby, 0);
-                self.pair.refuses_writes(self.name).await;
+                self.pair.refuses_writes_or_leaves_sync(self.name).await;
                 tokio::time::sleep(WHILE).await;
                 // One that ended is made anew by then.
                 zones.try_docker(standby.zone, &["exec", &standby.container, "sh", "-c", EMPTY]);
             }
             Fault::PromoteFull => {
                 fill(zones, standby, 0);
-                self.pair.refuses_writes(self.name).await;
                 zones.docker(primary.zone, &["kill", &primary.container]);
-                self.changed().await;
+                self.pair.leaves(ReplicationState::Sync, self.name).await;
                 self.pair.leaves(ReplicationState::Promoting, self.name).await;
-                exec(zones, standby, EMPTY);
+                tokio::time::sleep(LATER).await;
+                zones.try_docker(standby.zone, &["exec", &standby.container, "sh", "-c", EMPTY]);
             }
             Fault::FreezePrimaryDisk => {
                 zones.freeze(&source(zones, primary));

@@ -7,7 +7,9 @@ use super::looks::{Board, show};
 use super::pair::{self, Pair};
 use super::request::{self, Tries};
 use super::sight::Sight;
-use crate::domain::ha::{Action, Decision, Pause, ReplicationState, SeenMember, Sql, decide};
+use crate::domain::ha::{
+    Action, Decision, Pause, ReplicationState, SeenMember, Sql, WaitsFor, decide,
+};
 use crate::domain::ids::{MemberId, ServerId};
 use crate::domain::server::Member;
 use crate::operations::context::Services;
@@ -91,8 +93,10 @@ impl Watcher {
         let stalled = self.follower.note(pair_now.clone(), primary.written, confirmed, at);
         self.is_stalled = stalled.is_some();
         let is_followed = pair.is_followed(&primary) && !self.is_stalled;
+        // Before commits wait for it there is nothing to count: a standby that was just made has never followed.
+        let waits = matches!(pair.row.waits_for(), WaitsFor::Standby(_));
         self.unfollowed = match self.unfollowed.take() {
-            _ if is_followed || primary.sql != Sql::Answers => None,
+            _ if is_followed || !waits || primary.sql != Sql::Answers => None,
             Some((of, since)) if of == pair_now => Some((of, since)),
             _ => Some((pair_now, stalled.unwrap_or(at))),
         };

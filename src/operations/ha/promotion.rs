@@ -241,7 +241,7 @@ async fn make_primary(
         // It is the only one with every commit: what was set aside for such a day is given up. With that it is
         // protected as the primary, and grows.
         Err(PostgresError::Refused(why)) if why.contains(FULL) => {
-            disk::make_room(&ctx.on(primary)).await?;
+            disk::give_up_reserve(&ctx.on(primary)).await?;
             ctx.log("The new primary's storage is full: what was set aside in it is given up")
                 .await;
             wait(why)
