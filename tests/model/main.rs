@@ -150,7 +150,7 @@ fn every_invariant_is_broken_by_a_mutant_and_every_mutant_of_m5_is_there() {
 #[test]
 fn from_every_state_there_is_a_way_to_writes() {
     let begun = Instant::now();
-    let bounds = Bounds { faults: 1, members: 3, ..ORDERS };
+    let bounds = Bounds { faults: 1, members: 3, wishes: 1, choices: 1, ..ORDERS };
     let reached = liveness::Reached::by(&Pair { bounds, mutant: None });
     println!(
         "a way to writes: from each of {} states, in {:.0} s, with {bounds:?}",
@@ -158,7 +158,7 @@ fn from_every_state_there_is_a_way_to_writes() {
         begun.elapsed().as_secs_f64()
     );
     assert_eq!(reached.stranded(), None);
-    let few = Bounds { orders: 0, ..bounds };
+    let few = Bounds { choices: 0, orders: 0, ..bounds };
     for mutant in [Mutant::NeverDisarms, Mutant::NobodyResumes] {
         let broken = liveness::Reached::by(&Pair { bounds: few, mutant: Some(mutant) });
         println!("{mutant:?}: stranded by {:?}", broken.stranded());
