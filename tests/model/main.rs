@@ -4,6 +4,7 @@
 //! `properties.rs`, what may happen in `pair.rs`, what operations do in `operations.rs`.
 //!
 //! `PGFLEX_MODEL=large cargo test --test model` looks further: minutes, and some gigabytes of memory.
+//! `PGFLEX_MUTANT=NoGate` hunts for one mutant alone.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -76,23 +77,28 @@ fn explore(bounds: Bounds) -> (usize, Vec<String>, Vec<&'static str>) {
     (checker.unique_state_count(), failures(&checker), reached)
 }
 
+/// All mutants, or the one of this name.
+#[expect(clippy::disallowed_methods, reason = "a switch of this test, not of the product")]
+fn chosen() -> Vec<Mutant> {
+    let name = std::env::var("PGFLEX_MUTANT").ok();
+    let is_asked =
+        |mutant: &Mutant| name.as_ref().is_none_or(|name| *name == format!("{mutant:?}"));
+    Mutant::ALL.into_iter().filter(is_asked).collect()
+}
+
 /// Each broken rule in turn: what it must break breaks.
 #[test]
 fn every_broken_rule_is_noticed() {
     let begun = Instant::now();
     let (mut total, mut survivors) = (0, vec![]);
-    for mutant in Mutant::ALL {
+    for mutant in chosen() {
         let (states, missing) = hunt(mutant);
         total += states;
         if !missing.is_empty() {
             survivors.push(format!("{mutant:?} ({}) does not break {missing:?}", mutant.rule()));
         }
     }
-    println!(
-        "{} broken rules: {total} distinct states, {:.0} s",
-        Mutant::ALL.len(),
-        seconds(begun)
-    );
+    println!("{} broken rules: {total} distinct states, {:.0} s", chosen().len(), seconds(begun));
     assert!(survivors.is_empty(), "{}", survivors.join("\n"));
 }
 
@@ -150,7 +156,7 @@ fn every_invariant_is_broken_by_a_mutant_and_every_mutant_of_m5_is_there() {
 #[test]
 fn from_every_state_there_is_a_way_to_writes() {
     let begun = Instant::now();
-    let bounds = Bounds { faults: 1, members: 3, ..ORDERS };
+    let bounds = Bounds { members: 3, wishes: 1, ..CHOICES };
     let reached = liveness::Reached::by(&Pair { bounds, mutant: None });
     println!(
         "a way to writes: from each of {} states, in {:.0} s, with {bounds:?}",
@@ -158,7 +164,7 @@ fn from_every_state_there_is_a_way_to_writes() {
         begun.elapsed().as_secs_f64()
     );
     assert_eq!(reached.stranded(), None);
-    let few = Bounds { orders: 0, ..bounds };
+    let few = Bounds { choices: 0, ..bounds };
     for mutant in [Mutant::NeverDisarms, Mutant::NobodyResumes] {
         let broken = liveness::Reached::by(&Pair { bounds: few, mutant: Some(mutant) });
         println!("{mutant:?}: stranded by {:?}", broken.stranded());

@@ -123,7 +123,7 @@ impl Mutant {
         match self {
             Mutant::LateOrders => super::ORDERS,
             Mutant::RequiredRowFirst | Mutant::RelaxedFileFirst | Mutant::ArmWithStaleFile => {
-                Bounds { faults: 2, ..super::CHOICES }
+                Bounds { wishes: 1, ..super::CHOICES }
             }
             _ => super::FAULTS,
         }

@@ -236,7 +236,7 @@ impl Run<'_> {
 
     fn in_force(&mut self, names: u8, next: u8) -> Step {
         match self.world.primary().filter(|place| self.world.answers(*place)) {
-            Some(place) if self.world.nodes[place].names == names => Step::To(next),
+            Some(place) if self.world.nodes[place].runs_with(names) => Step::To(next),
             _ => Step::Stuck,
         }
     }

@@ -113,6 +113,14 @@ pub struct Order {
     pub names: u8,
 }
 
+impl Node {
+    /// Whether commits wait for these, and no reading of the file is under way that could say otherwise: it takes
+    /// PostgreSQL milliseconds, and what is asked of it takes a checkpoint (A3).
+    pub fn runs_with(&self, names: u8) -> bool {
+        self.names == names && !self.is_reloading
+    }
+}
+
 impl World {
     /// In sync, with clients at work.
     pub fn begin(durability: Durability, bounds: Bounds) -> Self {

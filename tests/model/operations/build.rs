@@ -123,10 +123,12 @@ impl Run<'_> {
     /// On both: whom commits wait for, and what the standby has when it is promoted.
     fn is_in_force(&self) -> bool {
         let world = &self.world;
-        let names = |place: Option<Place>| place.map(|place| world.nodes[place].names);
+        let runs_with = |place: Option<Place>, names| {
+            place.is_some_and(|place| world.nodes[place].runs_with(names))
+        };
         let is_told =
-            self.has(Mutant::ArmWithStaleFile) || names(world.standby()) == Some(alone(&world.row));
-        names(world.primary()) == Some(self.op.member) && is_told
+            self.has(Mutant::ArmWithStaleFile) || runs_with(world.standby(), alone(&world.row));
+        runs_with(world.primary(), self.op.member) && is_told
     }
 
     /// A4: what was acknowledged without the standby lies before this place.

@@ -90,7 +90,7 @@ impl Run<'_> {
         }
         // What is in force is asked, not what was written: an order that was lost may have come between.
         let wanted = by_row(&self.world.row);
-        if self.world.nodes[place].names != wanted && !self.has(Mutant::StartsWithoutNames) {
+        if !self.world.nodes[place].runs_with(wanted) && !self.has(Mutant::StartsWithoutNames) {
             let node = &self.world.nodes[place];
             return match node.is_reloading && node.names_in_file == wanted {
                 true => Step::Stuck,

@@ -134,7 +134,7 @@ impl Run<'_> {
 
     fn standby_has_read(&self, next: u8) -> Step {
         match self.counted().map(|place| &self.world.nodes[place]) {
-            Some(node) if node.member == self.op.member && node.names == self.op.mark => {
+            Some(node) if node.member == self.op.member && node.runs_with(self.op.mark) => {
                 Step::To(next)
             }
             _ => Step::Stuck,
