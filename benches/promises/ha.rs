@@ -138,7 +138,10 @@ async fn all(runs: usize, megabytes: usize, report: &Report) -> anyhow::Result<(
     ));
     let mut costs = vec![];
     for event in Event::ALL {
-        costs.push(cost(&pair, event, event.runs(runs)).await?);
+        let cost = cost(&pair, event, event.runs(runs)).await?;
+        // At once: a section that breaks off later has told what it knew.
+        eprintln!("{}, {} times: {} without writes", event.name(), cost.runs, spread(&cost.gaps));
+        costs.push(cost);
     }
     tell(&costs, report);
     rebuild(&pair, megabytes, report).await?;
