@@ -218,9 +218,9 @@ fn a_standby_that_is_gone_or_frozen_is_not_waited_for() {
     seen.primary.senders[0].state = "catchup".into();
     is(&sync(), &seen, Action::Disarm);
     let mut frozen = well(&sync());
-    frozen.standby = Some(silent(Some(true), Some("paused"), 2));
+    frozen.standby = Some(silent(Some(true), Some("paused"), 1));
     is(&sync(), &frozen, Action::Nothing);
-    frozen.standby = Some(silent(Some(true), Some("paused"), 3));
+    frozen.standby = Some(silent(Some(true), Some("paused"), 2));
     is(&sync(), &frozen, Action::Disarm);
 }
 
