@@ -22,7 +22,7 @@ use pgflex::operations::runner::{Hook, Interference, Moment, Point};
 use pgflex::operations::step::Undo;
 use pgflex::store::testing;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Every kind; while one is being built, those alone that `PGFLEX_SWEEP_KINDS` names.
 #[expect(clippy::disallowed_methods, reason = "a developer's choice of what to run")]
@@ -31,6 +31,19 @@ fn kinds() -> Vec<OperationKind> {
     let is_chosen =
         |kind: &OperationKind| chosen.is_empty() || chosen.split(',').any(|key| key == kind.key());
     OperationKind::ALL.into_iter().filter(is_chosen).collect()
+}
+
+/// Each in a task of its own, on every core: steps that look again and again wait in real time, so they wait together.
+async fn together<T, F>(items: impl IntoIterator<Item = T>, sweep: impl Fn(T) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let tasks: Vec<_> = items.into_iter().map(|item| tokio::spawn(sweep(item))).collect();
+    for task in tasks {
+        if let Err(failed) = task.await {
+            std::panic::resume_unwind(failed.into_panic());
+        }
+    }
 }
 
 async fn world() -> World {
@@ -64,47 +77,52 @@ async fn every_kind_runs_to_the_end_on_both_databases() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_ends_right_when_killed_at_every_moment_of_every_step() {
-    let mut moments = 0;
-    for kind in kinds() {
-        for step in steps(kind) {
-            for point in Point::ALL {
-                let world = world().await;
-                let id = world.submit(kind).await;
-                let struck = Arc::new(AtomicBool::new(false));
-                let hook = {
-                    let (struck, inner) =
-                        (struck.clone(), once(step.name, point, false, Interference::Kill));
-                    Arc::new(move |moment: Moment<'_>| {
-                        let what = inner(moment);
-                        struck.fetch_or(what == Interference::Kill, Ordering::SeqCst);
-                        what
-                    })
-                };
-                let operation = world.run_through(hook, &id).await;
-                assert!(
-                    struck.load(Ordering::SeqCst),
-                    "{kind:?} {} {point:?} was reached",
-                    step.name
-                );
-                assert_succeeded(
-                    &world,
-                    &operation,
-                    &format!("{kind:?} killed at {} {point:?}", step.name),
-                )
-                .await;
-                moments += 1;
+    let moments = Arc::new(AtomicUsize::new(0));
+    let count = moments.clone();
+    together(kinds(), move |kind| {
+        let moments = count.clone();
+        async move {
+            for step in steps(kind) {
+                for point in Point::ALL {
+                    let world = world().await;
+                    let id = world.submit(kind).await;
+                    let struck = Arc::new(AtomicBool::new(false));
+                    let hook = {
+                        let (struck, inner) =
+                            (struck.clone(), once(step.name, point, false, Interference::Kill));
+                        Arc::new(move |moment: Moment<'_>| {
+                            let what = inner(moment);
+                            struck.fetch_or(what == Interference::Kill, Ordering::SeqCst);
+                            what
+                        })
+                    };
+                    let operation = world.run_through(hook, &id).await;
+                    assert!(
+                        struck.load(Ordering::SeqCst),
+                        "{kind:?} {} {point:?} was reached",
+                        step.name
+                    );
+                    assert_succeeded(
+                        &world,
+                        &operation,
+                        &format!("{kind:?} killed at {} {point:?}", step.name),
+                    )
+                    .await;
+                    moments.fetch_add(1, Ordering::SeqCst);
+                }
             }
         }
-    }
+    })
+    .await;
     let all: usize = kinds().iter().map(|kind| steps(*kind).len() * 3).sum();
-    assert_eq!(moments, all);
+    assert_eq!(moments.load(Ordering::SeqCst), all);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_leaves_nothing_behind_when_a_step_fails() {
-    for kind in kinds() {
+    together(kinds(), |kind| async move {
         for (at, step) in steps(kind).iter().enumerate() {
             for point in [Point::Begun, Point::Acted] {
                 let why = format!("{kind:?} failed at {} {point:?}", step.name);
@@ -127,12 +145,13 @@ async fn every_kind_leaves_nothing_behind_when_a_step_fails() {
                 }
             }
         }
-    }
+    })
+    .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unwinding_survives_a_kill_at_every_moment() {
-    for kind in kinds() {
+    together(kinds(), |kind| async move {
         let last = (0..steps(kind).len()).rev().find(|at| before_return(kind, *at)).unwrap();
         for step in steps(kind)[..=last].iter().filter(|step| matches!(step.undo, Undo::Run(_))) {
             for point in Point::ALL {
@@ -149,13 +168,14 @@ async fn unwinding_survives_a_kill_at_every_moment() {
                 assert_unwound(&world, &operation, &why).await;
             }
         }
-    }
+    })
+    .await;
 }
 
 /// The engine did it, but its answer never came: the step must find its own work.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_reply_of_any_engine_call_does_no_harm() {
-    for kind in kinds() {
+    together(kinds(), |kind| async move {
         for at in 0..2 {
             let calm = world().await;
             let id = calm.submit(kind).await;
@@ -176,7 +196,8 @@ async fn a_lost_reply_of_any_engine_call_does_no_harm() {
                 assert_succeeded(&world, &operation, &why).await;
             }
         }
-    }
+    })
+    .await;
 }
 
 /// Longer names first: `start_container` must not be taken for a shorter one.

@@ -3,7 +3,7 @@
 //! operation that the portal submits by itself.
 
 use super::pairs::Pair;
-use super::{METHODS, once};
+use super::{METHODS, once, together};
 use crate::world::World;
 use pgflex::domain::activity::Actor;
 use pgflex::domain::catalog::{Sku, Tier};
@@ -253,9 +253,9 @@ async fn every_change_of_a_pair_runs_to_the_end() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_change_of_a_pair_ends_right_when_killed_at_every_moment() {
-    for case in cases() {
+    together(cases(), |case| async move {
         for step in steps(case) {
             for point in Point::ALL {
                 let why = format!("{} killed at {} {point:?}", case.name, step.name);
@@ -265,12 +265,13 @@ async fn every_change_of_a_pair_ends_right_when_killed_at_every_moment() {
                 assert_succeeded(&world, case, &operation, &why).await;
             }
         }
-    }
+    })
+    .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_change_of_a_pair_is_taken_back_or_finished_when_a_step_fails() {
-    for case in cases() {
+    together(cases(), |case| async move {
         for (at, step) in steps(case).iter().enumerate() {
             for point in [Point::Begun, Point::Acted] {
                 let why = format!("{} failed at {} {point:?}", case.name, step.name);
@@ -287,12 +288,13 @@ async fn every_change_of_a_pair_is_taken_back_or_finished_when_a_step_fails() {
                 assert_succeeded(&world, case, &operation, &why).await;
             }
         }
-    }
+    })
+    .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unwinding_a_change_of_a_pair_survives_a_kill_at_every_moment() {
-    for case in cases() {
+    together(cases(), |case| async move {
         let all = steps(case);
         let point_of = all.iter().position(|step| step.point_of_no_return).unwrap();
         let last = all[point_of].name;
@@ -310,12 +312,13 @@ async fn unwinding_a_change_of_a_pair_survives_a_kill_at_every_moment() {
                 assert_unwound(&world, case, &operation, &why).await;
             }
         }
-    }
+    })
+    .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_reply_of_either_engine_does_no_harm_to_a_change_of_a_pair() {
-    for case in cases() {
+    together(cases(), |case| async move {
         for at in 0..2 {
             let (calm, id) = begun(case).await;
             let before = calm.engines()[at].calls().len();
@@ -331,7 +334,8 @@ async fn a_lost_reply_of_either_engine_does_no_harm_to_a_change_of_a_pair() {
                 assert_succeeded(&world, case, &operation, &why).await;
             }
         }
-    }
+    })
+    .await;
 }
 
 /// Sizes of the sweeps are two of one tier.

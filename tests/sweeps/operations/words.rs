@@ -2,7 +2,7 @@
 //! what happened, what was left and what to do, and what it says was left is so.
 
 use super::expect::assert_unwound;
-use super::{before_return, kinds, world};
+use super::{before_return, kinds, together, world};
 use crate::world::World;
 use pgflex::domain::activity::Actor;
 use pgflex::domain::operation::{Operation, OperationKind, OperationStatus};
@@ -77,10 +77,9 @@ fn left<'a>(lines: &'a [(&'static str, String)]) -> &'a str {
     &lines.iter().find(|(name, _)| *name == "What was left").unwrap().1
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_no_at_every_step_is_told_in_three_parts_that_are_true() {
-    // Steps that look again and again wait in real time: the kinds wait together.
-    futures_util::future::join_all(kinds().into_iter().map(assert_kind_tells)).await;
+    together(kinds(), assert_kind_tells).await;
 }
 
 async fn assert_kind_tells(kind: OperationKind) {
