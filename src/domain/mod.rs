@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod activity;
+pub mod backup;
 pub mod bill;
 pub mod catalog;
 pub mod configuration;

@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 
 /// Where a member's volume is mounted; everything that must survive is below it.
 pub const VOLUME_PATH: &str = "/var/lib/pgflex";
+/// Where the volume of a host's repository is mounted.
+pub const REPOSITORY_PATH: &str = "/var/lib/pgbackrest";
 /// Exit code of a container that finds its volume in use by another one.
 pub use crate::domain::drift::VOLUME_IN_USE;
 
@@ -118,6 +120,7 @@ impl Blueprint<'_> {
             )),
             joins: vec![],
             publish: None,
+            repository: None,
             vcores: f64::from(sku.vcores),
             memory_bytes: sku.memory_bytes(),
             // Parallel queries keep their shared hash tables here; PostgreSQL's own buffers are not in it.
@@ -180,6 +183,7 @@ impl Blueprint<'_> {
             network: member.network.map(|(network, _)| (network, vec![name])),
             joins: vec![],
             publish: None,
+            repository: None,
             // It has one thread.
             vcores: 1.0,
             memory_bytes: POOLER_MEMORY,
@@ -203,6 +207,7 @@ impl Blueprint<'_> {
             network: None,
             joins: vec![],
             publish: None,
+            repository: None,
             vcores: f64::from(self.server.spec.sku().vcores),
             memory_bytes: 1024 * MIB,
             shm_bytes: 64 * MIB,

@@ -87,6 +87,7 @@ fn a_member_as_it_has_always_been() {
         )),
         joins: vec![],
         publish: None,
+        repository: None,
         vcores: 2.0,
         memory_bytes: 4 << 30,
         shm_bytes: 1 << 30,

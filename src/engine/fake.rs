@@ -5,9 +5,11 @@ mod faults;
 mod members;
 mod networks;
 mod objects;
+mod repositories;
 
 pub use faults::Fault;
 pub use members::{CopyOrder, FakeMember};
+pub use repositories::FakeSet;
 
 use super::{
     ContainerFacts, ContainerSpec, DiskAnswer, DiskSpec, Engine, EngineError, EngineEvent,
@@ -414,6 +416,10 @@ impl Engine for FakeEngine {
 
     async fn tail(&self, name: &str, lines: usize) -> Result<Vec<String>, EngineError> {
         self.call("tail", name, |state| state.objects.tail(name, lines)).await
+    }
+
+    async fn output(&self, name: &str) -> Result<String, EngineError> {
+        self.call("output", name, |state| state.objects.all_output(name)).await
     }
 
     async fn update_limits(&self, name: &str, limits: &Limits) -> Result<(), EngineError> {

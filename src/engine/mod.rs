@@ -43,6 +43,8 @@ pub mod label {
     pub const NETWORK_NAME: &str = "pgflex.network.name";
     /// On a volume with the image file of a disk: the image whose tools detach it.
     pub const DISK: &str = "pgflex.disk";
+    /// On what belongs to the repository of a host: the host's id.
+    pub const REPOSITORY: &str = "pgflex.repository";
     /// "1" on everything a test makes, so that the clean-up finds it.
     pub const TEST: &str = "pgflex.test";
 }
@@ -170,6 +172,8 @@ pub struct ContainerSpec {
     pub labels: Labels,
     /// Volume mounted at [`blueprint::VOLUME_PATH`].
     pub volume: String,
+    /// The repository of its host, mounted at [`blueprint::REPOSITORY_PATH`]; `None` for all but those that work on it.
+    pub repository: Option<RepositoryMount>,
     /// Network and the names under which the container is reached in it; `None` for no network at all.
     pub network: Option<(String, Vec<String>)>,
     /// Networks beside the first; they must exist.
@@ -184,6 +188,13 @@ pub struct ContainerSpec {
     pub restart: bool,
     /// Seconds between the stop signal and the kill.
     pub stop_seconds: i64,
+}
+
+/// The volume of a host's repository in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryMount {
+    pub volume: String,
+    pub read_only: bool,
 }
 
 /// What a container may use, changed while it runs or not. `None` leaves a limit as it is.
@@ -356,6 +367,8 @@ pub trait Engine: Send + Sync {
     async fn wait_exit(&self, name: &str, patience: Duration) -> Result<Option<i64>, EngineError>;
     /// The last lines the container wrote, oldest first.
     async fn tail(&self, name: &str, lines: usize) -> Result<Vec<String>, EngineError>;
+    /// All that a container which has ended wrote to its standard output, at most four megabytes, as it is: hostile.
+    async fn output(&self, name: &str) -> Result<String, EngineError>;
     /// Gives it other limits, running or not. Its shared memory cannot be changed: that needs a new container.
     async fn update_limits(&self, name: &str, limits: &Limits) -> Result<(), EngineError>;
     /// Whether the engine starts it again by itself, changed while it runs or not.

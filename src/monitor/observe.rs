@@ -268,8 +268,12 @@ fn keeps_address(kind: OperationKind) -> bool {
         | OperationKind::CreateDatabase
         | OperationKind::DropDatabase
         | OperationKind::ResetPassword
-        | OperationKind::ChangeDurability => true,
+        | OperationKind::ChangeDurability
+        | OperationKind::Backup
+        | OperationKind::DeleteBackup
+        | OperationKind::RestoreDrill => true,
         OperationKind::Create
+        | OperationKind::Restore
         | OperationKind::Delete
         | OperationKind::Restart
         | OperationKind::Stop

@@ -30,6 +30,16 @@ pub mod secret {
     pub const REPLICATION_CERTIFICATE: &str = "replication_certificate";
     pub const REPLICATION_KEY: &str = "replication_key";
 
+    /// What backups and log of the server are encrypted with. Its loss is the loss of every backup.
+    pub const BACKUP_CIPHER: &str = "backup/cipher";
+    /// By which the helper of a backup logs in to PostgreSQL.
+    pub const BACKUP_AUTHORITY: &str = "backup/authority";
+    pub const BACKUP_CERTIFICATE: &str = "backup/certificate";
+    pub const BACKUP_KEY: &str = "backup/key";
+    /// By which a member is let into a repository; the common name is the server's id.
+    pub const REPOSITORY_CERTIFICATE: &str = "backup/repository_certificate";
+    pub const REPOSITORY_KEY: &str = "backup/repository_key";
+
     /// The verifier that a reset of the password will set.
     pub fn pending_verifier(reset: &str) -> String {
         format!("pending_verifier/{reset}")

@@ -2,9 +2,10 @@
 
 use super::step::{Step, Undo};
 use super::{
-    allow_extensions, change_extension, change_networking, change_parameters, change_pooler,
-    create, create_database, delete, drop_database, grow_storage, ha, protect_storage,
-    renew_certificate, repair, reset_password, restart, rolling, scale, start, stop,
+    allow_extensions, backup, change_extension, change_networking, change_parameters,
+    change_pooler, create, create_database, delete, drop_database, grow_storage, ha,
+    protect_storage, renew_certificate, repair, reset_password, restart, restore, restore_drill,
+    rolling, scale, start, stop,
 };
 use crate::domain::operation::{Operation, OperationKind};
 use crate::domain::server::SettledState;
@@ -62,16 +63,26 @@ pub fn steps(kind: OperationKind) -> &'static [Step] {
         OperationKind::Failover => ha::failover::STEPS,
         OperationKind::Disarm => ha::disarm::STEPS,
         OperationKind::RecoverPrimary => ha::recover::STEPS,
+        OperationKind::Backup => backup::take::STEPS,
+        OperationKind::DeleteBackup => backup::delete::STEPS,
+        OperationKind::Restore => restore::STEPS,
+        OperationKind::RestoreDrill => restore_drill::STEPS,
     }
 }
 
 /// What becomes of the server when an operation of the kind has ended.
 pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
     match (kind, succeeded) {
-        (OperationKind::Create | OperationKind::Start | OperationKind::Repair, true) => {
-            Settlement::Server(SettledState::Ready)
+        (
+            OperationKind::Create
+            | OperationKind::Restore
+            | OperationKind::Start
+            | OperationKind::Repair,
+            true,
+        ) => Settlement::Server(SettledState::Ready),
+        (OperationKind::Create | OperationKind::Restore, false) => {
+            Settlement::Server(SettledState::Failed)
         }
-        (OperationKind::Create, false) => Settlement::Server(SettledState::Failed),
         (OperationKind::Stop, true) => Settlement::Server(SettledState::Stopped),
         (OperationKind::Delete, true) => Settlement::Gone,
         (
@@ -98,7 +109,10 @@ pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
             | OperationKind::Switchover
             | OperationKind::Failover
             | OperationKind::Disarm
-            | OperationKind::RecoverPrimary,
+            | OperationKind::RecoverPrimary
+            | OperationKind::Backup
+            | OperationKind::DeleteBackup
+            | OperationKind::RestoreDrill,
             _,
         ) => Settlement::Unchanged,
     }

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod allow_extensions;
 pub mod ask_ha;
+pub mod backup;
 pub mod change_extension;
 pub mod change_networking;
 pub mod change_parameters;
@@ -42,6 +43,8 @@ pub mod renew_certificate;
 pub mod repair;
 pub mod reset_password;
 pub mod restart;
+pub mod restore;
+pub mod restore_drill;
 pub mod rolling;
 pub mod rolling_plan;
 pub mod runner;

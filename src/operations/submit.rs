@@ -235,7 +235,9 @@ impl Door<'_> {
             return self.same_or(key, refusal).await;
         }
         refuse_if_locked_for(&mut tx, server_id, kind.into(), actor).await?;
-        if kind == OperationKind::Create && tx.was_created(server_id).await? {
+        if matches!(kind, OperationKind::Create | OperationKind::Restore)
+            && tx.was_created(server_id).await?
+        {
             return Err(was_in_use().into());
         }
         if kind == OperationKind::Repair

@@ -1,6 +1,7 @@
 //! Members reached by TLS with a certificate on both sides.
 
 mod admin;
+mod archive;
 mod checkpoint;
 mod databases;
 mod drill;

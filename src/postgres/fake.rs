@@ -1,5 +1,6 @@
 //! PostgreSQL that answers where the fake engine runs a member.
 
+mod archive;
 pub mod cluster;
 mod databases;
 mod drill;
@@ -44,7 +45,7 @@ pub struct FakePostgres {
 }
 
 /// What a standby refuses.
-const WRITES: [&str; 13] = [
+const WRITES: [&str; 15] = [
     "ensure_admin",
     "set_admin_verifier",
     "stage_database",
@@ -58,6 +59,8 @@ const WRITES: [&str; 13] = [
     "ensure_pooler_access_in",
     "ensure_replication_role",
     "mark",
+    "ensure_backup_role",
+    "end_piece",
 ];
 
 #[derive(Default)]
@@ -67,6 +70,7 @@ struct State {
     faults: Vec<(&'static str, PostgresError)>,
     /// The same for one container.
     faults_at: Vec<(String, &'static str, PostgresError)>,
+    archives: archive::Archives,
     cluster: cluster::Cluster,
     /// Looks at settings so far; gives the time of the file's last reading.
     looks: i64,

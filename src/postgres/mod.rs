@@ -1,6 +1,7 @@
 //! One managed PostgreSQL, seen from outside: configuration as text, and the few statements the
 //! portal's operations need. What comes back from a user's server is hostile.
 
+pub mod archive;
 pub mod checkpoint;
 pub mod client;
 pub mod conf;
@@ -12,6 +13,7 @@ pub mod fake;
 pub mod networking;
 pub mod parameters;
 pub mod passwords;
+pub mod pgbackrest;
 pub mod pgbouncer;
 pub mod pooler;
 pub mod replication;
@@ -78,6 +80,7 @@ pub trait Postgres:
     + Passwords
     + PoolerAccess
     + Replication
+    + archive::Archiving
 {
     /// Connects over TLS with the client certificate and asks one question.
     async fn probe(&self, target: &Target) -> Result<Probe, PostgresError>;

@@ -123,7 +123,7 @@ impl Store {
         server: &ServerId,
     ) -> Result<Vec<OperationKind>, StoreError> {
         let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT kind FROM operations WHERE server_id = $1 AND is_active = 1")
+            sqlx::query_as("SELECT kind FROM operations WHERE server_id = $1 AND is_active = 1 AND lane <> 'backup'")
                 .bind(server.as_str())
                 .fetch_all(self.read())
                 .await?;

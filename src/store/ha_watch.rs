@@ -31,7 +31,7 @@ pub struct Ended {
 /// deleted is left alone all the same.
 fn is_at_work(kind: OperationKind, status: &str) -> bool {
     status != OperationStatus::NeedsAttention.key()
-        || matches!(kind, OperationKind::Create | OperationKind::Delete)
+        || matches!(kind, OperationKind::Create | OperationKind::Restore | OperationKind::Delete)
 }
 
 impl Store {
@@ -67,7 +67,7 @@ impl Store {
         &self,
     ) -> Result<HashMap<String, Vec<OperationKind>>, StoreError> {
         let rows: Vec<(String, String, String)> =
-            sqlx::query_as("SELECT server_id, kind, status FROM operations WHERE is_active = 1")
+            sqlx::query_as("SELECT server_id, kind, status FROM operations WHERE is_active = 1 AND lane <> 'backup'")
                 .fetch_all(self.read())
                 .await?;
         let mut found: HashMap<String, Vec<OperationKind>> = HashMap::new();
@@ -101,7 +101,7 @@ impl Store {
         server: &ServerId,
     ) -> Result<Vec<OperationKind>, StoreError> {
         let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT kind, status FROM operations WHERE server_id = $1 AND is_active = 1",
+            "SELECT kind, status FROM operations WHERE server_id = $1 AND is_active = 1 AND lane <> 'backup'",
         )
         .bind(server.as_str())
         .fetch_all(self.read())

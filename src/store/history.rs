@@ -77,7 +77,7 @@ impl Store {
     /// Whether a server was in service at any time: a creation of it succeeded.
     pub async fn was_in_service(&self, server: &ServerId) -> Result<bool, StoreError> {
         let (count,): (i64,) = sqlx::query_as(
-            "SELECT COUNT(*) FROM operations WHERE server_id = $1 AND kind = 'create' AND status = 'succeeded'",
+            "SELECT COUNT(*) FROM operations WHERE server_id = $1 AND kind IN ('create', 'restore') AND status = 'succeeded'",
         )
         .bind(server.as_str())
         .fetch_one(self.read())

@@ -10,6 +10,7 @@
 pub mod accounts;
 pub mod activity;
 pub mod assignments;
+pub mod backups;
 mod codec;
 pub mod costs;
 pub mod credits;

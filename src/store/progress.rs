@@ -166,7 +166,7 @@ impl WriteTx {
     /// Whether the server was in service at any time: a creation of it succeeded.
     pub async fn was_created(&mut self, server: &ServerId) -> Result<bool, StoreError> {
         let (count,): (i64,) = sqlx::query_as(
-            "SELECT COUNT(*) FROM operations WHERE server_id = $1 AND kind = 'create' AND status = 'succeeded'",
+            "SELECT COUNT(*) FROM operations WHERE server_id = $1 AND kind IN ('create', 'restore') AND status = 'succeeded'",
         )
         .bind(server.as_str())
         .fetch_one(&mut *self.tx)

@@ -113,7 +113,7 @@ macro_rules! filtered {
             " FROM servers s LEFT JOIN operations o ON o.server_id = s.id AND o.lane = 'change' AND o.is_active = 1
              LEFT JOIN high_availability h ON h.server_id = s.id
              WHERE ($1 = '' OR s.name LIKE $1 ESCAPE '!') AND ($3 = '' OR s.region = $3) AND ($4 = '' OR s.tags LIKE $4 ESCAPE '!')
-               AND ($2 = '' OR $2 = CASE o.kind WHEN 'create' THEN 'Provisioning' WHEN 'delete' THEN 'Dropping' WHEN 'restart' THEN 'Restarting'
+               AND ($2 = '' OR $2 = CASE o.kind WHEN 'create' THEN 'Provisioning' WHEN 'restore' THEN 'Provisioning' WHEN 'delete' THEN 'Dropping' WHEN 'restart' THEN 'Restarting'
                  WHEN 'stop' THEN 'Stopping' WHEN 'start' THEN 'Starting' ELSE CASE WHEN o.kind IS NOT NULL THEN 'Updating' ELSE CASE s.settled WHEN 'New' THEN 'Provisioning' ELSE s.settled END END END)
                AND ($7 = '' OR ($7 = 'None' AND h.server_id IS NULL) OR h.mode = $7
                  OR ($7 = 'NotHealthy' AND h.server_id IS NOT NULL AND (o.kind = 'remove_standby'

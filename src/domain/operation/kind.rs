@@ -33,6 +33,10 @@ pub enum OperationKind {
     Failover,
     Disarm,
     RecoverPrimary,
+    Backup,
+    DeleteBackup,
+    Restore,
+    RestoreDrill,
 }
 
 /// What is known of a kind before it runs.
@@ -77,7 +81,7 @@ impl Needs {
 }
 
 impl OperationKind {
-    pub const ALL: [OperationKind; 25] = [
+    pub const ALL: [OperationKind; 29] = [
         OperationKind::Create,
         OperationKind::Delete,
         OperationKind::Restart,
@@ -103,6 +107,10 @@ impl OperationKind {
         OperationKind::Failover,
         OperationKind::Disarm,
         OperationKind::RecoverPrimary,
+        OperationKind::Backup,
+        OperationKind::DeleteBackup,
+        OperationKind::Restore,
+        OperationKind::RestoreDrill,
     ];
 
     /// The kind's block.
@@ -334,6 +342,42 @@ impl OperationKind {
                 deadline_minutes: 30,
                 availability: "The database becomes available when the last step is done.",
             },
+            OperationKind::Backup => KindFacts {
+                key: "backup",
+                label: "Back up server",
+                action: "server.backup",
+                state: ServerState::Ready,
+                needs: Needs::Ready,
+                deadline_minutes: 1440,
+                availability: "The database stays available.",
+            },
+            OperationKind::DeleteBackup => KindFacts {
+                key: "delete_backup",
+                label: "Delete backup",
+                action: "backup.delete",
+                state: ServerState::Ready,
+                needs: Needs::Any,
+                deadline_minutes: 60,
+                availability: "The database stays available; nothing can be restored from the deleted backup any more.",
+            },
+            OperationKind::Restore => KindFacts {
+                key: "restore",
+                label: "Restore server",
+                action: "server.restore",
+                state: ServerState::Provisioning,
+                needs: Needs::NewOrFailed,
+                deadline_minutes: 1440,
+                availability: "The new database becomes available when the last step is done. The one it comes from is left alone.",
+            },
+            OperationKind::RestoreDrill => KindFacts {
+                key: "restore_drill",
+                label: "Restore drill",
+                action: "server.restore_drill",
+                state: ServerState::Ready,
+                needs: Needs::Any,
+                deadline_minutes: 1440,
+                availability: "The database stays available; the drill works on a copy that is thrown away.",
+            },
         }
     }
 
@@ -369,6 +413,9 @@ impl OperationKind {
             OperationKind::Failover | OperationKind::Disarm | OperationKind::RecoverPrimary => {
                 Lane::Rescue
             }
+            OperationKind::Backup | OperationKind::DeleteBackup | OperationKind::RestoreDrill => {
+                Lane::Backup
+            }
             _ => Lane::Change,
         }
     }
@@ -382,6 +429,11 @@ impl OperationKind {
             (Lane::Change, Lane::Standby) => !self.goes_beside_build(),
             (Lane::Change, Lane::Rescue) | (Lane::Standby, Lane::Rescue) => true,
             (Lane::Standby, Lane::Change) => !other.goes_beside_build(),
+            // A backup reads the volume of a member that works; what replaces the member comes first.
+            (Lane::Backup, Lane::Change) => !other.goes_beside_build(),
+            (Lane::Backup, Lane::Rescue) => true,
+            // Any other change may cut a backup off, which then is taken again; this one would take the data from under it.
+            (Lane::Change, Lane::Backup) => self == OperationKind::Delete,
             _ => false,
         };
         match others.iter().find(hinders) {
@@ -430,8 +482,10 @@ impl OperationKind {
         settled: SettledState,
         active: Option<OperationKind>,
     ) -> Result<(), Refusal> {
-        // What brings a database back does not wait for a change that cannot go on without it.
-        if let Some(active) = active.filter(|_| self.lane() != Lane::Rescue) {
+        // What brings a database back does not wait for a change that cannot go on without it. What a backup goes
+        // beside is judged kind by kind.
+        let asks = !matches!(self.lane(), Lane::Rescue | Lane::Backup);
+        if let Some(active) = active.filter(|_| asks) {
             return Err(Refusal::whole(format!(
                 "“{}” is under way. Wait until it has ended.",
                 active.label()

@@ -2,7 +2,7 @@
 
 use super::errors::within;
 use super::{CHANGE, DockerEngine, LOOK, REMOVE_GRACE, is_same, labels_of, to_map};
-use crate::engine::blueprint::VOLUME_PATH;
+use crate::engine::blueprint::{REPOSITORY_PATH, VOLUME_PATH};
 use crate::engine::{ContainerFacts, ContainerSpec, EngineError};
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig,
@@ -30,6 +30,9 @@ const SCRATCH: [(&str, &str); 2] = [
 impl DockerEngine {
     pub(super) async fn make_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
         self.must_have_volume(&spec.volume).await?;
+        if let Some(repository) = &spec.repository {
+            self.must_have_volume(&repository.volume).await?;
+        }
         let client = self.client().await?;
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
         let made = client.create_container(Some(options), body(spec));
@@ -134,12 +137,7 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         RestartPolicyNameEnum::NO
     };
     HostConfig {
-        mounts: Some(vec![Mount {
-            typ: Some(MountType::VOLUME),
-            source: Some(spec.volume.clone()),
-            target: Some(VOLUME_PATH.into()),
-            ..Default::default()
-        }]),
+        mounts: Some(mounts(spec)),
         network_mode: Some(
             spec.network.as_ref().map_or_else(|| "none".into(), |(name, _)| name.clone()),
         ),
@@ -161,6 +159,20 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         }),
         ..Default::default()
     }
+}
+
+fn mounts(spec: &ContainerSpec) -> Vec<Mount> {
+    let mount = |volume: &str, path: &str, read_only: bool| Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(volume.to_owned()),
+        target: Some(path.into()),
+        read_only: Some(read_only),
+        ..Default::default()
+    };
+    let own = mount(&spec.volume, VOLUME_PATH, false);
+    let repository =
+        spec.repository.as_ref().map(|one| mount(&one.volume, REPOSITORY_PATH, one.read_only));
+    std::iter::once(own).chain(repository).collect()
 }
 
 fn published_on(address: SocketAddr) -> PortMap {

@@ -262,6 +262,10 @@ impl Engine for DockerEngine {
         self.last_lines(name, lines).await
     }
 
+    async fn output(&self, name: &str) -> Result<String, EngineError> {
+        self.read_output(name).await
+    }
+
     async fn update_limits(&self, name: &str, limits: &Limits) -> Result<(), EngineError> {
         self.set_limits(name, limits).await
     }

@@ -17,6 +17,10 @@ use std::time::Duration;
 const LINE_CHARS_MAX: usize = 1000;
 /// Bytes of output read at most.
 const TAIL_BYTES_MAX: usize = 1 << 20;
+/// The same of all that a helper wrote.
+const OUTPUT_BYTES_MAX: usize = 4 << 20;
+/// Time that reading all of it may take.
+const OUTPUT: Duration = Duration::from_secs(30);
 
 impl DockerEngine {
     /// Refuses a container of somebody else that happens to have the name: it is not touched.
@@ -106,6 +110,13 @@ impl DockerEngine {
         }
     }
 
+    pub(super) async fn read_output(&self, name: &str) -> Result<String, EngineError> {
+        let options = LogsOptionsBuilder::new().stdout(true).build();
+        let logs = self.client().await?.logs(name, Some(options));
+        let text = within(OUTPUT, name, read_all(logs, OUTPUT_BYTES_MAX)).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     pub(super) async fn last_lines(
         &self,
         name: &str,
@@ -114,7 +125,7 @@ impl DockerEngine {
         let options =
             LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
         let logs = self.client().await?.logs(name, Some(options));
-        let text = within(LOOK, name, read_all(logs)).await?;
+        let text = within(LOOK, name, read_all(logs, TAIL_BYTES_MAX)).await?;
         let mut all = to_lines(&text);
         Ok(all.split_off(all.len().saturating_sub(lines)))
     }
@@ -122,12 +133,13 @@ impl DockerEngine {
 
 async fn read_all(
     logs: impl futures_util::Stream<Item = Result<LogOutput, Error>>,
+    most: usize,
 ) -> Result<Vec<u8>, Error> {
     let mut logs = std::pin::pin!(logs);
     let mut text = Vec::new();
     while let Some(part) = logs.try_next().await? {
         text.extend_from_slice(&part.into_bytes());
-        if text.len() > TAIL_BYTES_MAX {
+        if text.len() > most {
             break;
         }
     }

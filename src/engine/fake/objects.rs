@@ -2,6 +2,7 @@
 
 use super::disks::Disks;
 use super::members::Loaded;
+use super::repositories::{self, Repositories};
 use crate::engine::blueprint::VOLUME_IN_USE;
 use crate::engine::{
     ContainerFacts, ContainerSpec, EngineError, FileSpec, Labels, Limits, NetworkJoin, OwnedObject,
@@ -31,6 +32,7 @@ pub(super) struct Objects {
     starts: i64,
     pub(super) init_exit: i64,
     pub(super) disks: Disks,
+    pub(super) repositories: Repositories,
     /// Number of the engine: no two have an address or a data directory in common.
     pub(super) engine: u32,
     /// Volumes made so far.
@@ -191,13 +193,16 @@ impl Objects {
             "paused" => return Err(EngineError::Refused("cannot start a paused container".into())),
             _ => self.check_port(container)?,
         }
-        let (volume, command) = (container.spec.volume.clone(), container.spec.command.join(" "));
+        let (volume, words) = (container.spec.volume.clone(), container.spec.command.clone());
+        let (command, is_tool) = (words.join(" "), repositories::is_tool(&words.join(" ")));
+        let container_repository = container.spec.repository.clone();
         self.disks.check_mount(&volume)?;
         if container.is_cut_off {
             return Err(EngineError::Refused(format!("a network of {name} not found")));
         }
         let is_taken =
-            self.containers.values().any(|other| other.is_alive() && other.spec.volume == volume);
+            self.containers.values().any(|other| other.is_alive() && other.spec.volume == volume)
+                && !is_tool;
         // What ended in order left a database that was shut down; where, only those know who play PostgreSQL.
         let is_member =
             |other: &Container| other.spec.command.iter().any(|word| word == "postgres");
@@ -205,6 +210,8 @@ impl Objects {
             is_member(other) && other.spec.volume == volume && other.exit_code == Some(0)
         });
         let init_exit = self.init_exit;
+        let repository = container_repository;
+        let order = repositories::Order { words: words.clone(), repository };
         let data = self.volumes.get_mut(&volume).ok_or(EngineError::Missing(volume))?;
         let end = if is_taken {
             Some(VOLUME_IN_USE)
@@ -220,6 +227,12 @@ impl Objects {
             let state = format!("Database cluster state:               {state}");
             self.write_output(name, &[&state, "Latest checkpoint location:           0/10"]);
             Some(0)
+        } else if repositories::is_tool(&command) {
+            let end = self.repositories.play(&order, data);
+            self.write_output(name, &[end.text.as_str()]);
+            Some(end.code)
+        } else if repositories::is_server(&command) {
+            (!data.files.contains_key("config/server.conf")).then_some(1)
         } else if command.starts_with("pgbouncer ") {
             (!data.files.contains_key("config/pgbouncer.ini")).then_some(1)
         } else if data.is_initialised && data.files.contains_key("config/postgresql.conf") {
@@ -312,6 +325,10 @@ impl Objects {
     pub(super) fn tail(&self, name: &str, lines: usize) -> Outcome<Vec<String>> {
         let output = &self.get(name)?.output;
         Ok(output[output.len().saturating_sub(lines)..].to_vec())
+    }
+
+    pub(super) fn all_output(&self, name: &str) -> Outcome<String> {
+        Ok(self.get(name)?.output.join("\n"))
     }
 
     pub(super) fn write_output(&mut self, name: &str, lines: &[&str]) {

@@ -106,7 +106,9 @@ fn refused(who: &Signed<Contributor>, operation: &Operation, error: SubmitError)
 
 fn means(kind: OperationKind) -> String {
     let stays = match kind {
-        OperationKind::Create => " The server stays on the list as Failed.",
+        OperationKind::Create | OperationKind::Restore => {
+            " The server stays on the list as Failed."
+        }
         _ => "",
     };
     format!(

@@ -181,7 +181,7 @@ fn left(facts: &Facts) -> String {
     let kind = facts.operation.kind;
     let gone = facts.server.is_none();
     let text = match (kind, is_given_up(&facts.operation, &facts.steps)) {
-        (OperationKind::Create, true) if gone => "It was given up.",
+        (OperationKind::Create | OperationKind::Restore, true) if gone => "It was given up.",
         (kind, true) => words::of(kind).given_up,
         (kind, false) => words::of(kind).taken_back,
     };
@@ -191,7 +191,7 @@ fn left(facts: &Facts) -> String {
 fn server_stays(kind: OperationKind, gone: bool) -> &'static str {
     match (kind, gone) {
         (_, true) => " The server was deleted since.",
-        (OperationKind::Create, false) => {
+        (OperationKind::Create | OperationKind::Restore, false) => {
             " The server stays on the list with its settings, so that it can be tried again or deleted."
         }
         _ => "",

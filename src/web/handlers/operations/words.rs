@@ -20,6 +20,26 @@ pub const fn of(kind: OperationKind) -> Words {
             taken_back: "Everything it made was removed: no container, volume or network is left.",
             given_up: "It was given up. A container, a volume or a network may still be on the host; deleting the server removes them.",
         },
+        OperationKind::Backup => Words {
+            succeeded: "The backup is whole: every file of it was read again. The server can be restored to its end, and from there to every moment that the log covers.",
+            taken_back: "Nothing of it is listed: what it had written is no backup and goes with the next one. Earlier backups and the database are untouched.",
+            given_up: "It was given up. What it had written is no backup and goes with the next one. Earlier backups and the database are untouched.",
+        },
+        OperationKind::DeleteBackup => Words {
+            succeeded: "The backup is deleted, and the log that only it needed.",
+            taken_back: "The backup was not deleted.",
+            given_up: "It was given up. The list of backups shows what the repository still holds.",
+        },
+        OperationKind::Restore => Words {
+            succeeded: "The new server accepts connections. The page Backup and restore says which moment it really reached. Next: check who may connect, then its data.",
+            taken_back: "Everything it made was removed: no container, volume or network is left. The server it comes from and its backups are untouched.",
+            given_up: "It was given up. A container, a volume or a network of the new server may still be on the host; deleting the new server removes them. The server it comes from and its backups are untouched.",
+        },
+        OperationKind::RestoreDrill => Words {
+            succeeded: "The newest backup was restored into a throw-away container and checked; the record says what was found and how long it took.",
+            taken_back: "The drill proved nothing. What it had made was removed; the server and its backups are untouched.",
+            given_up: "It was given up. A container or a volume of the drill may still be on the host; the next drill removes them. The server and its backups are untouched.",
+        },
         OperationKind::Delete => Words {
             succeeded: "The server and its data are gone. Its name can be used again.",
             taken_back: "The server was not deleted. Its data is untouched and the way in is open as before.",

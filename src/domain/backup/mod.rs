@@ -1,0 +1,276 @@
+//! Backups: what is kept, for how long, where, and to which moments a server can be restored. Pure.
+//!
+//! A *backup* is one set of files that pgBackRest wrote and found whole. The *repository* is where backups and the
+//! archived log lie; a server has a part of it, its *stanza*, which no other server ever writes into. The *window* is
+//! what can be restored: computed from what the repository holds, never from what should be there.
+
+mod schedule;
+mod target;
+mod window;
+
+pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due};
+pub use target::{RestoreTarget, TargetError};
+pub use window::{Gap, Refused, Span, Window, check, window};
+
+use super::ha::Lsn;
+use super::ids::{HostId, OperationId, ServerId};
+use super::version::Major;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Backups that a person asked for, at most, for each server.
+pub const ON_DEMAND_MAX: usize = 7;
+/// Days that a deleted server is kept at least.
+pub const DELETED_DAYS_MIN: i64 = 5;
+
+/// For how many days back every moment can be restored: 7 to 35.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Retention(u8);
+
+impl Retention {
+    pub const MIN: u8 = 7;
+    pub const MAX: u8 = 35;
+
+    /// `None` outside of 7 to 35.
+    pub fn days(days: i64) -> Option<Self> {
+        let days = u8::try_from(days).ok()?;
+        (Self::MIN..=Self::MAX).contains(&days).then_some(Self(days))
+    }
+
+    pub fn as_days(self) -> i64 {
+        self.0.into()
+    }
+
+    /// How long the backups of a deleted server are kept.
+    pub fn after_deletion(self) -> chrono::Duration {
+        chrono::Duration::days(self.as_days().max(DELETED_DAYS_MIN))
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self(Self::MIN)
+    }
+}
+
+/// On how many hosts backups are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Redundancy {
+    /// In one repository, in the server's own zone: lost with its host.
+    #[default]
+    Local,
+    /// In a second repository too, in another zone.
+    Zone,
+}
+
+impl Redundancy {
+    pub const ALL: [Redundancy; 2] = [Redundancy::Local, Redundancy::Zone];
+
+    pub fn key(self) -> &'static str {
+        match self {
+            Redundancy::Local => "Local",
+            Redundancy::Zone => "Zone",
+        }
+    }
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Redundancy::Local => "Locally redundant",
+            Redundancy::Zone => "Zone redundant",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|redundancy| redundancy.key() == text)
+    }
+}
+
+/// What a person asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BackupPolicy {
+    pub retention: Retention,
+    pub redundancy: Redundancy,
+}
+
+/// How a backup is taken; the words are pgBackRest's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupType {
+    /// All of the data.
+    Full,
+    /// What has changed since the last full one.
+    Differential,
+    /// What has changed since the last one of any type.
+    Incremental,
+}
+
+impl BackupType {
+    pub const ALL: [BackupType; 3] =
+        [BackupType::Full, BackupType::Differential, BackupType::Incremental];
+
+    /// As pgBackRest spells it.
+    pub fn key(self) -> &'static str {
+        match self {
+            BackupType::Full => "full",
+            BackupType::Differential => "diff",
+            BackupType::Incremental => "incr",
+        }
+    }
+
+    pub fn label(self) -> &'static str {
+        match self {
+            BackupType::Full => "Full",
+            BackupType::Differential => "Differential",
+            BackupType::Incremental => "Incremental",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|backup| backup.key() == text)
+    }
+}
+
+/// A backup that its repository was last seen to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// Number of the repository it lies in.
+    pub repository: i64,
+    /// pgBackRest's own name of it, such as `20261123-160800F`; unique in its stanza.
+    pub label: String,
+    pub kind: BackupType,
+    /// Given by the person who asked for it; empty for one that the schedule took.
+    pub name: String,
+    pub started_at: DateTime<Utc>,
+    /// From this moment on it can be restored to.
+    pub ended_at: DateTime<Utc>,
+    /// Size of the data directory.
+    pub bytes: u64,
+    /// What it takes in the repository beside those it is based on.
+    pub stored_bytes: u64,
+    /// First and last file of the log that it needs.
+    pub wal: (String, String),
+    pub lsn: (Lsn, Lsn),
+    /// Label of the backup without which it is worth nothing; `None` for a full one.
+    pub based_on: Option<String>,
+    /// When every file of it was last read and found whole; `None` before that.
+    pub verified_at: Option<DateTime<Utc>>,
+    /// What was found wrong with it; then it is not restored from. Empty for none.
+    pub failure: String,
+    pub operation_id: Option<OperationId>,
+}
+
+impl Backup {
+    /// Whether a person asked for it.
+    pub fn is_on_demand(&self) -> bool {
+        !self.name.is_empty()
+    }
+
+    /// Whether it may be restored from.
+    pub fn is_good(&self) -> bool {
+        self.failure.is_empty()
+    }
+}
+
+/// How a repository stands to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RepositoryState {
+    /// Chosen, not yet prepared.
+    Planned,
+    /// The log goes into it.
+    Active,
+    /// It could not be reached for so long that the log does not wait for it any more: it has a gap from then on.
+    Suspended,
+}
+
+impl RepositoryState {
+    pub const ALL: [RepositoryState; 3] =
+        [RepositoryState::Planned, RepositoryState::Active, RepositoryState::Suspended];
+
+    pub fn key(self) -> &'static str {
+        match self {
+            RepositoryState::Planned => "Planned",
+            RepositoryState::Active => "Active",
+            RepositoryState::Suspended => "Suspended",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.key() == text)
+    }
+}
+
+/// A server's part of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    pub server_id: ServerId,
+    /// 1, or 2 for the one in another zone.
+    pub number: i64,
+    /// The host that has the repository.
+    pub host_id: HostId,
+    /// Name of the server's own part in it. Never used for another server or another line of data.
+    pub stanza: String,
+    /// Of the PostgreSQL that is in it, and so of the pgBackRest that reads it: both sides must be of one version.
+    pub major: Major,
+    pub state: RepositoryState,
+    /// In this state since.
+    pub since: DateTime<Utc>,
+    /// When its list was last read.
+    pub looked_at: Option<DateTime<Utc>>,
+    /// Bytes that all of the server's backups and its log take in it, as last measured.
+    pub bytes: Option<u64>,
+}
+
+/// The name of a server's part of a repository.
+pub fn stanza_of(server: &ServerId) -> String {
+    format!("pgflex-{}", server.short())
+}
+
+/// How the archive of a server was last seen to stand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Archive {
+    /// Since when the log goes into a repository; `None` while it does not.
+    pub since: Option<DateTime<Utc>>,
+    /// Every commit until this moment is in the repository: measured, not assumed.
+    pub until: Option<DateTime<Utc>>,
+    /// When that was looked at.
+    pub looked_at: Option<DateTime<Utc>>,
+    /// Since when pieces of the log are refused.
+    pub failing_since: Option<DateTime<Utc>>,
+    /// What the last refusal said.
+    pub failure: String,
+}
+
+/// All that is on record about the backups of a server.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Protection {
+    pub policy: BackupPolicy,
+    pub archive: Archive,
+    pub repositories: Vec<Repository>,
+    /// Newest first.
+    pub backups: Vec<Backup>,
+    pub gaps: Vec<Gap>,
+    /// Grows with each change of the policy.
+    pub version: i64,
+}
+
+impl Protection {
+    /// Good backups of one repository, newest first.
+    pub fn good_in(&self, repository: i64) -> impl Iterator<Item = &Backup> {
+        self.backups.iter().filter(move |one| one.repository == repository && one.is_good())
+    }
+
+    /// What can be restored from a repository.
+    pub fn window_of(&self, repository: i64) -> Window {
+        let backups: Vec<_> = self.good_in(repository).cloned().collect();
+        let gaps: Vec<_> =
+            self.gaps.iter().filter(|gap| gap.repository == repository).cloned().collect();
+        window(&backups, self.archive.until, &gaps)
+    }
+
+    /// The good backups that are worth nothing without the one of this label.
+    pub fn based_on(&self, repository: i64, label: &str) -> Vec<&Backup> {
+        let needs = |one: &&Backup| one.based_on.as_deref() == Some(label);
+        self.backups.iter().filter(|one| one.repository == repository).filter(needs).collect()
+    }
+}

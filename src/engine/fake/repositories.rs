@@ -1,0 +1,221 @@
+//! Plays pgBackRest on the fake engine: what lies in the repository volumes of a host, and what each command of a helper
+//! does to it. A backup is in the list only when its helper ended well.
+
+use super::FakeEngine;
+use super::objects::Volume;
+use crate::engine::RepositoryMount;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The first backup is of this second (2026-11-23 10:00 UTC); each further one is a minute later.
+const FIRST: i64 = 1_795_428_000;
+
+/// One backup in a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FakeSet {
+    pub label: String,
+    /// "full", "diff" or "incr".
+    pub kind: String,
+    /// Seconds UTC.
+    pub ended_at: i64,
+    pub annotations: BTreeMap<String, String>,
+    pub based_on: Option<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Stanza {
+    sets: Vec<FakeSet>,
+}
+
+/// By volume, then by name of the stanza.
+#[derive(Default)]
+pub(super) struct Repositories {
+    volumes: BTreeMap<String, BTreeMap<String, Stanza>>,
+    taken: i64,
+    /// Seconds UTC at which backups end; counted where nobody says.
+    now: Option<i64>,
+    /// By command: how often it fails from now on, and with which line.
+    faults: Vec<(String, String)>,
+}
+
+/// What a helper was told.
+pub(super) struct Order {
+    pub(super) words: Vec<String>,
+    pub(super) repository: Option<RepositoryMount>,
+}
+
+pub(super) struct End {
+    pub(super) code: i64,
+    pub(super) text: String,
+}
+
+pub(super) fn is_server(command: &str) -> bool {
+    command.contains("pgbackrest") && command.ends_with(" server")
+}
+
+pub(super) fn is_tool(command: &str) -> bool {
+    command.contains("pgbackrest") && !is_server(command)
+}
+
+const COMMANDS: [&str; 7] =
+    ["stanza-create", "stanza-delete", "backup", "expire", "info", "verify", "restore"];
+
+impl Order {
+    fn command(&self) -> &str {
+        let is_command = |word: &&String| COMMANDS.contains(&word.as_str());
+        self.words.iter().find(is_command).map_or("", String::as_str)
+    }
+
+    fn option(&self, name: &str) -> Option<String> {
+        let prefix = format!("--{name}=");
+        self.words.iter().find_map(|word| word.strip_prefix(&prefix)).map(str::to_owned)
+    }
+}
+
+impl Repositories {
+    pub(super) fn play(&mut self, order: &Order, data: &mut Volume) -> End {
+        let command = order.command().to_owned();
+        if let Some(at) = self.faults.iter().position(|(name, _)| *name == command) {
+            let (_, line) = self.faults.remove(at);
+            return End { code: 39, text: format!("ERROR: [039]: {line}") };
+        }
+        match self.act(&command, order, data) {
+            Ok(text) => End { code: 0, text },
+            Err(line) => End { code: 56, text: format!("ERROR: [056]: {line}") },
+        }
+    }
+
+    fn act(&mut self, command: &str, order: &Order, data: &mut Volume) -> Result<String, String> {
+        // Without a mount it works through the server of some repository: there is one of each in these tests.
+        let volume = match &order.repository {
+            Some(mount) => mount.volume.clone(),
+            None => self.volumes.keys().next().cloned().ok_or("no repository answers")?,
+        };
+        let is_read_only = order.repository.as_ref().is_some_and(|mount| mount.read_only);
+        if is_read_only && !matches!(command, "info" | "verify" | "restore") {
+            return Err("unable to open file for write: [30] Read-only file system".into());
+        }
+        let name = order.option("stanza").unwrap_or_default();
+        let stanzas = self.volumes.entry(volume).or_default();
+        if command == "stanza-create" {
+            stanzas.entry(name).or_default();
+            return Ok("stanza-create command end: completed successfully".into());
+        }
+        if command == "stanza-delete" {
+            stanzas.remove(&name);
+            return Ok("stanza-delete command end: completed successfully".into());
+        }
+        if command == "info" {
+            return Ok(answer(&name, stanzas.get(&name)));
+        }
+        let missing = || format!("stanza '{name}' is missing");
+        let stanza = stanzas.get_mut(&name).ok_or_else(missing)?;
+        match command {
+            "backup" => {
+                self.taken += 1;
+                let ended_at = self.now.unwrap_or(FIRST + self.taken * 60);
+                let set = stanza.take(order, ended_at, self.taken);
+                Ok(format!("new backup label = {}", set.label))
+            }
+            "expire" => stanza.expire(order.option("set").as_deref()),
+            "verify" => Ok("verify command end: completed successfully".into()),
+            "restore" => stanza.restore(order.option("set").as_deref(), data),
+            other => Err(format!("invalid command '{other}'")),
+        }
+    }
+}
+
+impl Stanza {
+    fn take(&mut self, order: &Order, ended_at: i64, number: i64) -> &FakeSet {
+        let full = self.sets.iter().rev().find(|set| set.kind == "full").cloned();
+        let asked = order.option("type").unwrap_or_else(|| "incr".into());
+        let time = chrono::DateTime::from_timestamp(ended_at, 0).unwrap_or_default();
+        let stamp = format!("{}{:02}", time.format("%Y%m%d-%H%M"), number % 60);
+        let (kind, label, based_on) = match (asked.as_str(), full) {
+            ("full", _) | (_, None) => ("full".to_owned(), format!("{stamp}F"), None),
+            (kind, Some(full)) => {
+                let letter = if kind == "diff" { "D" } else { "I" };
+                let label = format!("{}_{stamp}{letter}", full.label);
+                (kind.to_owned(), label, Some(full.label))
+            }
+        };
+        let annotation = |word: &String| {
+            let (key, value) = word.strip_prefix("--annotation=")?.split_once('=')?;
+            Some((key.to_owned(), value.to_owned()))
+        };
+        let annotations = order.words.iter().filter_map(annotation).collect();
+        self.sets.push(FakeSet { label, kind, ended_at, annotations, based_on });
+        &self.sets[self.sets.len() - 1]
+    }
+
+    fn expire(&mut self, label: Option<&str>) -> Result<String, String> {
+        if let Some(label) = label {
+            if !self.sets.iter().any(|set| set.label == label) {
+                return Err(format!("{label} is not a valid backup label"));
+            }
+            let goes = |set: &FakeSet| set.label == label || set.based_on.as_deref() == Some(label);
+            self.sets.retain(|set| !goes(set));
+        }
+        Ok("expire command end: completed successfully".into())
+    }
+
+    fn restore(&self, label: Option<&str>, data: &mut Volume) -> Result<String, String> {
+        let is_there = |set: &FakeSet| label.is_none_or(|label| set.label == label);
+        if !self.sets.iter().any(is_there) {
+            return Err("no backup set found to restore".into());
+        }
+        data.is_initialised = true;
+        Ok("restore command end: completed successfully".into())
+    }
+}
+
+/// As `info --output=json` writes it.
+fn answer(name: &str, stanza: Option<&Stanza>) -> String {
+    let Some(stanza) = stanza else {
+        let status = json!({ "code": 1, "message": "missing stanza path" });
+        return json!([{ "name": name, "archive": [], "backup": [], "db": [], "status": status }])
+            .to_string();
+    };
+    let backups: Vec<Value> = stanza.sets.iter().map(described).collect();
+    let wal = json!({ "min": "000000010000000000000001", "max": "000000010000000000000009" });
+    json!([{
+        "name": name, "archive": [wal], "backup": backups, "db": [{ "system-id": 7_711_399_360_497_061_903_u64 }],
+        "status": { "code": if backups.is_empty() { 2 } else { 0 }, "message": "ok" },
+    }])
+    .to_string()
+}
+
+fn described(set: &FakeSet) -> Value {
+    json!({
+        "label": set.label, "type": set.kind, "prior": set.based_on, "error": false, "annotation": set.annotations,
+        "archive": { "start": "000000010000000000000002", "stop": "000000010000000000000002" },
+        "lsn": { "start": "0/2000028", "stop": "0/2000120" },
+        "timestamp": { "start": set.ended_at - 1, "stop": set.ended_at },
+        "info": { "size": 23_416_374, "repository": { "delta": 2_823_144 } },
+    })
+}
+
+impl FakeEngine {
+    /// Backups of a stanza in the repository of this volume, oldest first.
+    pub fn backups(&self, volume: &str, stanza: &str) -> Vec<FakeSet> {
+        let state = self.state();
+        let stanzas = state.objects.repositories.volumes.get(volume);
+        stanzas.and_then(|all| all.get(stanza)).map(|one| one.sets.clone()).unwrap_or_default()
+    }
+
+    /// Whether the stanza is there.
+    pub fn has_stanza(&self, volume: &str, stanza: &str) -> bool {
+        let state = self.state();
+        state.objects.repositories.volumes.get(volume).is_some_and(|all| all.contains_key(stanza))
+    }
+
+    /// The next run of this command of pgBackRest (`backup`, `restore`, …) ends badly with this line.
+    pub fn fail_backup_tool(&self, command: &str, line: &str) {
+        self.state().objects.repositories.faults.push((command.to_owned(), line.to_owned()));
+    }
+
+    /// Backups end at this time from now on.
+    pub fn set_backup_time(&self, at: chrono::DateTime<chrono::Utc>) {
+        self.state().objects.repositories.now = Some(at.timestamp());
+    }
+}

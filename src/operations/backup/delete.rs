@@ -1,0 +1,3 @@
+//! (under construction)
+use crate::operations::step::Step;
+pub const STEPS: &[Step] = &[];

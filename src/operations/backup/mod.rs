@@ -1,0 +1,4 @@
+//! Backups: taken, deleted, given back.
+
+pub mod delete;
+pub mod take;

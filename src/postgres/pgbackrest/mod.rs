@@ -1,0 +1,246 @@
+//! Pure: the files from which pgBackRest works, rendered whole from typed values, and what it answers.
+//!
+//! Three programs read such a file: a member's PostgreSQL, which hands each piece of its log over; the helper that
+//! takes a backup or gives one back; and the server of a repository. All but the last hold the key that encrypts:
+//! what lies in a repository is scrambled before it leaves the container of the member or of the helper, and the
+//! server of the repository never has the key.
+//!
+//! The server of a repository lets a client into the stanzas that its certificate is allowed and into no other.
+
+mod info;
+
+pub use info::{BackupSet, InfoError, StanzaInfo, parse_info};
+
+use super::conf::ConfigFile;
+use crate::domain::backup::Retention;
+use crate::domain::version::Major;
+use crate::secrets::Secret;
+use std::fmt;
+
+/// The role that takes backups, by client certificate and nothing else.
+pub const BACKUP_ROLE: &str = "pgflex_backup";
+/// Name under which a repository is reached in the networks of its host; its certificate carries it.
+pub const REPOSITORY_NAME: &str = "pgflex-repository";
+/// Where a member's PostgreSQL finds the file that it archives by.
+pub const ARCHIVE_CONF: &str = "/var/lib/pgflex/config/archive.conf";
+/// Where helpers on a member's volume find theirs.
+pub const HELPER_CONF: &str = "/var/lib/pgflex/config/backup.conf";
+/// Where a recovering member finds the file that it fetches its log by.
+pub const RECOVERY_CONF: &str = "/var/lib/pgflex/config/recovery.conf";
+/// Port of a repository's server inside its container: the one that engines publish of every container.
+pub const REPOSITORY_PORT: u16 = 5432;
+
+const DIRECTORY: &str = "/var/lib/pgflex/config";
+/// Processes that copy side by side.
+const PROCESSES: u32 = 2;
+
+/// How a repository is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// Its volume is mounted.
+    Mounted,
+    /// Through its server, at a name or address that its certificate carries.
+    Tls { host: String, port: u16 },
+}
+
+/// A server's part of one repository, with the key.
+#[derive(Clone)]
+pub struct Access<'a> {
+    pub stanza: &'a str,
+    pub major: Major,
+    pub reach: Reach,
+    /// What backups and log are encrypted with; at least 48 random bytes, written as text.
+    pub key: &'a Secret,
+}
+
+impl fmt::Debug for Access<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Access({}, {:?})", self.stanza, self.reach)
+    }
+}
+
+/// What proves a member to the server of a repository; PEM.
+#[derive(Clone)]
+pub struct RepositoryTls<'a> {
+    pub root_certificate: &'a str,
+    pub certificate: &'a str,
+    pub key: &'a Secret,
+}
+
+/// The certificates by which a repository's server and a client of it know each other.
+pub fn tls_files(tls: &RepositoryTls<'_>) -> Vec<ConfigFile> {
+    vec![
+        file("repository-ca.crt", tls.root_certificate),
+        file("repository.crt", tls.certificate),
+        file("repository.key", tls.key.reveal()),
+    ]
+}
+
+/// What a member's PostgreSQL archives by; each piece of the log goes into every repository.
+pub fn archive_file(repositories: &[Access<'_>]) -> ConfigFile {
+    let mut text = header();
+    repositories.iter().zip(1..).for_each(|(one, number)| push_repository(&mut text, one, number));
+    // Pieces go side by side; what is on its way is noted below the volume. A piece that cannot be handed over is
+    // kept and tried again: none is ever given up for space.
+    text.push_str("archive-async=y\nspool-path=/var/lib/pgflex/spool\nprocess-max=2\n");
+    push_stanza(&mut text, repositories);
+    file("archive.conf", &text)
+}
+
+/// The command by which PostgreSQL hands a piece of its log over.
+pub fn archive_command(stanza: &str) -> String {
+    format!("pgbackrest --config={ARCHIVE_CONF} --stanza={stanza} archive-push %p")
+}
+
+/// What a recovering PostgreSQL fetches its log by, from one repository.
+pub fn recovery_file(from: &Access<'_>) -> ConfigFile {
+    let mut text = header();
+    push_repository(&mut text, from, 1);
+    push_stanza(&mut text, std::slice::from_ref(from));
+    file("recovery.conf", &text)
+}
+
+/// The command by which PostgreSQL fetches a piece of its log.
+pub fn restore_command(stanza: &str) -> String {
+    format!("pgbackrest --config={RECOVERY_CONF} --stanza={stanza} archive-get %f \"%p\"")
+}
+
+/// What a helper takes a backup by, or gives one back: one repository, which is its number 1.
+pub fn helper_file(one: &Access<'_>, retention: Retention) -> ConfigFile {
+    let mut text = header();
+    push_repository(&mut text, one, 1);
+    let days = retention.as_days();
+    text.push_str(&format!(
+        "repo1-bundle=y\nrepo1-retention-full-type=time\nrepo1-retention-full={days}\n\
+         expire-auto=n\nstart-fast=y\narchive-check=y\narchive-timeout=120\nprocess-max={PROCESSES}\n"
+    ));
+    if one.major > Major::V15 {
+        // Stable since pgBackRest 2.46; PostgreSQL 15 comes with an older one.
+        text.push_str("repo1-block=y\n");
+    }
+    push_stanza(&mut text, std::slice::from_ref(one));
+    text.push_str(&format!("pg1-user={BACKUP_ROLE}\npg1-database=postgres\n"));
+    file("backup.conf", &text)
+}
+
+/// A client of a repository's server and the stanzas it is let into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Common name of its certificate.
+    pub name: String,
+    pub stanzas: Vec<String>,
+}
+
+/// What the server of a repository works from.
+pub fn server_file(clients: &[Client]) -> ConfigFile {
+    let mut text = header();
+    text.push_str(&format!(
+        "repo1-path=/var/lib/pgbackrest\ntls-server-address=*\ntls-server-port={REPOSITORY_PORT}\n\
+         tls-server-ca-file={DIRECTORY}/repository-ca.crt\ntls-server-cert-file={DIRECTORY}/repository.crt\n\
+         tls-server-key-file={DIRECTORY}/repository.key\n"
+    ));
+    for client in clients.iter().filter(|client| !client.stanzas.is_empty()) {
+        text.push_str(&format!("tls-server-auth={}={}\n", client.name, client.stanzas.join(",")));
+    }
+    file("server.conf", &text)
+}
+
+/// Arguments of the server of a repository.
+pub fn server_command() -> Vec<String> {
+    ["pgbackrest", &format!("--config={DIRECTORY}/server.conf"), "server"].map(Into::into).into()
+}
+
+/// Arguments of a helper on a member's volume. pgBackRest knows no way over TCP to PostgreSQL but what libpq reads
+/// from its environment; nothing in it is secret.
+pub fn helper_command(server_name: &str, stanza: &str, command: &[&str]) -> Vec<String> {
+    let mut words: Vec<String> = vec![
+        "env".into(),
+        format!("PGHOST={server_name}"),
+        "PGSSLMODE=verify-full".into(),
+        format!("PGSSLROOTCERT={DIRECTORY}/repository-ca.crt"),
+        format!("PGSSLCERT={DIRECTORY}/backup.crt"),
+        format!("PGSSLKEY={DIRECTORY}/backup.key"),
+        "pgbackrest".into(),
+        format!("--config={HELPER_CONF}"),
+        format!("--stanza={stanza}"),
+    ];
+    words.extend(command.iter().map(|word| (*word).to_owned()));
+    words
+}
+
+fn header() -> String {
+    "# Rendered by pgflex; changes are lost.\n[global]\nlog-level-console=info\nlog-level-file=off\n\
+     lock-path=/tmp/pgbackrest\ncompress-type=zst\n"
+        .into()
+}
+
+fn push_repository(text: &mut String, one: &Access<'_>, number: u32) {
+    let mut line = |name: &str, value: &str| {
+        text.push_str(&format!("repo{number}-{name}={value}\n"));
+    };
+    line("path", "/var/lib/pgbackrest");
+    line("cipher-type", "aes-256-cbc");
+    line("cipher-pass", one.key.reveal());
+    if let Reach::Tls { host, port } = &one.reach {
+        line("host", host);
+        line("host-type", "tls");
+        line("host-port", &port.to_string());
+        line("host-ca-file", &format!("{DIRECTORY}/repository-ca.crt"));
+        line("host-cert-file", &format!("{DIRECTORY}/repository.crt"));
+        line("host-key-file", &format!("{DIRECTORY}/repository.key"));
+    }
+}
+
+fn push_stanza(text: &mut String, repositories: &[Access<'_>]) {
+    if let Some(first) = repositories.first() {
+        text.push_str(&format!("\n[{}]\npg1-path=/var/lib/pgflex/data\n", first.stanza));
+    }
+}
+
+fn file(name: &str, content: &str) -> ConfigFile {
+    ConfigFile { path: format!("config/{name}"), mode: 0o600, content: content.as_bytes().to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(file: &ConfigFile) -> String {
+        String::from_utf8(file.content.clone()).unwrap()
+    }
+
+    #[test]
+    fn a_member_archives_into_every_repository_with_the_key() {
+        let key = Secret::new("k".repeat(64));
+        let far = Reach::Tls { host: "10.0.0.2".into(), port: 22999 };
+        let near = Reach::Tls { host: REPOSITORY_NAME.into(), port: REPOSITORY_PORT };
+        let access = |reach| Access { stanza: "pgflex-1", major: Major::V17, reach, key: &key };
+        let text = text(&archive_file(&[access(near), access(far)]));
+        assert!(text.contains("repo1-host=pgflex-repository\n"), "{text}");
+        assert!(text.contains("repo2-host=10.0.0.2\nrepo2-host-type=tls\nrepo2-host-port=22999\n"));
+        assert_eq!(text.matches(&"k".repeat(64)).count(), 2);
+        assert!(!text.contains("archive-push-queue-max"), "no piece is given up for space");
+    }
+
+    #[test]
+    fn the_server_of_a_repository_has_no_key_and_lets_nobody_into_everything() {
+        let client = |name: &str, stanzas: &[&str]| Client {
+            name: name.into(),
+            stanzas: stanzas.iter().map(|one| (*one).to_owned()).collect(),
+        };
+        let text = text(&server_file(&[client("a", &["pgflex-1", "pgflex-2"]), client("b", &[])]));
+        assert!(text.contains("tls-server-auth=a=pgflex-1,pgflex-2\n"), "{text}");
+        assert!(!text.contains("tls-server-auth=b"), "{text}");
+        assert!(!text.contains("cipher") && !text.contains("=*\ntls-server-auth"), "{text}");
+    }
+
+    #[test]
+    fn blocks_are_copied_where_the_version_can() {
+        let key = Secret::new("k".to_owned());
+        let has = |major| {
+            let one = Access { stanza: "s", major, reach: Reach::Mounted, key: &key };
+            text(&helper_file(&one, Retention::default())).contains("repo1-block=y")
+        };
+        assert_eq!([Major::V15, Major::V17, Major::V18].map(has), [false, true, true]);
+    }
+}
