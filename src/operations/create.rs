@@ -113,7 +113,7 @@ pub const STEPS: &[Step] = &[
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
 
-fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
             return Ok(Outcome::Done(json!({ "member": member.id, "host": member.host_id })));
@@ -136,7 +136,7 @@ fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn release_placement(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn release_placement(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let mut tx = ctx.begin_write().await?;
         tx.delete_members(&ctx.server.id).await?;
@@ -165,7 +165,7 @@ struct Image {
     version: String,
 }
 
-fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
         match image::ensure(ctx, member).await? {
@@ -184,7 +184,7 @@ fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn issue_certificate(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn issue_certificate(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let (services, id) = (&ctx.services, &ctx.server.id);
         // The last one written: when it is there, all are. Written in one transaction anyhow.
@@ -237,7 +237,7 @@ fn issue_certificate(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn create_network(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn create_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         networks::ensure(ctx).await?;
         Ok(Outcome::done())
@@ -250,7 +250,7 @@ pub(super) fn remove_network(ctx: &StepContext) -> StepResult<'_> {
         for (host, _) in pair::hosts(ctx) {
             let on_it = ctx.members.iter().find(|member| member.host_id == host);
             let Some(member) = on_it else { continue };
-            ours_is_gone(ctx.engine(member)?.remove_network(&network_name(&ctx.server.id)).await)?;
+            networks::remove_own(ctx, member).await?;
         }
         Ok(Outcome::done())
     })
@@ -258,21 +258,21 @@ pub(super) fn remove_network(ctx: &StepContext) -> StepResult<'_> {
 
 /// Where a stranger's object has the name, ours cannot be, and theirs is not ours to remove: an
 /// undoing that waits for it would never end.
-fn ours_is_gone(removed: Result<(), EngineError>) -> Result<(), EngineError> {
+pub(super) fn ours_is_gone(removed: Result<(), EngineError>) -> Result<(), EngineError> {
     match removed {
         Err(EngineError::Foreign(_)) => Ok(()),
         other => other,
     }
 }
 
-fn create_volume(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn create_volume(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         disk::make(ctx).await?;
         Ok(Outcome::done())
     })
 }
 
-fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
             for helper in member.disk_helpers() {
@@ -328,7 +328,7 @@ fn create_member(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn remove_member(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn remove_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
             ours_is_gone(ctx.engine(member)?.remove_container(&member.container()).await)?;
@@ -350,7 +350,7 @@ pub(super) fn wait_accepting(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(member::wait_accepting(ctx))
 }
 
-fn create_admin_role(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn create_admin_role(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
         let Some(address) = access::address_of(ctx.engine(member)?, member).await? else {
@@ -371,7 +371,7 @@ pub(super) fn publish_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(member::open_route(ctx))
 }
 
-fn withdraw_route(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn withdraw_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let mut tx = ctx.begin_write().await?;
         tx.delete_route(&ctx.server.id).await?;

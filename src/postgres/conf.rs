@@ -4,10 +4,12 @@
 //! is no line to inject. Formulas for memory are the original's (inventory 9.2).
 
 mod hba;
+mod recovery;
 mod replication;
 mod values;
 
 pub use hba::Admission;
+pub use recovery::{Recovery, RecoveryTarget};
 pub use replication::{
     Commits, NOBODY, Replication, ReplicationFiles, Source, replication_files, standby_signal,
 };
