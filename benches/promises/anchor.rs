@@ -93,7 +93,7 @@ pub async fn until_answered(address: &str, connection: &str) -> anyhow::Result<(
         while tokio::net::TcpStream::connect(address).await.is_err() {
             tokio::time::sleep(TRY_AGAIN).await;
         }
-        while !psql(connection).await? {
+        while psql(connection, "SELECT 41 + 1").await.ok().as_deref() != Some("42") {
             tokio::time::sleep(TRY_AGAIN).await;
         }
         anyhow::Ok(())
@@ -103,20 +103,119 @@ pub async fn until_answered(address: &str, connection: &str) -> anyhow::Result<(
         .with_context(|| format!("no answer from {address}"))?
 }
 
-/// Whether one query is answered.
-async fn psql(connection: &str) -> anyhow::Result<bool> {
+/// What one statement gives.
+///
+/// # Errors
+/// When psql ends badly; the error has its words.
+pub async fn psql(connection: &str, sql: &str) -> anyhow::Result<String> {
     let mut command = Command::new("psql");
     command.args([
         "--no-psqlrc",
         "--quiet",
         "--tuples-only",
         "--no-align",
-        "--command=SELECT 41 + 1",
+        "--set=ON_ERROR_STOP=1",
+        &format!("--command={sql}"),
         connection,
     ]);
     command.env("PGPASSWORD", crate::portal::PASSWORD).kill_on_drop(true);
     let output = command.output().await.context("psql cannot be run: is it installed?")?;
-    Ok(output.status.success() && output.stdout == b"42\n")
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    anyhow::ensure!(output.status.success(), "psql ended with {}: {said}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A PostgreSQL that was made by hand with the limits of a size, and copies of it.
+pub struct Anchor {
+    name: String,
+    label: String,
+    spec: ContainerSpec,
+    pub connection: String,
+}
+
+impl Anchor {
+    /// Made, started, answering.
+    pub async fn start(world: &World, sku: &str) -> anyhow::Result<Self> {
+        let (init, spec) = containers(sku)?;
+        let name = format!("pgflex-bench-{}-source", world.short());
+        let label = format!("--label={BENCH_LABEL}={}", world.id);
+        let anchor = Self { name, label, spec, connection: String::new() };
+        anchor.make_volume(&anchor.name).await?;
+        let mut args = vec!["run".into(), "--rm".into(), "--network=none".into()];
+        args.extend(limits(&init, &anchor.label, &anchor.name));
+        args.extend(open_to_all(&init.command).into_iter().map(|word| {
+            // A copy is read by the same role.
+            word.replace("host all all all trust", "host all,replication all all trust")
+        }));
+        docker(&args).await?;
+        let connection = anchor.run(&anchor.name).await?;
+        Ok(Self { connection, ..anchor })
+    }
+
+    async fn make_volume(&self, name: &str) -> anyhow::Result<()> {
+        docker(&["volume", "create", &self.label, "--label=pgflex.test=1", name]).await.map(|_| ())
+    }
+
+    /// Starts PostgreSQL on a volume in a container of the same name; how it is reached.
+    async fn run(&self, volume: &str) -> anyhow::Result<String> {
+        let mut args = vec!["run".into(), "--detach".into(), format!("--name={volume}")];
+        args.push("--stop-signal=SIGINT".into());
+        args.extend(limits(&self.spec, &self.label, volume));
+        let data = format!("{VOLUME_PATH}/data");
+        let command =
+            ["postgres", "-D", &data, "-c", "listen_addresses=*", "-c", "unix_socket_directories="];
+        args.extend(command.map(String::from));
+        docker(&args).await?;
+        first_query(volume).await?;
+        let address =
+            docker(&["inspect", "--format={{.NetworkSettings.IPAddress}}", volume]).await?;
+        Ok(format!(
+            "host={address} port=5432 user={CONTROL_ROLE} dbname=postgres sslmode=disable"
+        ))
+    }
+
+    fn copy(&self) -> String {
+        format!("{}-copy", self.name)
+    }
+
+    /// Time of `pg_basebackup` into a new volume, which stays until the next one.
+    pub async fn base_backup(&self) -> anyhow::Result<Duration> {
+        let copy = self.copy();
+        docker(&["volume", "rm", "--force", &copy]).await?;
+        self.make_volume(&copy).await?;
+        let begun = Instant::now();
+        let mut args = vec!["run".into(), "--rm".into()];
+        args.extend(limits(&self.spec, &self.label, &copy));
+        let script = format!(
+            "pg_basebackup --dbname=\"$1\" --pgdata={VOLUME_PATH}/data --checkpoint=fast && sync {VOLUME_PATH}"
+        );
+        args.extend(["sh".into(), "-ec".into(), script, "copy".into(), self.connection.clone()]);
+        docker(&args).await?;
+        Ok(begun.elapsed())
+    }
+
+    /// Time of `cp` of that copy into another volume, until a PostgreSQL on it answers.
+    pub async fn copy_and_start(&self) -> anyhow::Result<Duration> {
+        let target = format!("{}-again", self.name);
+        self.make_volume(&target).await?;
+        let begun = Instant::now();
+        let mut args = vec!["run".into(), "--rm".into(), format!("--volume={}:/from:ro", self.copy())];
+        args.extend(limits(&self.spec, &self.label, &target));
+        let script = format!("cp -a /from/data {VOLUME_PATH}/ && sync {VOLUME_PATH}");
+        args.extend(["sh".into(), "-ec".into(), script]);
+        docker(&args).await?;
+        self.run(&target).await?;
+        let took = begun.elapsed();
+        docker(&["rm", "--force", &target]).await?;
+        docker(&["volume", "rm", &target]).await?;
+        Ok(took)
+    }
+
+    /// Takes it away, with what is left of its copies.
+    pub async fn remove(self) -> anyhow::Result<()> {
+        docker(&["rm", "--force", &self.name]).await?;
+        docker(&["volume", "rm", "--force", &self.name, &self.copy()]).await.map(|_| ())
+    }
 }
 
 /// Host, port and verification as the connect page prints them.

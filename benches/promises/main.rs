@@ -6,6 +6,7 @@
 //! Ctrl-C or a panic.
 
 mod anchor;
+mod backup;
 mod create;
 mod docker;
 mod gateway;
@@ -57,6 +58,9 @@ pub struct Args {
     /// Size of the data, in megabytes, of a pair whose standby is made from nothing.
     #[arg(long, default_value_t = 1000)]
     rebuild_megabytes: usize,
+    /// Size of the data, in megabytes, that is backed up and restored.
+    #[arg(long, default_value_t = 1024)]
+    backup_megabytes: usize,
     /// Given by `cargo bench`; without it and without a section nothing is measured, so that
     /// `cargo test --all-targets` does not take half an hour.
     #[arg(long, hide = true)]
@@ -77,18 +81,21 @@ enum Section {
     Gateway,
     /// Memory and CPU of the portal at rest.
     Rest,
+    /// Backup and restore beside pg_basebackup and cp.
+    Backup,
     /// Time without writes while the primary of a pair changes, over three engines.
     Ha,
 }
 
 impl Section {
-    const ALL: [Section; 7] = [
+    const ALL: [Section; 8] = [
         Section::Create,
         Section::Power,
         Section::Scale,
         Section::Pages,
         Section::Gateway,
         Section::Rest,
+        Section::Backup,
         Section::Ha,
     ];
 
@@ -105,6 +112,7 @@ impl Section {
             Section::Pages => pages::measure(&world, &args, &report).await,
             Section::Gateway => gateway::measure(&world, &args, &report).await,
             Section::Rest => rest::measure(&world, &report).await,
+            Section::Backup => backup::measure(&world, &args, &report).await,
             Section::Ha => ha::measure(&args, report).await,
         }
     }
