@@ -12,7 +12,6 @@ use super::placement::{Beside, Seat, place_member};
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{disk, ha, image, member, networks, pair};
 use crate::domain::ha::{HighAvailability, MemberRole, Move};
-use crate::domain::server::network_name;
 use crate::engine::{EngineError, ImageProgress};
 use crate::postgres::CONTROL_ROLE;
 use futures_util::future::BoxFuture;

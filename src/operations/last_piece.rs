@@ -3,6 +3,7 @@
 
 use super::access;
 use super::context::Services;
+use crate::domain::backup::Piece;
 use crate::domain::ha::Lsn;
 use crate::domain::ids::ServerId;
 use crate::domain::server::{Server, SettledState};
@@ -38,9 +39,8 @@ pub async fn is_archived(
 ) -> Result<bool, String> {
     let target = target(services, server).await?;
     let look = services.postgres.archiver(&target).await.map_err(|error| error.to_string())?;
-    let last = look.archived.and_then(|(name, _)| number(&name, look.piece_bytes));
-    let wanted = ended.place.0.checked_div(look.piece_bytes);
-    Ok(last.zip(wanted).is_some_and(|(last, wanted)| last >= wanted))
+    let last = look.archived.and_then(|(name, _)| Piece::archived(&name, look.piece_bytes));
+    Ok(last.is_some_and(|last| last.end(look.piece_bytes) >= ended.place))
 }
 
 /// A server that archives, and runs.
@@ -74,28 +74,5 @@ async fn reach(
     match access::address_of(&engine, &member).await? {
         Some(address) => Ok(Ok(access::target(services, server, address).await?)),
         None => Ok(Err("it does not run".into())),
-    }
-}
-
-/// The number of a piece in its line of data; `None` for the name of something else.
-fn number(name: &str, piece_bytes: u64) -> Option<u64> {
-    let digits = name.get(..24).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
-    let part = |from: usize| u64::from_str_radix(digits.get(from..from + 8)?, 16).ok();
-    let each = (1_u64 << 32).checked_div(piece_bytes)?;
-    Some(part(8)? * each + part(16)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_counted_over_the_end_of_a_file_of_four_gibibytes() {
-        let of = |name| number(name, 16 << 20);
-        assert_eq!(of("000000010000000000000009"), Some(9));
-        assert_eq!(of("0000000200000001000000FF"), Some(256 + 255));
-        assert_eq!(of("000000010000000000000009.00000028.backup"), Some(9));
-        assert_eq!(of("00000002.history"), None);
-        assert_eq!(number("000000010000000000000009", 0), None);
     }
 }
