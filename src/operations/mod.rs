@@ -8,6 +8,7 @@
 pub mod access;
 pub mod allow_extensions;
 pub mod ask_ha;
+pub mod ask_retention;
 pub mod backup;
 pub mod change_extension;
 pub mod change_networking;

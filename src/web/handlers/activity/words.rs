@@ -19,6 +19,7 @@ const WORDS: &[(&str, &str)] = &[
     ("role.assign", "Assign role in group"),
     ("role.remove", "Remove role in group"),
     ("server.enable_high_availability", "Enable high availability"),
+    ("server.change_retention", "Change how long backups are kept"),
     ("server.start_notice", "Notice of a start to come"),
     ("operation.retry", "Retry operation"),
     ("operation.cancel", "Cancel operation"),
@@ -46,6 +47,7 @@ const WORDS: &[(&str, &str)] = &[
 /// Beginnings that stand for a whole group.
 const GROUPS: &[(&str, &str)] = &[
     ("server.", "Servers: everything"),
+    ("backup.", "Deleted backups: everything"),
     ("database.", "Databases: everything"),
     ("firewall_rule.", "Firewall rules: everything"),
     ("server_tags.", "Tags: everything"),

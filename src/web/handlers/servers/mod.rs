@@ -1,5 +1,13 @@
 //! Servers: the list, the create form, and the pages of one server.
 
+pub mod backups;
+pub mod backups_ask;
+pub mod backups_delete;
+pub mod backups_facts;
+pub mod backups_picture;
+pub mod backups_retention;
+pub mod backups_rows;
+pub mod backups_view;
 pub mod compute;
 pub mod compute_credits;
 pub mod compute_review;
@@ -55,6 +63,10 @@ pub mod pooling;
 pub mod repair;
 pub mod reset_password;
 pub mod restart;
+pub mod restore;
+pub mod restore_form;
+pub mod restore_moment;
+pub mod restore_review;
 pub mod review;
 pub mod review_view;
 pub mod start;
