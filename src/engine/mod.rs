@@ -8,6 +8,7 @@
 //! - A lost reply is unknown, not failure: callers run the step again.
 
 pub mod blueprint;
+pub mod blueprint_repository;
 pub mod docker;
 #[cfg(feature = "test-util")]
 pub mod fake;
@@ -45,6 +46,8 @@ pub mod label {
     pub const DISK: &str = "pgflex.disk";
     /// On what belongs to the repository of a host: the host's id.
     pub const REPOSITORY: &str = "pgflex.repository";
+    /// On a helper of a repository: operation and purpose of its run.
+    pub const RUN: &str = "pgflex.run";
     /// "1" on everything a test makes, so that the clean-up finds it.
     pub const TEST: &str = "pgflex.test";
 }

@@ -250,7 +250,7 @@ pub(super) fn remove_network(ctx: &StepContext) -> StepResult<'_> {
         for (host, _) in pair::hosts(ctx) {
             let on_it = ctx.members.iter().find(|member| member.host_id == host);
             let Some(member) = on_it else { continue };
-            ours_is_gone(ctx.engine(member)?.remove_network(&network_name(&ctx.server.id)).await)?;
+            networks::remove_own(ctx, member).await?;
         }
         Ok(Outcome::done())
     })
