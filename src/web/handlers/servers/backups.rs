@@ -1,5 +1,6 @@
 //! Backup and restore of one server: is it protected, to which moments it can be brought back, where its backups lie.
 
+use super::backups_drills::{self as drills, Drills, OriginView};
 use super::backups_facts::BackupFacts;
 use super::backups_picture::{self, Picture};
 use super::backups_rows::{self as rows, BackupList};
@@ -47,6 +48,9 @@ struct BackupsLive {
     list: BackupList,
     actions: Vec<Action>,
     policy: PolicyView,
+    /// Where it came from; `None` for one that was not restored.
+    origin: Option<OriginView>,
+    drills: Drills,
 }
 
 /// What is asked of the backups.
@@ -153,6 +157,8 @@ async fn live(visit: &Visit, frame: &Frame, page: usize) -> Result<BackupsLive, 
         list: rows::list(&facts, &server.id, page),
         actions: actions(frame, &facts),
         policy: policy(&facts),
+        origin: visit.state.store.origin(&server.id).await?.map(|one| OriginView::of(&one)),
+        drills: drills::load(visit, &server.id).await?,
         alarms,
     })
 }

@@ -3,6 +3,7 @@
 pub mod backups;
 pub mod backups_ask;
 pub mod backups_delete;
+pub mod backups_drills;
 pub mod backups_facts;
 pub mod backups_picture;
 pub mod backups_retention;
@@ -27,6 +28,7 @@ pub mod create_world;
 pub mod database_drop;
 pub mod databases;
 pub mod delete;
+pub mod deleted;
 pub mod drift_notice;
 pub mod extensions;
 pub mod extensions_drop;

@@ -79,12 +79,6 @@ impl Source {
         self.protection.window_of(self.repository())
     }
 
-    /// Backups of the repository that is restored from.
-    pub fn backups(&self) -> Vec<Backup> {
-        let number = self.repository();
-        self.protection.backups.iter().filter(|one| one.repository == number).cloned().collect()
-    }
-
     pub fn is_deleted(&self) -> bool {
         self.erase_after.is_some()
     }
@@ -118,6 +112,7 @@ pub struct View {
     pub nearest: Option<Nearest>,
     pub backups: Vec<Choice>,
     pub offsets: Vec<Choice>,
+    pub groups: Vec<Choice>,
     pub zones: Vec<Choice>,
     pub access: Vec<Choice>,
     pub networks: Vec<Choice>,
@@ -231,9 +226,15 @@ pub fn checked(
     world: &World,
     password: &PasswordState,
 ) -> Result<Wanted, Faults> {
-    let (window, backups) = (source.window(), source.backups());
-    let spec = &source.spec;
-    check(form, &Ground { spec, window: &window, backups: &backups, world, password })
+    let ground = Ground {
+        spec: &source.spec,
+        group: world.groups.iter().find(|group| group.id.as_str() == form.group),
+        protection: &source.protection,
+        repository: source.repository(),
+        world,
+        password,
+    };
+    check(form, &ground)
 }
 
 async fn new_form(visit: &Visit, source: &Source, backup: &str) -> Result<RestoreForm, PageError> {
@@ -251,6 +252,7 @@ async fn new_form(visit: &Visit, source: &Source, backup: &str) -> Result<Restor
         offset,
         backup: backup.to_owned(),
         name: free_name(visit, source).await?,
+        group: source.group_id.to_string(),
         zone: source.spec.zone.clone(),
         access: source.spec.access.key().into(),
         ..RestoreForm::default()
@@ -302,6 +304,7 @@ fn view(source: Source, world: &World, shown: Shown) -> View {
         }),
         backups: good.into_iter().map(backup_choice).collect(),
         offsets: moment::offsets(),
+        groups: world.groups.iter().map(|one| Choice::new(one.id.as_str(), &one.name)).collect(),
         zones: create_cards::zones(world, region),
         access: access(),
         networks: network_choices(&world.networks),
@@ -404,6 +407,9 @@ async fn post(visit: &Signed<Contributor>, place: Place, posted: &Posted) -> Pag
         Some(typed) => Some(password::seal(&visit.state.sealer, &kept.id, typed)?),
         None => None,
     };
+    if sealed.is_some() {
+        form.password_login = login.to_owned();
+    }
     save(visit, &kept.id, &form, sealed).await?;
     let world = world(visit, &form).await?;
     match (used, checked(&source, &form, &world, &password)) {
@@ -445,12 +451,19 @@ async fn save(
 /// The deleted server of a URL, as far as it can still be restored.
 ///
 /// # Errors
-/// Not found otherwise.
+/// The way to its own page when it is there; not found otherwise.
 pub async fn deleted(visit: &Visit, id: &str) -> Result<Place, PageError> {
+    let (store, viewer) = (&visit.state.store, visit.viewer()?);
     let id = ServerId::parse(id).ok_or(PageError::NotFound)?;
-    let found = visit.state.store.deleted_server(&id, &visit.viewer()?).await?;
+    let found = store.deleted_server(&id, &viewer).await?;
     let found = found.filter(|one| one.erased_at.is_none() && one.erase_after > visit.now);
-    found.map(|one| Place::Deleted(Box::new(one))).ok_or(PageError::NotFound)
+    if let Some(one) = found {
+        return Ok(Place::Deleted(Box::new(one)));
+    }
+    match store.server_seen_by(&id, &viewer).await? {
+        Some(server) => Err(PageError::See(paths::server_restore(&server.id))),
+        None => Err(PageError::NotFound),
+    }
 }
 
 /// `GET /servers/{id}/restore`

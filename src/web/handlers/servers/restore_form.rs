@@ -5,7 +5,8 @@ use super::create_password::{self as password, PasswordState};
 use super::create_world::World;
 use super::networking_access::chosen_network;
 use super::restore_moment as moment;
-use crate::domain::backup::{self, Backup, RestoreTarget, Window};
+use crate::domain::backup::{self, Protection, RestoreTarget};
+use crate::domain::group::Group;
 use crate::domain::ids::NetworkId;
 use crate::domain::names::ServerName;
 use crate::domain::network::Access;
@@ -30,6 +31,8 @@ pub struct RestoreForm {
     pub lsn: String,
     pub point: String,
     pub name: String,
+    /// Id of the resource group of the new server.
+    pub group: String,
     /// Empty means no preference.
     pub zone: String,
     pub access: String,
@@ -93,6 +96,7 @@ impl RestoreForm {
             lsn: text("lsn", kept.lsn),
             point: text("point", kept.point),
             name: text("name", kept.name),
+            group: text("group", kept.group),
             zone: text("zone", kept.zone),
             access: text("access", kept.access),
             network: text("network", kept.network),
@@ -116,6 +120,7 @@ impl RestoreForm {
             .with("lsn", &self.lsn)
             .with("point", &self.point)
             .with("name", &self.name)
+            .with("group", &self.group)
             .with("zone", &self.zone)
             .with("access", &self.access)
             .with("network", &self.network)
@@ -140,9 +145,10 @@ impl RestoreForm {
 /// What a form is checked against.
 pub struct Ground<'a> {
     pub spec: &'a ServerSpec,
-    pub window: &'a Window,
-    /// Those of the repository that is restored from.
-    pub backups: &'a [Backup],
+    pub group: Option<&'a Group>,
+    pub protection: &'a Protection,
+    /// Number of the one that is restored from.
+    pub repository: i64,
     pub world: &'a World,
     pub password: &'a PasswordState,
 }
@@ -151,6 +157,7 @@ pub struct Ground<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     pub target: RestoreTarget,
+    pub group: Group,
     pub spec: ServerSpec,
     pub network: Option<NetworkId>,
 }
@@ -178,6 +185,9 @@ pub fn check(form: &RestoreForm, ground: &Ground<'_>) -> Result<Wanted, Faults> 
     let target = faults.take(form.target());
     let target = target.filter(|target| is_reached(&mut faults, form, ground, target));
     let name = faults.take(check_name(form, ground.world));
+    let group = faults.take(ground.group.cloned().ok_or_else(|| {
+        Refusal::at("group", "Choose one of the resource groups in the list.")
+    }));
     let zone = faults.take(check_zone(form, ground));
     let access = faults.take(
         Access::parse(&form.access)
@@ -190,10 +200,10 @@ pub fn check(form: &RestoreForm, ground: &Ground<'_>) -> Result<Wanted, Faults> 
         Some(Access::Public) | None => None,
     };
     faults.refusals.extend(ground.password.refusal());
-    match (target, name, zone, access) {
-        (Some(target), Some(name), Some(zone), Some(access)) if faults.refusals.is_empty() => {
+    match (target, group, name, zone, access) {
+        (Some(target), Some(group), Some(name), Some(zone), Some(access)) if faults.refusals.is_empty() => {
             let spec = ServerSpec { name, zone, access, ..ground.spec.clone() };
-            Ok(Wanted { target, spec, network })
+            Ok(Wanted { target, group, spec, network })
         }
         _ => Err(faults),
     }
@@ -205,12 +215,13 @@ fn is_reached(
     ground: &Ground<'_>,
     target: &RestoreTarget,
 ) -> bool {
-    let Err(refused) = backup::check(ground.window, ground.backups, target) else { return true };
+    let reach = |target: &RestoreTarget| {
+        backup::choose(ground.protection, ground.repository, target, None)
+    };
+    let Err(refused) = reach(target) else { return true };
     let field = Way::parse(&form.to).map_or("to", Way::field);
     faults.refusals.push(Refusal::at(field, refused.reason));
-    let can_be = |at| {
-        backup::check(ground.window, ground.backups, &RestoreTarget::Moment { at }).is_ok()
-    };
+    let can_be = |at| reach(&RestoreTarget::Moment { at }).is_ok();
     faults.nearest = refused.nearest.map(|at| moment::readable(at, can_be));
     false
 }
