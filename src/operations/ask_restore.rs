@@ -168,11 +168,7 @@ fn unreachable(refused: &Refused) -> String {
 }
 
 /// To restore a server is to read all of it: whoever may not even see it may not.
-async fn may_read(
-    tx: &mut WriteTx,
-    source: &Source,
-    actor: &Actor,
-) -> Result<(), SubmitError> {
+async fn may_read(tx: &mut WriteTx, source: &Source, actor: &Actor) -> Result<(), SubmitError> {
     let Some(user) = &actor.user_id else { return Ok(()) };
     match tx.role_on(user, Thing::Server(&source.id)).await? {
         Some(_) => Ok(()),

@@ -10,8 +10,8 @@
 pub mod accounts;
 pub mod activity;
 pub mod assignments;
-mod backup_policy;
 mod backup_clients;
+mod backup_policy;
 pub mod backups;
 mod codec;
 pub mod costs;

@@ -27,7 +27,14 @@ pub enum Scope {
 
 /// Lists that are filtered in their query.
 const LISTS: &[&str] = &[
-    "/servers", "/servers/deleted", "/operations", "/activity", "/activity.csv", "/groups", "/costs", "/costs.csv",
+    "/servers",
+    "/servers/deleted",
+    "/operations",
+    "/activity",
+    "/activity.csv",
+    "/groups",
+    "/costs",
+    "/costs.csv",
 ];
 const OWN: &[&str] = &["/account", "/sign-out", "/confirm-password"];
 

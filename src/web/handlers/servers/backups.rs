@@ -110,7 +110,11 @@ impl BackupsQuery {
 }
 
 /// `GET /servers/{id}/backups`
-pub async fn get(visit: Signed<Reader>, id: Path<String>, query: Query<BackupsQuery>) -> PageResult {
+pub async fn get(
+    visit: Signed<Reader>,
+    id: Path<String>,
+    query: Query<BackupsQuery>,
+) -> PageResult {
     let Some(frame) = nav::frame(&visit, &id, Tab::Backups).await? else {
         return nav::gone(&visit, &id).await;
     };

@@ -95,7 +95,12 @@ fn gone<'a>(protection: &'a Protection, one: &'a Backup) -> Vec<&'a Backup> {
     let mut at = 0;
     while let Some(next) = all.get(at).copied() {
         let based = protection.based_on(next.repository, &next.label);
-        all.extend(based.into_iter().filter(|one| !all.iter().any(|got| got.label == one.label)).collect::<Vec<_>>());
+        all.extend(
+            based
+                .into_iter()
+                .filter(|one| !all.iter().any(|got| got.label == one.label))
+                .collect::<Vec<_>>(),
+        );
         at += 1;
     }
     all
@@ -153,7 +158,9 @@ fn find<'a>(
     let found = facts.protection.backups.iter().find(|one| one.label == label);
     let why = match found {
         Some(one) if one.is_on_demand() => return Ok(one),
-        Some(_) => "This backup was taken by the schedule: it goes by itself when its time is over. Nothing was changed.",
+        Some(_) => {
+            "This backup was taken by the schedule: it goes by itself when its time is over. Nothing was changed."
+        }
         None => "There is no such backup any more. Nothing was changed.",
     };
     Err(page::see_with(visit, &paths::server_backups(&frame.server.id), &Flash::info(why)))

@@ -62,7 +62,11 @@ fn row(drill: &RestoreDrill) -> DrillRow {
     DrillRow {
         at: Stamp(drill.started_at),
         chip: chip(drill),
-        note: if drill.is_over() && !drill.has_passed() { drill.outcome.clone() } else { String::new() },
+        note: if drill.is_over() && !drill.has_passed() {
+            drill.outcome.clone()
+        } else {
+            String::new()
+        },
         label: drill.label.clone(),
         took: took.map_or_else(none, length),
         age: found.data_age_micros.map_or_else(none, length),

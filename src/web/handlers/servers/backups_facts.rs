@@ -35,12 +35,28 @@ impl BackupFacts {
         let store = &visit.state.store;
         let of_server =
             OperationFilter { server_id: Some(server.id.clone()), ..Default::default() };
+        let operations = store.operations(&of_server).await?;
+        let members = store.members(&server.id).await?;
+        let loads = store.host_loads_all().await?;
+        Ok(Self { members, loads, ..Self::in_short(visit, server, operations).await? })
+    }
+
+    /// The same without where its backups lie, from the server's operations.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn in_short(
+        visit: &Visit,
+        server: &Server,
+        operations: Vec<Operation>,
+    ) -> Result<Self, PageError> {
+        let store = &visit.state.store;
         Ok(Self {
             protection: store.protection(&server.id).await?,
-            members: store.members(&server.id).await?,
-            loads: store.host_loads_all().await?,
+            members: vec![],
+            loads: vec![],
             under_way: store.kinds_under_way(&server.id).await?,
-            works: works(store.operations(&of_server).await?),
+            works: works(operations),
             is_stopped: server.settled == SettledState::Stopped,
             now: visit.now,
         })

@@ -138,7 +138,8 @@ fn holes(window: &Window, gaps: &[Gap], repository: i64) -> Vec<Hole> {
                 && gap.began_at < after.from
                 && gap.ended_at.is_none_or(|end| end > before.to)
         };
-        let why = gaps.iter().find(of_it).map_or("the log of this time is missing", |gap| &gap.reason);
+        let why =
+            gaps.iter().find(of_it).map_or("the log of this time is missing", |gap| &gap.reason);
         Hole { from: before.to, to: after.from, why: why.to_owned() }
     };
     pairs.map(hole).collect()

@@ -102,7 +102,7 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
         return nav::gone(&visit, &id).await;
     };
     let mut f = FormState::keep(&posted);
-    let Some(to) = f.check(read(posted.text("days"))) else {
+    let Some(to) = f.check(read("days", posted.text("days"))) else {
         return page::invalid(&RetentionPage::new(&visit, frame, f, None).await?);
     };
     let page = RetentionPage::new(&visit, frame, f.clone(), Some(to)).await?;
@@ -131,9 +131,12 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
 ///
 /// # Errors
 /// A refusal at the field.
-pub fn read(typed: &str) -> Result<Retention, Refusal> {
+pub fn read(field: &'static str, typed: &str) -> Result<Retention, Refusal> {
     typed.parse().ok().and_then(Retention::days).ok_or_else(|| {
         let (min, max) = (Retention::MIN, Retention::MAX);
-        Refusal::at("days", format!("Backups are kept for {min} to {max} days. Enter a whole number."))
+        Refusal::at(
+            field,
+            format!("Backups are kept for {min} to {max} days. Enter a whole number."),
+        )
     })
 }

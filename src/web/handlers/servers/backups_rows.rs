@@ -57,7 +57,8 @@ pub fn list(facts: &BackupFacts, server: &ServerId, page: usize) -> BackupList {
 }
 
 fn row(one: &Backup, server: &ServerId) -> BackupRow {
-    let restore = format!("{}?backup={}", paths::server_restore(server), paths::encoded(&one.label));
+    let restore =
+        format!("{}?backup={}", paths::server_restore(server), paths::encoded(&one.label));
     let delete = paths::server_backup_delete(server, &one.label);
     BackupRow {
         name: one.name.clone(),

@@ -55,9 +55,7 @@ pub fn answer(facts: &BackupFacts, alarms: &[Alarm]) -> Answer {
     };
     let gaps = u32::try_from(window.spans.len().saturating_sub(1)).unwrap_or(u32::MAX);
     let (chip, class) = match (alarms.iter().any(|one| one.is_danger), alarms.is_empty()) {
-        (true, _) => {
-            (Chip::new("Needs attention", Icon::Warning, Tone::Danger), "banner-danger")
-        }
+        (true, _) => (Chip::new("Needs attention", Icon::Warning, Tone::Danger), "banner-danger"),
         (false, false) => {
             (Chip::new("Protected, with a reserve", Icon::Warning, Tone::Warn), "banner-warn")
         }
@@ -71,7 +69,11 @@ pub fn answer(facts: &BackupFacts, alarms: &[Alarm]) -> Answer {
         class,
         ends: Some((Stamp(first), Stamp(last))),
         gaps: if gaps == 0 { String::new() } else { plural(gaps, "gap") },
-        looked: facts.protection.archive.looked_at.map_or(String::new(), |at| ago_text(at, facts.now)),
+        looked: facts
+            .protection
+            .archive
+            .looked_at
+            .map_or(String::new(), |at| ago_text(at, facts.now)),
         text: String::new(),
     }
 }
@@ -135,10 +137,16 @@ pub fn alarms(facts: &BackupFacts) -> Vec<Alarm> {
 fn failing(protection: &Protection) -> Option<Alarm> {
     let archive = &protection.archive;
     let since = archive.failing_since?;
-    let told = if archive.failure.is_empty() { String::new() } else { format!(" PostgreSQL says: {}", archive.failure) };
+    let told = if archive.failure.is_empty() {
+        String::new()
+    } else {
+        format!(" PostgreSQL says: {}", archive.failure)
+    };
     Some(Alarm {
         title: format!("Archiving has failed since {}.", since.format("%Y-%m-%d %H:%M:%S UTC")),
-        text: format!("What is committed from then on is on the server's own disk only. PostgreSQL keeps its log until it is archived, which takes storage.{told}"),
+        text: format!(
+            "What is committed from then on is on the server's own disk only. PostgreSQL keeps its log until it is archived, which takes storage.{told}"
+        ),
         is_danger: true,
     })
 }
@@ -235,7 +243,9 @@ fn truth(facts: &BackupFacts, repository: &Repository) -> &'static str {
         Truth::OneMachine => {
             "On another Docker Engine of the same machine, by its address: lost with the machine."
         }
-        Truth::Apart => "On another host than the server: it survives the loss of the server's host.",
+        Truth::Apart => {
+            "On another host than the server: it survives the loss of the server's host."
+        }
         Truth::MayShare | Truth::Unknown => {
             "Whether it is on the server's machine is not known: one of the engines has not answered yet."
         }

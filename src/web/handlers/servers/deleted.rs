@@ -1,7 +1,7 @@
 //! Deleted servers whose backups are kept: until when, and the way back.
 
-use super::backups_view::earliest;
 use super::backups_facts::of_protection;
+use super::backups_view::earliest;
 use crate::store::deleted_servers::DeletedServer;
 use crate::web::error::{PageError, PageResult};
 use crate::web::page::{self, Layout, Nav};

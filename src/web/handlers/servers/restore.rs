@@ -85,7 +85,11 @@ impl Source {
 
     /// The form's address.
     pub fn form_path(&self) -> String {
-        if self.is_deleted() { paths::deleted_restore(&self.id) } else { paths::server_restore(&self.id) }
+        if self.is_deleted() {
+            paths::deleted_restore(&self.id)
+        } else {
+            paths::server_restore(&self.id)
+        }
     }
 
     pub fn review_path(&self) -> String {
@@ -183,7 +187,9 @@ impl Kept {
         id: &str,
     ) -> Result<Option<Self>, PageError> {
         let Some(id) = DraftId::parse(id) else { return Ok(None) };
-        let Some(draft) = visit.state.store.draft(&id, &visit.user.id).await? else { return Ok(None) };
+        let Some(draft) = visit.state.store.draft(&id, &visit.user.id).await? else {
+            return Ok(None);
+        };
         let form: RestoreForm = serde_json::from_str(&draft.form).unwrap_or_default();
         let is_of_it = form.source == source.id.as_str();
         let (sealed, operation) = (draft.sealed_password, draft.operation_id);
@@ -346,7 +352,11 @@ async fn render(
     world: &World,
     shown: Shown,
 ) -> PageResult {
-    let status = if shown.faults.refusals.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let status = if shown.faults.refusals.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::UNPROCESSABLE_ENTITY
+    };
     let v = view(source, world, shown);
     match place {
         Place::Live(frame) => {
@@ -419,7 +429,8 @@ async fn post(visit: &Signed<Contributor>, place: Place, posted: &Posted) -> Pag
             page::see(&source.draft_path(&kept.id))
         }
         (_, Err(faults)) => {
-            render(visit, place, source, &world, Shown { id: kept.id, form, password, faults }).await
+            render(visit, place, source, &world, Shown { id: kept.id, form, password, faults })
+                .await
         }
     }
 }

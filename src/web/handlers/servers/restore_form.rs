@@ -185,9 +185,12 @@ pub fn check(form: &RestoreForm, ground: &Ground<'_>) -> Result<Wanted, Faults> 
     let target = faults.take(form.target());
     let target = target.filter(|target| is_reached(&mut faults, form, ground, target));
     let name = faults.take(check_name(form, ground.world));
-    let group = faults.take(ground.group.cloned().ok_or_else(|| {
-        Refusal::at("group", "Choose one of the resource groups in the list.")
-    }));
+    let group = faults.take(
+        ground
+            .group
+            .cloned()
+            .ok_or_else(|| Refusal::at("group", "Choose one of the resource groups in the list.")),
+    );
     let zone = faults.take(check_zone(form, ground));
     let access = faults.take(
         Access::parse(&form.access)
@@ -201,7 +204,9 @@ pub fn check(form: &RestoreForm, ground: &Ground<'_>) -> Result<Wanted, Faults> 
     };
     faults.refusals.extend(ground.password.refusal());
     match (target, group, name, zone, access) {
-        (Some(target), Some(group), Some(name), Some(zone), Some(access)) if faults.refusals.is_empty() => {
+        (Some(target), Some(group), Some(name), Some(zone), Some(access))
+            if faults.refusals.is_empty() =>
+        {
             let spec = ServerSpec { name, zone, access, ..ground.spec.clone() };
             Ok(Wanted { target, group, spec, network })
         }
@@ -215,9 +220,8 @@ fn is_reached(
     ground: &Ground<'_>,
     target: &RestoreTarget,
 ) -> bool {
-    let reach = |target: &RestoreTarget| {
-        backup::choose(ground.protection, ground.repository, target, None)
-    };
+    let reach =
+        |target: &RestoreTarget| backup::choose(ground.protection, ground.repository, target, None);
     let Err(refused) = reach(target) else { return true };
     let field = Way::parse(&form.to).map_or("to", Way::field);
     faults.refusals.push(Refusal::at(field, refused.reason));
@@ -246,7 +250,10 @@ fn check_zone(form: &RestoreForm, ground: &Ground<'_>) -> Result<String, Refusal
     };
     if !form.zone.is_empty() && !region.zones.contains(&form.zone) {
         let zones = region.zones.join(", ");
-        return refuse(format!("{} has the zones {zones}. Choose one, or no preference.", region.label));
+        return refuse(format!(
+            "{} has the zones {zones}. Choose one, or no preference.",
+            region.label
+        ));
     }
     ground.world.place(region, &form.zone, spec.sku(), spec.storage()).or_else(|reason| {
         let size = spec.sku().short_name();

@@ -55,7 +55,9 @@ fn parse_offset(typed: &str) -> Option<FixedOffset> {
 pub fn parse(date: &str, time: &str, offset: &str) -> Result<DateTime<Utc>, Refusal> {
     let day = NaiveDate::parse_from_str(date.trim(), "%Y-%m-%d")
         .map_err(|_| Refusal::at("date", "Enter a date as year-month-day, such as 2026-11-23."))?;
-    let clock = ["%H:%M:%S%.f", "%H:%M"].iter().find_map(|form| NaiveTime::parse_from_str(time.trim(), form).ok());
+    let clock = ["%H:%M:%S%.f", "%H:%M"]
+        .iter()
+        .find_map(|form| NaiveTime::parse_from_str(time.trim(), form).ok());
     // A leap second is no moment that PostgreSQL knows.
     let clock = clock.filter(|clock| clock.nanosecond() < 1_000_000_000).ok_or_else(|| {
         Refusal::at("time", "Enter a time as hours:minutes:seconds, such as 16:05:30.")
@@ -77,10 +79,7 @@ pub fn fields(at: DateTime<Utc>, offset: &str) -> (String, String) {
 use chrono::Offset;
 
 /// The same moment, or a whole second beside it that can be restored as well and is easier to read.
-pub fn readable(
-    at: DateTime<Utc>,
-    can_be: impl Fn(DateTime<Utc>) -> bool,
-) -> DateTime<Utc> {
+pub fn readable(at: DateTime<Utc>, can_be: impl Fn(DateTime<Utc>) -> bool) -> DateTime<Utc> {
     let down = at.with_nanosecond(0).unwrap_or(at);
     let whole = [down, down + Duration::seconds(1)];
     whole.into_iter().find(|whole| can_be(*whole)).unwrap_or(at)
@@ -88,7 +87,8 @@ pub fn readable(
 
 /// "2026-11-23 16:05:30 UTC", with as many digits as there are.
 pub fn utc_text(at: DateTime<Utc>) -> String {
-    let form = if at.nanosecond() == 0 { "%Y-%m-%d %H:%M:%S UTC" } else { "%Y-%m-%d %H:%M:%S%.6f UTC" };
+    let form =
+        if at.nanosecond() == 0 { "%Y-%m-%d %H:%M:%S UTC" } else { "%Y-%m-%d %H:%M:%S%.6f UTC" };
     at.format(form).to_string()
 }
 

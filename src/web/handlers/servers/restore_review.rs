@@ -10,9 +10,9 @@ use super::restore_moment::{typed_text, utc_text};
 use super::review_view::Plan;
 use super::storage_view::size_text;
 use crate::domain::backup::{RestoreTarget, choose};
+use crate::domain::ids::OperationId;
 use crate::domain::network::Access;
 use crate::domain::operation::OperationKind;
-use crate::domain::ids::OperationId;
 use crate::domain::refusal::Refusal;
 use crate::operations::ask_restore::NewRestore;
 use crate::operations::submit::SubmitError;
@@ -57,11 +57,18 @@ struct DeletedPage {
 
 fn target_rows(source: &Source, kept: &Kept, wanted: &Wanted) -> Vec<(&'static str, String)> {
     let mut rows = vec![("Source", source.spec.name.to_string())];
-    rows.push(("Restored to", match &wanted.target {
-        RestoreTarget::Latest => "the latest moment that is in the repository when the restore begins".into(),
-        RestoreTarget::Moment { at } => format!("{}: every commit until then, none after it", utc_text(*at)),
-        other => other.words().trim_start_matches("to ").to_owned(),
-    }));
+    rows.push((
+        "Restored to",
+        match &wanted.target {
+            RestoreTarget::Latest => {
+                "the latest moment that is in the repository when the restore begins".into()
+            }
+            RestoreTarget::Moment { at } => {
+                format!("{}: every commit until then, none after it", utc_text(*at))
+            }
+            other => other.words().trim_start_matches("to ").to_owned(),
+        },
+    ));
     match &wanted.target {
         RestoreTarget::Moment { at } => {
             let typed = typed_text(*at, &kept.form.offset);
@@ -92,7 +99,8 @@ fn base_row(source: &Source, wanted: &Wanted) -> Option<(&'static str, String)> 
         RestoreTarget::Latest => source.window().latest(),
         _ => None,
     };
-    let log = until.map_or(String::new(), |at| format!(", then {} of log", duration_text(at - base.ended_at)));
+    let log = until
+        .map_or(String::new(), |at| format!(", then {} of log", duration_text(at - base.ended_at)));
     let (kind, size) = (base.kind.label().to_lowercase(), size_text(base.bytes));
     Some(("Begins with", format!("the {kind} backup of {}, {size}{log}", utc_text(base.ended_at))))
 }
@@ -105,8 +113,12 @@ fn server_rows(wanted: &Wanted, world: &World) -> Vec<(&'static str, String)> {
     let network = network.and_then(|id| world.networks.iter().find(|one| one.id == *id));
     let access = match (spec.access, network) {
         (Access::Public, _) => "Public access, closed: there is no firewall rule yet".to_owned(),
-        (Access::Private, Some(network)) => format!("Private access, in the virtual network {}", network.name),
-        (Access::Private, None) => "Private access, from the server's own Docker network only".to_owned(),
+        (Access::Private, Some(network)) => {
+            format!("Private access, in the virtual network {}", network.name)
+        }
+        (Access::Private, None) => {
+            "Private access, from the server's own Docker network only".to_owned()
+        }
     };
     let example = if prices.is_example { ", by the example price list" } else { "" };
     vec![
@@ -206,7 +218,9 @@ async fn submit(
     let state = &visit.state;
     let sealed = kept.sealed.as_deref().unwrap_or_default();
     let verifier = password::open(&state.sealer, &kept.id, sealed).map_err(|error| {
-        Refusal::whole(format!("The kept password cannot be used: {error}. Go back and type it again."))
+        Refusal::whole(format!(
+            "The kept password cannot be used: {error}. Go back and type it again."
+        ))
     })?;
     let new = NewRestore {
         source: &source.id,
