@@ -88,7 +88,7 @@ impl Door<'_> {
     /// Writes a new server in a resource group and the operation that restores it. The source is never written.
     ///
     /// # Errors
-    /// A refusal when the target cannot be reached, the person may not read the source or may not make servers in the
+    /// A refusal when the target cannot be reached, the person may not change the source or make servers in the
     /// group, or the name is taken; then nothing was written.
     pub async fn restore(
         &self,
@@ -110,7 +110,7 @@ impl Door<'_> {
             .map_err(|error| Refusal::whole(error.to_string()))?;
         let mut tx = self.store.begin_write(self.clock.now()).await?;
         admit_to_group(&mut tx, group, actor).await?;
-        may_read(&mut tx, &source, actor).await?;
+        may_copy(&mut tx, &source, actor).await?;
         if source.deleted_at.is_some() && !tx.hold_deleted(&source.id).await? {
             return Err(source_gone().into());
         }
@@ -167,11 +167,16 @@ fn unreachable(refused: &Refused) -> String {
     format!("{}{nearest} Nothing was made.", refused.reason)
 }
 
-/// To restore a server is to read all of it: whoever may not even see it may not.
-async fn may_read(tx: &mut WriteTx, source: &Source, actor: &Actor) -> Result<(), SubmitError> {
+/// Whoever sets the password of the copy reads all that is in it: that takes what it takes to set the source's own.
+async fn may_copy(tx: &mut WriteTx, source: &Source, actor: &Actor) -> Result<(), SubmitError> {
     let Some(user) = &actor.user_id else { return Ok(()) };
     match tx.role_on(user, Thing::Server(&source.id)).await? {
-        Some(_) => Ok(()),
+        Some(role) if role.may_change_servers() => Ok(()),
+        Some(_) => Err(Refusal::whole(format!(
+            "Your role on {} is Reader. Whoever restores a server can read all of its data: that needs the role Contributor.",
+            source.spec.name
+        ))
+        .into()),
         None => Err(source_gone().into()),
     }
 }

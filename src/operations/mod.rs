@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod allow_extensions;
+pub mod ask_backup;
 pub mod ask_ha;
 pub mod ask_restore;
 pub mod ask_retention;
@@ -30,6 +31,7 @@ pub mod host_entry;
 pub mod image;
 pub mod in_place;
 pub mod kinds;
+pub mod last_piece;
 pub mod look;
 pub mod member;
 pub mod networks;
@@ -46,7 +48,9 @@ pub mod repair;
 pub mod reset_password;
 pub mod restart;
 pub mod restore;
+pub mod restore_data;
 pub mod restore_drill;
+pub mod restore_recovery;
 pub mod rolling;
 pub mod rolling_plan;
 pub mod runner;

@@ -401,13 +401,13 @@ impl Door<'_> {
         Ok(())
     }
 
-    async fn earlier(&self, key: Option<&str>) -> Result<Option<OperationId>, StoreError> {
+    pub(super) async fn earlier(&self, key: Option<&str>) -> Result<Option<OperationId>, StoreError> {
         let Some(key) = key else { return Ok(None) };
         Ok(self.store.operation_by_key(key).await?.map(|operation| operation.id))
     }
 
     /// What stands in the way may be this very request, come twice at once: the other copy of it won.
-    async fn same_or(
+    pub(super) async fn same_or(
         &self,
         key: Option<&str>,
         refusal: Refusal,
@@ -416,7 +416,7 @@ impl Door<'_> {
     }
 
     /// A failed write: the same request come twice, the other of two that met, or the database's fault.
-    async fn explain(
+    pub(super) async fn explain(
         &self,
         error: StoreError,
         key: Option<&str>,

@@ -1,8 +1,8 @@
-//! Who is let into the repository of a host beside the servers whose backups lie there.
+//! What steps need of the backups on record: who is let into a repository, and single rows taken out or marked.
 
 use super::codec::parsed;
-use super::{Store, StoreError};
-use crate::domain::ids::{HostId, ServerId};
+use super::{Store, StoreError, WriteTx};
+use crate::domain::ids::{HostId, OperationId, ServerId};
 use crate::domain::version::Major;
 
 impl Store {
@@ -27,5 +27,47 @@ impl Store {
             Ok((server, stanza, parsed(&major, Major::parse, "major")?))
         };
         rows.into_iter().map(read).collect()
+    }
+}
+
+impl WriteTx {
+    /// Notes what is wrong with a backup and with all that rest on it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn condemn_backups(
+        &mut self,
+        server: &ServerId,
+        repository: i64,
+        label: &str,
+        failure: &str,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE backups SET failure = $4 WHERE server_id = $1 AND repository = $2 AND (label = $3 OR based_on = $3) AND failure = ''",
+        )
+        .bind(server.as_str())
+        .bind(repository)
+        .bind(label)
+        .bind(failure)
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Takes what an operation wrote out of the list again.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn forget_backups_of(
+        &mut self,
+        server: &ServerId,
+        operation: &OperationId,
+    ) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM backups WHERE server_id = $1 AND operation_id = $2")
+            .bind(server.as_str())
+            .bind(operation.as_str())
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
     }
 }

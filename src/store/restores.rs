@@ -5,7 +5,7 @@ use super::codec::{from_json, json, micros, parsed, time_option};
 use super::{Store, StoreError, WriteTx};
 use crate::domain::backup::RestoreTarget;
 use crate::domain::ha::Lsn;
-use crate::domain::ids::{HostId, OperationId, ServerId};
+use crate::domain::ids::{OperationId, ServerId};
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
@@ -107,24 +107,6 @@ impl Store {
             .fetch_all(self.read())
             .await?;
         rows.into_iter().map(Row::into_origin).collect()
-    }
-
-    /// Servers that are being restored from the repository of a host, with the stanza that each reads.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn readers_on(&self, host: &HostId) -> Result<Vec<(ServerId, String)>, StoreError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT r.server_id, b.stanza FROM restores r
-             JOIN backup_repositories b ON b.server_id = r.source_id AND b.number = r.repository
-             WHERE b.host_id = $1 AND r.ended_at IS NULL ORDER BY r.server_id",
-        )
-        .bind(host.as_str())
-        .fetch_all(self.read())
-        .await?;
-        rows.into_iter()
-            .map(|(id, stanza)| Ok((parsed(&id, ServerId::parse, "server id")?, stanza)))
-            .collect()
     }
 }
 

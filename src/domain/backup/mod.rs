@@ -5,11 +5,15 @@
 //! what can be restored: computed from what the repository holds, never from what should be there.
 
 mod choose;
+mod name;
+mod piece;
 mod schedule;
 mod target;
 mod window;
 
 pub use choose::{Chosen, choose};
+pub use name::{NAME_CHARS_MAX, check_name};
+pub use piece::Piece;
 pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due};
 pub use target::{RestoreTarget, TargetError};
 pub use window::{Gap, Refused, Span, Window, check, window};
