@@ -161,6 +161,7 @@ impl Portal {
             rules: &[rule],
             network: None,
             ha: None,
+            backup: pgflex::domain::backup::BackupPolicy::default(),
             draft: None,
             ports: PORTS,
             idempotency_key: None,

@@ -10,6 +10,7 @@ pub mod allow_extensions;
 pub mod ask_backup;
 pub mod ask_ha;
 pub mod ask_restore;
+pub mod ask_retention;
 pub mod backup;
 pub mod change_extension;
 pub mod change_networking;

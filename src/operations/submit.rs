@@ -11,6 +11,7 @@ use super::runner::{new_deadline, plan, settle_server};
 use super::{kinds, rolling_plan};
 use crate::clock::{Clock, new_id};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
+use crate::domain::backup::BackupPolicy;
 use crate::domain::ha::AskedHa;
 use crate::domain::ids::{DraftId, GroupId, NetworkId, OperationId, ServerId};
 use crate::domain::network::FirewallRule;
@@ -78,6 +79,8 @@ pub struct NewServer<'a> {
     pub network: Option<&'a NetworkId>,
     /// High availability from the begin on; `None` is none.
     pub ha: Option<&'a AskedHa>,
+    /// How its backups are kept.
+    pub backup: BackupPolicy,
     /// The form it came from; a second submit of it leads to the same operation.
     pub draft: Option<&'a DraftId>,
     /// First and last port of the gateway.
@@ -141,6 +144,7 @@ impl Door<'_> {
                 return Err(StoreError::Stale);
             }
             insert_asked(&mut tx, &server_id, new.ha, self.clock.now()).await?;
+            tx.set_backup_policy(&server_id, &new.backup).await?;
             for rule in new.rules {
                 tx.save_firewall_rule(&server_id, rule).await?;
             }

@@ -124,8 +124,7 @@ impl Store {
     /// When the store does not answer.
     pub async fn erasures_due(&self, now: DateTime<Utc>) -> Result<Vec<DeletedServer>, StoreError> {
         let sql = select!(concat!("d.erase_after <= $1 AND", unread!(), " ORDER BY d.erase_after"));
-        let rows: Vec<Row> =
-            sqlx::query_as(sql).bind(micros(now)).fetch_all(self.read()).await?;
+        let rows: Vec<Row> = sqlx::query_as(sql).bind(micros(now)).fetch_all(self.read()).await?;
         rows.into_iter().map(Row::into_server).collect()
     }
 }

@@ -33,6 +33,7 @@ static CSS: LazyLock<Asset> = LazyLock::new(|| {
         include_str!("../../static/app.css"),
         include_str!("../../static/css/access.css"),
         include_str!("../../static/css/account.css"),
+        include_str!("../../static/css/backups.css"),
         include_str!("../../static/css/compute.css"),
         include_str!("../../static/css/cost.css"),
         include_str!("../../static/css/create.css"),

@@ -26,8 +26,16 @@ pub enum Scope {
 }
 
 /// Lists that are filtered in their query.
-const LISTS: &[&str] =
-    &["/servers", "/operations", "/activity", "/activity.csv", "/groups", "/costs", "/costs.csv"];
+const LISTS: &[&str] = &[
+    "/servers",
+    "/servers/deleted",
+    "/operations",
+    "/activity",
+    "/activity.csv",
+    "/groups",
+    "/costs",
+    "/costs.csv",
+];
 const OWN: &[&str] = &["/account", "/sign-out", "/confirm-password"];
 
 /// The scope of a pattern of the route table.
@@ -37,7 +45,7 @@ pub fn scope(pattern: &str) -> Scope {
     };
     if is_below("/servers/create") {
         Scope::Create
-    } else if is_below("/servers/{id}") {
+    } else if is_below("/servers/{id}") || is_below("/servers/deleted/{id}") {
         Scope::Server
     } else if is_below("/operations/{id}") {
         Scope::Operation
@@ -143,6 +151,8 @@ mod tests {
             ("/servers", Scope::List),
             ("/servers/create/review", Scope::Create),
             ("/servers/{id}", Scope::Server),
+            ("/servers/deleted", Scope::List),
+            ("/servers/deleted/{id}/restore", Scope::Server),
             ("/servers/{id}/networking/{rule}", Scope::Server),
             ("/operations/{id}/events", Scope::Operation),
             ("/groups/{id}/locks", Scope::Group),

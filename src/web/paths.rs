@@ -221,6 +221,45 @@ pub fn server_ha_fragment(id: &ServerId, seen: &str, before: &str) -> String {
     format!("/servers/{id}/high-availability/fragment?seen={seen}&before={before}")
 }
 
+/// Backup and restore.
+pub fn server_backups(id: &ServerId) -> String {
+    format!("/servers/{id}/backups")
+}
+
+/// A later page of the list of backups.
+pub fn server_backups_page(id: &ServerId, page: usize) -> String {
+    format!("/servers/{id}/backups?page={page}#h-list")
+}
+
+/// A page that asks before something is done with backups, such as `new`.
+pub fn server_backups_part(id: &ServerId, part: &str) -> String {
+    format!("/servers/{id}/backups/{part}")
+}
+
+/// The page that asks before a backup is deleted.
+pub fn server_backup_delete(id: &ServerId, label: &str) -> String {
+    format!("/servers/{id}/backups/delete?backup={}", encoded(label))
+}
+
+/// The live part; `seen` is what the page around it was made of.
+pub fn server_backups_fragment(id: &ServerId, seen: &str, page: usize) -> String {
+    format!("/servers/{id}/backups/fragment?seen={}&page={page}", encoded(seen))
+}
+
+/// The form that restores into a new server.
+pub fn server_restore(id: &ServerId) -> String {
+    format!("/servers/{id}/restore")
+}
+
+/// The same for a server that was deleted.
+pub fn deleted_restore(id: &ServerId) -> String {
+    format!("/servers/deleted/{id}/restore")
+}
+
+pub fn servers_deleted() -> String {
+    "/servers/deleted".into()
+}
+
 pub fn server_restart(id: &ServerId) -> String {
     format!("/servers/{id}/restart")
 }

@@ -8,6 +8,9 @@ use crate::web::handlers::account::{
 };
 use crate::web::handlers::health;
 use crate::web::handlers::servers::{
+    backups, backups_ask, backups_delete, backups_retention, deleted, restore, restore_review,
+};
+use crate::web::handlers::servers::{
     compute, compute_review, connect, cost, database_drop, databases, delete, extensions,
     extensions_drop, group, ha, ha_ask, ha_durability, ha_enable, locks, networking,
     networking_access, networking_everyone, overview, parameters, pooling, repair, reset_password,
@@ -86,6 +89,12 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/create/estimate", || web::to(create::estimate)),
     get(Contributor, "/servers/create/review", || web::to(review::get)),
     post(Contributor, "/servers/create/review", || web::to(review::post)),
+    // Servers that were deleted and can still be restored.
+    get(Reader, "/servers/deleted", || web::to(deleted::get)),
+    get(Contributor, "/servers/deleted/{id}/restore", || web::to(restore::get_deleted)),
+    post(Contributor, "/servers/deleted/{id}/restore", || web::to(restore::post_deleted)),
+    get(Contributor, "/servers/deleted/{id}/restore/review", || web::to(restore_review::get_deleted)),
+    post(Contributor, "/servers/deleted/{id}/restore/review", || web::to(restore_review::post_deleted)),
     get(Reader, "/activity", || web::to(activity::get)),
     get(Reader, "/activity.csv", || web::to(activity::csv::get)),
     get(Reader, "/servers/{id}/activity", || web::to(activity::server)),
@@ -153,6 +162,21 @@ pub static ROUTES: &[RouteInfo] = &[
     post(Contributor, "/servers/{id}/high-availability/forced-failover", || web::to(ha_ask::post_forced)),
     get(Contributor, "/servers/{id}/high-availability/drill", || web::to(ha_ask::drill)),
     post(Contributor, "/servers/{id}/high-availability/drill", || web::to(ha_ask::post_drill)),
+    // Backups of one server, and the way back.
+    get(Reader, "/servers/{id}/backups", || web::to(backups::get)),
+    get(Reader, "/servers/{id}/backups/fragment", || web::to(backups::fragment)),
+    get(Contributor, "/servers/{id}/backups/new", || web::to(backups_ask::new)),
+    post(Contributor, "/servers/{id}/backups/new", || web::to(backups_ask::post_new)),
+    get(Contributor, "/servers/{id}/backups/drill", || web::to(backups_ask::drill)),
+    post(Contributor, "/servers/{id}/backups/drill", || web::to(backups_ask::post_drill)),
+    get(Contributor, "/servers/{id}/backups/delete", || web::to(backups_delete::get)),
+    post(Contributor, "/servers/{id}/backups/delete", || web::to(backups_delete::post)),
+    get(Contributor, "/servers/{id}/backups/retention", || web::to(backups_retention::get)),
+    post(Contributor, "/servers/{id}/backups/retention", || web::to(backups_retention::post)),
+    get(Contributor, "/servers/{id}/restore", || web::to(restore::get)),
+    post(Contributor, "/servers/{id}/restore", || web::to(restore::post_live)),
+    get(Contributor, "/servers/{id}/restore/review", || web::to(restore_review::get)),
+    post(Contributor, "/servers/{id}/restore/review", || web::to(restore_review::post)),
     // Governance of one server.
     get(Reader, "/servers/{id}/tags", || web::to(tags::get)),
     post(Contributor, "/servers/{id}/tags", || web::to(tags::post)),

@@ -103,6 +103,7 @@ impl World {
             rules: &[],
             network: None,
             ha: None,
+            backup: pgflex::domain::backup::BackupPolicy::default(),
             draft: None,
             ports: (20000, 20999),
             idempotency_key: None,

@@ -112,6 +112,7 @@ pub async fn created(portal: &Portal, name: &str, major: Major, sku: &str) -> Se
         admin_verifier: &verifier,
         rules: &rules,
         ha: None,
+        backup: pgflex::domain::backup::BackupPolicy::default(),
         draft: None,
         network: None,
         ports: portal.ports,

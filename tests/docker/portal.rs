@@ -198,6 +198,7 @@ impl Portal {
             rules: &rules,
             network: None,
             ha: None,
+            backup: pgflex::domain::backup::BackupPolicy::default(),
             draft: None,
             ports: self.ports,
             idempotency_key: None,

@@ -155,6 +155,7 @@ async fn create(portal: &Portal, name: &str, network: &VirtualNetwork) -> Server
         rules: &[],
         network: Some(&network.id),
         ha: None,
+        backup: pgflex::domain::backup::BackupPolicy::default(),
         draft: None,
         ports: portal.ports,
         idempotency_key: None,

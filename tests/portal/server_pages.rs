@@ -252,7 +252,7 @@ async fn a_deletion_lists_what_goes_and_wants_the_exact_name() {
         let shop = ready(&app, "shop").await;
         let page = olga.get(&shop.path("/delete")).await.body;
         for part in [
-            "There is no backup in this version: deleted data cannot be brought back.",
+            "There is no backup of this server: deleted data cannot be brought back.",
             "-data, up to 128 GiB",
             "-g1",
             "-net",

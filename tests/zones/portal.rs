@@ -182,6 +182,7 @@ impl Portal {
             rules: &[here()],
             network: None,
             ha,
+            backup: pgflex::domain::backup::BackupPolicy::default(),
             draft: None,
             ports: self.ports,
             idempotency_key: None,

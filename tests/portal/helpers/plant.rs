@@ -63,6 +63,7 @@ impl Plant {
             rules: &[],
             network: None,
             ha: None,
+            backup: pgflex::domain::backup::BackupPolicy::default(),
             draft: None,
             ports: (20000, 20999),
             idempotency_key: None,

@@ -20,6 +20,7 @@ const WORDS: &[(&str, &str)] = &[
     ("role.remove", "Remove role in group"),
     ("server.enable_high_availability", "Enable high availability"),
     ("server.erase_backups", "Erase backups of a deleted server"),
+    ("server.change_retention", "Change how long backups are kept"),
     ("server.start_notice", "Notice of a start to come"),
     ("operation.retry", "Retry operation"),
     ("operation.cancel", "Cancel operation"),
@@ -47,6 +48,7 @@ const WORDS: &[(&str, &str)] = &[
 /// Beginnings that stand for a whole group.
 const GROUPS: &[(&str, &str)] = &[
     ("server.", "Servers: everything"),
+    ("backup.", "Deleted backups: everything"),
     ("database.", "Databases: everything"),
     ("firewall_rule.", "Firewall rules: everything"),
     ("server_tags.", "Tags: everything"),

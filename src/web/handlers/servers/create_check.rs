@@ -1,11 +1,13 @@
 //! The create form checked as a whole: every fault at its field, or the specification it stands for.
 
+use super::backups_retention;
 use super::create_form::{CreateForm, HA_DISABLED, RuleRow, Tab};
 use super::create_ha;
 use super::create_password::PasswordState;
 use super::create_world::World;
 use super::networking_access::chosen_network;
 use crate::clock::new_id;
+use crate::domain::backup::BackupPolicy;
 use crate::domain::catalog::{STORAGE_SIZES, Sku, StorageSize, Tier};
 use crate::domain::group::Group;
 use crate::domain::ha::{AskedHa, Durability, HaMode};
@@ -51,6 +53,8 @@ pub struct Wanted {
     pub network: Option<NetworkId>,
     /// High availability from the begin on.
     pub ha: Option<AskedHa>,
+    /// How its backups are kept.
+    pub backup: BackupPolicy,
 }
 
 /// Checks everything. A form with any problem stands for nothing.
@@ -73,6 +77,7 @@ pub fn check(
     });
     let chosen = zone.as_ref().map(|(region, sizes, zone)| (*region, *sizes, zone.as_str()));
     let ha = check_ha(&mut faults, form, world, chosen);
+    let retention = faults.take(Tab::Basics, backups_retention::read("retention", &form.retention));
     let admin_login = faults.take(Tab::Basics, AdminLogin::parse(&form.admin_login));
     if let Some(refusal) = password.refusal() {
         faults.0.push(Problem::of(Tab::Basics, &refusal));
@@ -108,7 +113,9 @@ pub fn check(
     let storage_gib = storage.gib;
     let spec =
         ServerSpec { name, region, zone, major, sku, storage_gib, admin_login, access, tags };
-    Ok(Wanted { spec, group, rules, network, ha })
+    let backup =
+        BackupPolicy { retention: retention.unwrap_or_default(), ..BackupPolicy::default() };
+    Ok(Wanted { spec, group, rules, network, ha, backup })
 }
 
 struct Faults(Vec<Problem>);

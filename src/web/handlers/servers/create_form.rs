@@ -5,6 +5,7 @@
 
 use super::networking_everyone::RULE_NAME;
 use super::networking_rules::{client_name, free_name};
+use crate::domain::backup::Retention;
 use crate::domain::catalog::{Preset, Sku, Tier};
 use crate::domain::ha::{Durability, HaMode};
 use crate::domain::network::{Access, AddressRange, as_ipv4};
@@ -188,6 +189,8 @@ pub struct CreateForm {
     /// Empty means that it is chosen for the person.
     pub standby_zone: String,
     pub durability: String,
+    /// Days that backups are kept.
+    pub retention: String,
     pub admin_login: String,
     pub access: String,
     /// Id of the virtual network of private access; empty is the server's own network only.
@@ -215,6 +218,7 @@ impl Default for CreateForm {
             ha: HA_DISABLED.into(),
             standby_zone: String::new(),
             durability: Durability::Preferred.key().into(),
+            retention: Retention::default().as_days().to_string(),
             admin_login: String::new(),
             access: Access::Public.key().into(),
             network: String::new(),
@@ -260,6 +264,7 @@ impl CreateForm {
             ha: text("ha", kept.ha),
             standby_zone: text("standby_zone", kept.standby_zone),
             durability: text("durability", kept.durability),
+            retention: text("retention", kept.retention),
             admin_login: text("admin_login", kept.admin_login),
             access: text("access", kept.access),
             network: text("network", kept.network),
@@ -317,6 +322,7 @@ impl CreateForm {
             .with("sku", &self.sku)
             .with("storage", &self.storage)
             .with("ha", &self.ha)
+            .with("retention", &self.retention)
             .with("standby_zone", &self.standby_zone)
             .with("durability", &self.durability)
             .with("admin_login", &self.admin_login)

@@ -1,6 +1,7 @@
 //! Delete: exactly what goes and what stays, the name typed by hand, a password typed lately, then
 //! the operation.
 
+use super::backups_facts::of_protection;
 use super::nav::{self, Frame, Tab};
 use super::overview_view::plural;
 use crate::clock::new_uuid;
@@ -12,6 +13,7 @@ use crate::web::error::{PageError, PageResult};
 use crate::web::form::{FormState, Posted};
 use crate::web::page::{self, Layout};
 use crate::web::paths;
+use crate::web::time::Stamp;
 use crate::web::visit::{Contributor, Signed, Visit};
 use actix_web::http::StatusCode;
 use actix_web::web::Path;
@@ -24,7 +26,17 @@ struct DeletePage {
     frame: Frame,
     f: FormState,
     goes: Vec<Thing>,
+    /// What of it can be restored afterwards; `None` when nothing can.
+    kept: Option<Kept>,
     key: String,
+}
+
+/// What is kept of the backups.
+struct Kept {
+    days: i64,
+    until: Stamp,
+    /// The latest moment that can be restored.
+    latest: Stamp,
 }
 
 /// Something that the deletion removes.
@@ -45,7 +57,15 @@ impl DeletePage {
         let members = store.members(&server.id).await?;
         let rules = store.firewall_rules(&server.id).await?.len();
         let goes = goes(server, &members, rules, &frame.endpoint.text());
-        Ok(Self { layout: frame.layout(visit, "Delete"), goes, frame, f, key })
+        let protection = store.protection(&server.id).await?;
+        let latest = protection.window_of(of_protection(&protection)).latest();
+        let after = protection.policy.retention.after_deletion();
+        let kept = latest.map(|latest| Kept {
+            days: after.num_days(),
+            until: Stamp(visit.now + after),
+            latest: Stamp(latest),
+        });
+        Ok(Self { layout: frame.layout(visit, "Delete"), goes, kept, frame, f, key })
     }
 
     fn why_closed(&self) -> Option<String> {

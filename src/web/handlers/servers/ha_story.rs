@@ -4,9 +4,7 @@
 use super::ha_view::seconds_text;
 use crate::domain::ha::Cause;
 use crate::domain::ids::MemberId;
-use crate::domain::operation::{
-    Lane, Operation, OperationKind, OperationStatus, StepRecord, StepStatus,
-};
+use crate::domain::operation::{Operation, OperationStatus, StepRecord, StepStatus};
 use crate::domain::server::Member;
 use crate::store::ha::{HaEvent, Promotion};
 use crate::store::ha_story::{DRILL_RUNNING, HaDrill};
@@ -146,21 +144,11 @@ pub struct Work {
 
 /// What is at work on a pair, newest first; without any, the last one if it failed.
 pub fn works(operations: &[Operation]) -> Vec<Work> {
-    let mut of_pair = operations.iter().filter(|one| is_of_pair(one.kind)).peekable();
+    let mut of_pair = operations.iter().filter(|one| one.kind.is_of_a_pair()).peekable();
     let failed = of_pair.peek().filter(|one| one.status == OperationStatus::Failed).copied();
     let open = of_pair.filter(|one| one.status.is_active());
     let open: Vec<Work> = open.map(work).collect();
     if open.is_empty() { failed.map(work).into_iter().collect() } else { open }
-}
-
-fn is_of_pair(kind: OperationKind) -> bool {
-    kind.lane() != Lane::Change
-        || matches!(
-            kind,
-            OperationKind::Switchover
-                | OperationKind::RemoveStandby
-                | OperationKind::ChangeDurability
-        )
 }
 
 fn work(operation: &Operation) -> Work {

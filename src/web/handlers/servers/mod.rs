@@ -1,5 +1,14 @@
 //! Servers: the list, the create form, and the pages of one server.
 
+pub mod backups;
+pub mod backups_ask;
+pub mod backups_delete;
+pub mod backups_drills;
+pub mod backups_facts;
+pub mod backups_picture;
+pub mod backups_retention;
+pub mod backups_rows;
+pub mod backups_view;
 pub mod compute;
 pub mod compute_credits;
 pub mod compute_review;
@@ -19,6 +28,7 @@ pub mod create_world;
 pub mod database_drop;
 pub mod databases;
 pub mod delete;
+pub mod deleted;
 pub mod drift_notice;
 pub mod extensions;
 pub mod extensions_drop;
@@ -55,6 +65,10 @@ pub mod pooling;
 pub mod repair;
 pub mod reset_password;
 pub mod restart;
+pub mod restore;
+pub mod restore_form;
+pub mod restore_moment;
+pub mod restore_review;
 pub mod review;
 pub mod review_view;
 pub mod start;

@@ -1,5 +1,7 @@
 //! The overview of one server: can I use it, what is it, what was last seen of it, what happened.
 
+use super::backups_facts::BackupFacts;
+use super::backups_view::{Line, line};
 use super::ha_facts::{HaFacts, zone_of};
 use super::ha_picture::{Drawing, Picture};
 use super::nav::{self, Frame, Tab};
@@ -60,6 +62,9 @@ struct LiveView {
     pair: Option<PairView>,
     /// The standby's container, with what was seen of it.
     standby: Option<StandbyView>,
+    /// Whether it can be restored, in a line; its page has the rest.
+    backup: Line,
+    backups: String,
     /// The page of high availability.
     ha: String,
     /// The page that asks before a repair.
@@ -176,6 +181,8 @@ async fn live(visit: &Visit, frame: &Frame) -> Result<LiveView, PageError> {
         standby: pair.as_ref().and_then(|facts| standby(facts, server, now)),
         container: view::container(member.as_ref(), look.as_ref(), server.state(), now),
         operations: operations.iter().take(RECENT_MAX).map(|one| view::recent(one, now)).collect(),
+        backup: line(&BackupFacts::in_short(visit, server, operations).await?),
+        backups: paths::server_backups(&server.id),
     })
 }
 

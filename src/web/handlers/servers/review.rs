@@ -149,6 +149,7 @@ async fn submit(
         rules: &wanted.rules,
         network: wanted.network.as_ref(),
         ha: wanted.ha.as_ref(),
+        backup: wanted.backup,
         draft: Some(&kept.id),
         ports: state.config.args.gateway_ports,
         idempotency_key: Some(&key),

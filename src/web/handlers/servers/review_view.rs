@@ -46,6 +46,7 @@ pub fn groups(draft: &DraftId, form: &CreateForm, wanted: &Wanted, world: &World
         group("Server", Tab::Basics, "name", server_rows(form, wanted, world)),
         group("Compute and storage", Tab::Basics, "tier", size_rows(wanted, world)),
         group("High availability", Tab::Basics, "ha", ha_rows(wanted, world)),
+        group("Backup", Tab::Basics, "retention", backup_rows(wanted)),
         group("Administrator", Tab::Basics, "admin_login", administrator_rows(wanted)),
         group("Networking", Tab::Networking, "access", network_rows(wanted, world)),
         group("Tags", Tab::Tags, "tags", tag_rows(wanted)),
@@ -126,6 +127,15 @@ fn ha_rows(wanted: &Wanted, world: &World) -> Vec<Row> {
         rows.push(row("Keep in mind", truth.warning()));
     }
     rows
+}
+
+fn backup_rows(wanted: &Wanted) -> Vec<Row> {
+    let days = wanted.backup.retention.as_days();
+    vec![
+        row("Retention", format!("{days} days: every moment of so many days back")),
+        row("Redundancy", wanted.backup.redundancy.label()),
+        row("Where", "On the server's own host: lost with it"),
+    ]
 }
 
 fn administrator_rows(wanted: &Wanted) -> Vec<Row> {

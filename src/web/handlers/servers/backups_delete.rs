@@ -1,0 +1,217 @@
+//! Delete a backup that somebody asked for: exactly what goes with it, and what becomes of the moments.
+
+use super::backups_facts::BackupFacts;
+use super::nav::{self, Frame, Tab};
+use super::overview_view::plural;
+use super::storage_view::size_text;
+use crate::clock::new_uuid;
+use crate::domain::backup::{Backup, Protection, Window};
+use crate::domain::operation::OperationKind;
+use crate::operations::submit::Change;
+use crate::web::error::{PageError, PageResult};
+use crate::web::flash::Flash;
+use crate::web::form::{FormState, Posted};
+use crate::web::page::{self, Layout};
+use crate::web::paths;
+use crate::web::time::Stamp;
+use crate::web::visit::{Contributor, Signed, Visit};
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{Path, Query};
+use askama::Template;
+use serde::Deserialize;
+use serde_json::json;
+
+#[derive(Template)]
+#[template(path = "servers/backups_delete.html")]
+struct DeletePage {
+    layout: Layout,
+    frame: Frame,
+    f: FormState,
+    goes: Vec<Goes>,
+    name: String,
+    label: String,
+    /// "1.2 GiB"
+    frees: String,
+    /// What becomes of the restorable moments.
+    effect: Effect,
+    why_closed: Option<String>,
+    key: String,
+}
+
+/// A backup that goes.
+struct Goes {
+    what: String,
+    label: String,
+    ended: Stamp,
+    stored: String,
+}
+
+/// What can be restored afterwards.
+struct Effect {
+    text: String,
+    is_danger: bool,
+}
+
+impl DeletePage {
+    fn new(visit: &Visit, frame: Frame, f: FormState, facts: &BackupFacts, one: &Backup) -> Self {
+        let gone = gone(&facts.protection, one);
+        Self {
+            layout: frame.layout(visit, "Delete a backup"),
+            name: one.name.clone(),
+            label: one.label.clone(),
+            frees: size_text(gone.iter().map(|one| one.stored_bytes).sum()),
+            effect: effect(&facts.protection, one, &gone),
+            goes: gone.iter().map(|one| goes(one)).collect(),
+            why_closed: facts.why_closed(&frame, OperationKind::DeleteBackup),
+            key: new_uuid(),
+            f,
+            frame,
+        }
+    }
+
+    fn action(&self) -> String {
+        paths::server_backup_delete(&self.frame.server.id, &self.label)
+    }
+
+    fn back(&self) -> String {
+        paths::server_backups(&self.frame.server.id)
+    }
+}
+
+fn goes(one: &Backup) -> Goes {
+    let name = if one.is_on_demand() { format!(" “{}”", one.name) } else { String::new() };
+    Goes {
+        what: format!("{} backup{name}", one.kind.label()),
+        label: one.label.clone(),
+        ended: Stamp(one.ended_at),
+        stored: size_text(one.stored_bytes),
+    }
+}
+
+/// The backup and all that are worth nothing without it, however far down.
+fn gone<'a>(protection: &'a Protection, one: &'a Backup) -> Vec<&'a Backup> {
+    let mut all = vec![one];
+    let mut at = 0;
+    while let Some(next) = all.get(at).copied() {
+        let based = protection.based_on(next.repository, &next.label);
+        all.extend(
+            based
+                .into_iter()
+                .filter(|one| !all.iter().any(|got| got.label == one.label))
+                .collect::<Vec<_>>(),
+        );
+        at += 1;
+    }
+    all
+}
+
+fn effect(protection: &Protection, one: &Backup, gone: &[&Backup]) -> Effect {
+    let before = protection.window_of(one.repository);
+    let mut left = protection.clone();
+    left.backups.retain(|kept| {
+        !gone.iter().any(|gone| gone.label == kept.label && gone.repository == kept.repository)
+    });
+    compared(&before, &left.window_of(one.repository))
+}
+
+fn compared(before: &Window, after: &Window) -> Effect {
+    let shown = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M:%S UTC");
+    let (text, is_danger) = match (before.earliest(), after.earliest(), after.latest()) {
+        _ if before == after => {
+            ("Every moment that can be restored now can be restored afterwards.".into(), false)
+        }
+        (_, None, _) => (
+            "It is the last backup: nothing can be restored afterwards until the next one has ended.".into(),
+            true,
+        ),
+        (Some(from), Some(earliest), Some(latest)) if earliest > from => (
+            format!(
+                "The earliest moment that can be restored becomes {}; it is {} now. The latest is {}.",
+                shown(earliest),
+                shown(from),
+                shown(latest)
+            ),
+            true,
+        ),
+        _ => {
+            let count = u32::try_from(after.spans.len().saturating_sub(1)).unwrap_or(u32::MAX);
+            (format!("The restorable time has {} afterwards.", plural(count, "gap")), true)
+        }
+    };
+    Effect { text, is_danger }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct DeleteQuery {
+    backup: String,
+}
+
+/// The backup of a query, when it may be deleted by hand; else the way back with the reason.
+fn find<'a>(
+    visit: &Visit,
+    frame: &Frame,
+    facts: &'a BackupFacts,
+    label: &str,
+) -> Result<&'a Backup, Result<HttpResponse, PageError>> {
+    let found = facts.protection.backups.iter().find(|one| one.label == label);
+    let why = match found {
+        Some(one) if one.is_on_demand() => return Ok(one),
+        Some(_) => {
+            "This backup was taken by the schedule: it goes by itself when its time is over. Nothing was changed."
+        }
+        None => "There is no such backup any more. Nothing was changed.",
+    };
+    Err(page::see_with(visit, &paths::server_backups(&frame.server.id), &Flash::info(why)))
+}
+
+/// `GET /servers/{id}/backups/delete`
+pub async fn get(
+    visit: Signed<Contributor>,
+    id: Path<String>,
+    query: Query<DeleteQuery>,
+) -> PageResult {
+    let Some(frame) = nav::frame(&visit, &id, Tab::Backups).await? else {
+        return nav::gone(&visit, &id).await;
+    };
+    let facts = BackupFacts::load(&visit, &frame.server).await?;
+    match find(&visit, &frame, &facts, &query.backup) {
+        Ok(one) => page::ok(&DeletePage::new(&visit, frame, FormState::new(), &facts, one)),
+        Err(way) => way,
+    }
+}
+
+/// `POST /servers/{id}/backups/delete`
+pub async fn post(
+    visit: Signed<Contributor>,
+    id: Path<String>,
+    query: Query<DeleteQuery>,
+    posted: Posted,
+) -> PageResult {
+    let Some(frame) = nav::frame(&visit, &id, Tab::Backups).await? else {
+        return nav::gone(&visit, &id).await;
+    };
+    let key = nav::submission_key(&visit, &posted)?;
+    if let Some(earlier) = visit.state.store.operation_by_key(&key).await? {
+        return page::see(&paths::operation(&earlier.id));
+    }
+    let facts = BackupFacts::load(&visit, &frame.server).await?;
+    let one = match find(&visit, &frame, &facts, &query.backup) {
+        Ok(one) => one,
+        Err(way) => return way,
+    };
+    let input = json!({ "repository": one.repository, "label": one.label });
+    let change = Change::new(OperationKind::DeleteBackup, &format!("“{}”", one.name), &input);
+    match nav::submit(&visit, &frame.server.id, &posted, change).await? {
+        Ok(way) => Ok(way),
+        Err(refusal) => {
+            let mut f = FormState::new();
+            f.refuse(refusal);
+            let frame = frame.renewed(&visit).await?;
+            let facts = BackupFacts::load(&visit, &frame.server).await?;
+            let page = DeletePage::new(&visit, frame, f, &facts, one);
+            page::with_status(StatusCode::CONFLICT, &page)
+        }
+    }
+}

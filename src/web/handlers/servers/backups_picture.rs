@@ -1,0 +1,191 @@
+//! The restorable time as a drawing, and the same as a table.
+
+use super::backups_facts::{BackupFacts, of_protection};
+use crate::domain::backup::{Backup, Gap, Protection, Window};
+use crate::web::time::{Stamp, duration_text};
+use chrono::{DateTime, Duration, Utc};
+
+/// Marks of days below the drawing, at most.
+const DAYS_MAX: i64 = 5;
+/// Numbers of gaps that are written above them, at most: more would lie on each other.
+const NUMBERS_MAX: usize = 12;
+/// What is narrower could not be seen, in hundredths of the width.
+const NARROWEST: f64 = 0.5;
+
+/// From `from` to `to`, all places in hundredths of the width.
+pub struct Picture {
+    pub from: Stamp,
+    pub spans: Vec<Bar>,
+    pub gaps: Vec<Bar>,
+    /// One line for each good backup; full ones are higher.
+    pub ticks: Vec<Tick>,
+    pub days: Vec<Day>,
+    pub rows: Vec<Row>,
+    /// In words, for those who do not see it.
+    pub told: String,
+}
+
+/// A stretch.
+pub struct Bar {
+    pub x: String,
+    pub width: String,
+    /// Where its number stands, and the number; `None` for one without.
+    pub label: Option<(String, usize)>,
+    pub title: String,
+}
+
+pub struct Tick {
+    pub x: String,
+    pub is_full: bool,
+    pub title: String,
+}
+
+pub struct Day {
+    pub x: String,
+    pub text: String,
+    /// SVG's `text-anchor`.
+    pub anchor: &'static str,
+}
+
+/// A stretch as a row.
+pub struct Row {
+    pub from: Stamp,
+    pub to: Stamp,
+    pub length: String,
+    pub is_whole: bool,
+    pub what: String,
+}
+
+struct Axis {
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+}
+
+impl Axis {
+    fn place(&self, at: DateTime<Utc>) -> f64 {
+        let length = (self.to - self.from).num_milliseconds().max(1) as f64;
+        let part = (at - self.from).num_milliseconds() as f64 / length;
+        (part * 100.0).clamp(0.0, 100.0)
+    }
+
+    fn bar(&self, from: DateTime<Utc>, to: DateTime<Utc>, title: String) -> Bar {
+        let (mut x, end) = (self.place(from), self.place(to));
+        let width = (end - x).max(NARROWEST);
+        x = x.min(100.0 - width);
+        Bar { x: percent(x), width: percent(width), label: None, title }
+    }
+}
+
+fn percent(place: f64) -> String {
+    format!("{place:.2}%")
+}
+
+fn day_text(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// The drawing of the repository that is restored from; `None` while it holds nothing.
+pub fn picture(facts: &BackupFacts) -> Option<Picture> {
+    draw(&facts.protection, facts.now)
+}
+
+fn draw(protection: &Protection, now: DateTime<Utc>) -> Option<Picture> {
+    let repository = of_protection(protection);
+    let window = protection.window_of(repository);
+    let earliest = window.earliest()?;
+    let asked = now - Duration::days(protection.policy.retention.as_days());
+    let axis = Axis { from: earliest.min(asked), to: now.max(window.latest()?) };
+    let spans = window.spans.iter().map(|span| {
+        axis.bar(span.from, span.to, format!("{} to {}", day_text(span.from), day_text(span.to)))
+    });
+    let holes = holes(&window, &protection.gaps, repository);
+    let gaps = holes.iter().enumerate().map(|(at, hole)| {
+        let mut bar = axis.bar(hole.from, hole.to, format!("Gap {}: {}", at + 1, hole.why));
+        let middle = f64::midpoint(axis.place(hole.from), axis.place(hole.to)).clamp(2.0, 98.0);
+        bar.label = (at < NUMBERS_MAX).then(|| (percent(middle), at + 1));
+        bar
+    });
+    let ticks = protection.good_in(repository).map(|one| tick(&axis, one));
+    Some(Picture {
+        from: Stamp(axis.from),
+        spans: spans.collect(),
+        gaps: gaps.collect(),
+        ticks: ticks.collect(),
+        days: days(&axis),
+        rows: rows(&window, &holes),
+        told: told(&window, protection),
+    })
+}
+
+fn tick(axis: &Axis, one: &Backup) -> Tick {
+    let is_full = one.based_on.is_none();
+    let title = format!("{} backup, {}", one.kind.label(), day_text(one.ended_at));
+    Tick { x: percent(axis.place(one.ended_at)), is_full, title }
+}
+
+struct Hole {
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    why: String,
+}
+
+/// What lies between two spans, with the reason that was noted.
+fn holes(window: &Window, gaps: &[Gap], repository: i64) -> Vec<Hole> {
+    let pairs = window.spans.iter().zip(window.spans.iter().skip(1));
+    let hole = |(before, after): (&crate::domain::backup::Span, &crate::domain::backup::Span)| {
+        let of_it = |gap: &&Gap| {
+            gap.repository == repository
+                && gap.began_at < after.from
+                && gap.ended_at.is_none_or(|end| end > before.to)
+        };
+        let why =
+            gaps.iter().find(of_it).map_or("the log of this time is missing", |gap| &gap.reason);
+        Hole { from: before.to, to: after.from, why: why.to_owned() }
+    };
+    pairs.map(hole).collect()
+}
+
+fn days(axis: &Axis) -> Vec<Day> {
+    let length = axis.to - axis.from;
+    (0..=DAYS_MAX)
+        .map(|at| {
+            let place = at as f64 * 100.0 / DAYS_MAX as f64;
+            let time = axis.from + length * i32::try_from(at).unwrap_or(0) / 5;
+            let anchor = match at {
+                0 => "start",
+                DAYS_MAX => "end",
+                _ => "middle",
+            };
+            Day { x: percent(place), text: time.format("%b %-d").to_string(), anchor }
+        })
+        .collect()
+}
+
+fn rows(window: &Window, holes: &[Hole]) -> Vec<Row> {
+    let row = |from, to, is_whole, what| Row {
+        from: Stamp(from),
+        to: Stamp(to),
+        length: if from == to { "one moment".into() } else { duration_text(to - from) },
+        is_whole,
+        what,
+    };
+    let mut rows = vec![];
+    for (at, span) in window.spans.iter().enumerate() {
+        let what = if span.from == span.to { "only this moment" } else { "every moment" };
+        rows.push(row(span.from, span.to, true, what.into()));
+        if let Some(hole) = holes.get(at) {
+            rows.push(row(hole.from, hole.to, false, format!("gap {}: {}", at + 1, hole.why)));
+        }
+    }
+    rows.reverse();
+    rows
+}
+
+fn told(window: &Window, protection: &Protection) -> String {
+    let stretches = window.spans.len();
+    let backups = protection.good_in(of_protection(protection)).count();
+    format!(
+        "The last {} days: {stretches} restorable stretches and {backups} backups. The table below says the same.",
+        protection.policy.retention.as_days()
+    )
+}
