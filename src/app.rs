@@ -17,7 +17,7 @@ use crate::monitor;
 use crate::operations::access::{sealed_place, secret};
 use crate::operations::context::{OperationSettings, Services};
 use crate::operations::runner::Runner;
-use crate::operations::{engines, owner};
+use crate::operations::{engines, owner, store_backup};
 use crate::poke::Poke;
 use crate::postgres::client::TlsPostgres;
 use crate::secrets::{HashCost, Sealer, Secret, random_token, sha256_hex};
@@ -56,6 +56,12 @@ impl App {
         let store = Store::open(&config.database_url())
             .await
             .context("the metadata database cannot be opened")?;
+        if store.is_recovery_unfinished().await? {
+            anyhow::bail!(
+                "a recovery into this metadata database did not end, so it is not to be used. \
+                 Empty the database, or name a new one, and run pgflex recover again."
+            );
+        }
         let sealer = open_sealer(&config, &store).await?;
         let install_id = store.setting_or_insert(clock.now(), "install_id", &new_uuid()).await?;
         let authority = open_authority(&store, &sealer, &*clock, &install_id).await?;
@@ -80,6 +86,8 @@ impl App {
         if self.config.has(Role::Monitor) {
             tasks.spawn(monitor::run(services.clone(), stopped.clone()));
             tasks.spawn(monitor::drills::run(services.clone(), stopped.clone()));
+            let folder = self.config.args.data.join(store_backup::FOLDER);
+            tasks.spawn(monitor::store_backups::run(services.clone(), folder, stopped.clone()));
         }
         if self.config.has(Role::Runner) || self.config.has(Role::Monitor) {
             tasks.spawn(engines::follow(services.clone(), stopped.clone()));

@@ -16,6 +16,7 @@ pub mod costs;
 pub mod credits;
 pub mod drafts;
 pub mod drills;
+pub mod dump;
 pub mod groups;
 pub mod ha;
 pub mod ha_story;
@@ -39,6 +40,7 @@ pub mod servers;
 pub mod sessions;
 pub mod settings;
 pub mod storage;
+pub mod store_backups;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod throttle;
@@ -100,6 +102,13 @@ impl Store {
     /// # Errors
     /// When it cannot be reached, or a migration fails: then nothing of that migration is left.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let store = Self::connect(url).await?;
+        MIGRATIONS.run(&store.pool).await?;
+        Ok(store)
+    }
+
+    /// The same without any change of the schema.
+    async fn connect(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
         let mut options = AnyConnectOptions::from_str(url)?;
@@ -116,7 +125,6 @@ impl Store {
             .after_connect(move |connection, _| Box::pin(prepare(connection, dialect)))
             .connect_with(options)
             .await?;
-        MIGRATIONS.run(&pool).await?;
         Ok(Self { pool, dialect, writer: Arc::default() })
     }
 
