@@ -4,10 +4,12 @@
 //! is no line to inject. Formulas for memory are the original's (inventory 9.2).
 
 mod hba;
+mod read_back;
 mod replication;
 mod values;
 
 pub use hba::Admission;
+pub use read_back::configuration_in;
 pub use replication::{
     Commits, NOBODY, Replication, ReplicationFiles, Source, replication_files, standby_signal,
 };
@@ -157,7 +159,7 @@ fn postgresql_conf(settings: &Settings<'_>) -> String {
     for (title, group) in groups(settings) {
         push_group(&mut text, title, group);
     }
-    text.push_str("\n# Set by a person; of a name that stands twice the last counts.\n");
+    text.push_str(&format!("\n{BY_A_PERSON}\n"));
     for (name, value) in &settings.configuration.parameters {
         text.push_str(&format!("{name} = {}\n", Text(value.clone())));
     }
@@ -171,6 +173,9 @@ fn postgresql_conf(settings: &Settings<'_>) -> String {
     }
     text
 }
+
+/// Heads what a person set.
+const BY_A_PERSON: &str = "# Set by a person; of a name that stands twice the last counts.";
 
 type Group = Vec<(&'static str, Value)>;
 

@@ -32,6 +32,7 @@ pub mod observations;
 pub mod operations;
 pub mod power;
 pub mod progress;
+pub mod recovery;
 pub mod routes;
 pub mod scope;
 pub mod second_factors;
