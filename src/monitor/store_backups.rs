@@ -56,11 +56,7 @@ pub struct State {
 ///
 /// # Errors
 /// When the store does not answer. A host that does not is in the record.
-pub async fn tick(
-    services: &Services,
-    folder: &Path,
-    state: &mut State,
-) -> Result<(), StoreError> {
+pub async fn tick(services: &Services, folder: &Path, state: &mut State) -> Result<(), StoreError> {
     let now = services.clock.now();
     let mark = services.store.store_mark().await?;
     let kept = services.store.setting_or_insert(now, MARK, "").await?;
@@ -68,12 +64,8 @@ pub async fn tick(
     if !is_due(now, state.started_at, kept != mark, &record) {
         return Ok(());
     }
-    let made = store_backup::make(
-        &services.store,
-        &services.sealer,
-        &services.settings.install_id,
-        now,
-    );
+    let made =
+        store_backup::make(&services.store, &services.sealer, &services.settings.install_id, now);
     let file = match made.await {
         Ok(file) => file,
         Err(error) => {
@@ -121,13 +113,8 @@ async fn spread(
         let slots = &slots;
         async move {
             let content = file.content.as_slice();
-            let put = store_backup::put(
-                &*engine,
-                &settings.install_id,
-                settings.is_test,
-                slots,
-                content,
-            );
+            let put =
+                store_backup::put(&*engine, &settings.install_id, settings.is_test, slots, content);
             (host, put.await)
         }
     });

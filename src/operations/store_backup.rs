@@ -7,7 +7,7 @@
 
 use crate::engine::{ContainerSpec, Engine, EngineError, FileSpec, Labels, VolumeSpec, label};
 use crate::secrets::stream::SealedWriter;
-use crate::secrets::{SecretError, Sealer};
+use crate::secrets::{Sealer, SecretError};
 use crate::store::dump::{Header, Sink};
 use crate::store::{Store, StoreError};
 use chrono::{DateTime, Timelike, Utc};
@@ -103,11 +103,8 @@ pub async fn put(
     content: &[u8],
 ) -> Result<(), EngineError> {
     let carrier = ensure_carrier(engine, install_id, is_test).await?;
-    let file = |path: &String| FileSpec {
-        path: path.clone(),
-        mode: 0o600,
-        content: content.to_vec(),
-    };
+    let file =
+        |path: &String| FileSpec { path: path.clone(), mode: 0o600, content: content.to_vec() };
     engine.put_files(&carrier, &slots.iter().map(file).collect::<Vec<_>>()).await
 }
 

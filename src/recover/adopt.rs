@@ -51,8 +51,13 @@ async fn look_around(services: &Services, lines: &mut Vec<String>) -> Result<Wor
         match labels::read(&host.id, &engine).await {
             Ok(found) => {
                 world.answering.insert(host.id.clone());
-                lines.push(format!("Host {}: {} members are there.", host.name, found.members.len()));
-                let by_id = found.members.into_iter().map(|found| (found.member.to_string(), found));
+                lines.push(format!(
+                    "Host {}: {} members are there.",
+                    host.name,
+                    found.members.len()
+                ));
+                let by_id =
+                    found.members.into_iter().map(|found| (found.member.to_string(), found));
                 world.members.extend(by_id);
             }
             Err(error) => lines.push(format!(

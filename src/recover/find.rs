@@ -34,7 +34,8 @@ impl Place {
     pub fn of_host(host: &HostConfig) -> anyhow::Result<Self> {
         let tls = host.tls.as_ref().map(hosts::read).transpose();
         let tls = tls.with_context(|| format!("the certificates of the host {}", host.name))?;
-        let tls = tls.map(|tls| EngineTls { ca: tls.ca, certificate: tls.certificate, key: tls.key });
+        let tls =
+            tls.map(|tls| EngineTls { ca: tls.ca, certificate: tls.certificate, key: tls.key });
         Self::at(host.name.clone(), host.address.clone(), tls)
     }
 
@@ -121,7 +122,8 @@ pub struct Found {
 pub async fn candidates(search: &Search<'_>) -> anyhow::Result<Found> {
     let mut found = Found::default();
     if let Some(path) = search.file {
-        let content = std::fs::read(path).with_context(|| format!("the file {}", path.display()))?;
+        let content =
+            std::fs::read(path).with_context(|| format!("the file {}", path.display()))?;
         found.take(search, format!("the file {}", path.display()), content).map_err(|error| {
             anyhow::anyhow!("the file {}: {error}. Nothing was changed", path.display())
         })?;
@@ -143,7 +145,9 @@ pub async fn candidates(search: &Search<'_>) -> anyhow::Result<Found> {
         found.candidates.iter().map(|found| found.header.install_id.as_str()).collect();
     if installs.len() > 1 {
         let all = installs.into_iter().collect::<Vec<_>>().join(", ");
-        anyhow::bail!("backups of several installations open with this master key: {all}. Name one with --install. Nothing was changed");
+        anyhow::bail!(
+            "backups of several installations open with this master key: {all}. Name one with --install. Nothing was changed"
+        );
     }
     Ok(found)
 }
@@ -194,9 +198,8 @@ impl Found {
 }
 
 fn header(sealer: &Sealer, content: &[u8]) -> Result<Header, DumpError> {
-    let unreadable = |error: crate::secrets::stream::StreamError| {
-        DumpError::Unreadable(error.to_string())
-    };
+    let unreadable =
+        |error: crate::secrets::stream::StreamError| DumpError::Unreadable(error.to_string());
     let first = SealedLines::new(sealer, content).map_err(unreadable)?.next();
     Header::parse(&first.ok_or(DumpError::Header)?.map_err(unreadable)?)
 }

@@ -1,9 +1,9 @@
 //! What the labels on the objects of one engine say of members.
 
+use crate::domain::catalog::{Sku, StorageSize};
 use crate::domain::ids::{HostId, MemberId, NetworkId, ServerId};
 use crate::domain::names::{AdminLogin, ServerName};
 use crate::domain::server::ServerSpec;
-use crate::domain::catalog::{Sku, StorageSize};
 use crate::engine::{Engine, EngineError, Labels, label};
 use std::collections::BTreeMap;
 use std::sync::Arc;

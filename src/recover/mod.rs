@@ -189,13 +189,18 @@ async fn from_labels(config: Config, args: &RecoverArgs, places: &[Place]) -> an
 async fn finish(services: &Arc<Services>, source: &str) -> anyhow::Result<()> {
     let settled = services.store.settle_recovery(services.clock.now(), source).await?;
     if settled.parked > 0 {
-        println!("{} changes were under way. They wait for your decision: see Operations.", settled.parked);
+        println!(
+            "{} changes were under way. They wait for your decision: see Operations.",
+            settled.parked
+        );
     }
     if settled.ended > 0 {
         println!("{} other operations that were under way were ended.", settled.ended);
     }
     services.store.close().await;
-    println!("Recovered from {source}. Start the portal with pgflex serve and the same settings. Everybody signs in again.");
+    println!(
+        "Recovered from {source}. Start the portal with pgflex serve and the same settings. Everybody signs in again."
+    );
     Ok(())
 }
 

@@ -32,8 +32,7 @@ const TIMELINE_AT: usize = 48;
 
 /// Looks at the data of a member through its container, running or not. Nothing is asked of PostgreSQL: it may be down.
 pub async fn look(engine: &dyn Engine, member: &MemberId, container: &str) -> MemberLook {
-    let nothing =
-        MemberLook { member: member.clone(), is_standby: None, runs: false, timeline: 0 };
+    let nothing = MemberLook { member: member.clone(), is_standby: None, runs: false, timeline: 0 };
     let Ok(Some(facts)) = engine.container(container).await else { return nothing };
     let Ok(signal) = engine.get_file(container, "data/standby.signal").await else {
         return nothing;
@@ -63,7 +62,9 @@ pub fn verdict(row: &HighAvailability, looks: &[MemberLook]) -> Verdict {
     let is_hidden = others.iter().any(|look| look.is_standby.is_none());
     match (own, best) {
         // Its promotion may still be under way: the watch goes on with it.
-        (Some(own), None) if own.is_standby == Some(true) && row.state == ReplicationState::Promoting => {
+        (Some(own), None)
+            if own.is_standby == Some(true) && row.state == ReplicationState::Promoting =>
+        {
             Verdict::Stays
         }
         (Some(own), None) if own.is_standby == Some(true) => Verdict::Unsure(
@@ -76,13 +77,15 @@ pub fn verdict(row: &HighAvailability, looks: &[MemberLook]) -> Verdict {
         // Nobody else was ever promoted: whatever became of its host, it is the primary.
         (None, None) if !is_hidden => Verdict::Stays,
         (None, None) => Verdict::Unsure("none of its members could be looked at"),
-        (Some(own), Some(best)) if own.is_standby == Some(false) => match own.timeline.cmp(&best.timeline) {
-            std::cmp::Ordering::Less => Verdict::Moved(best.member.clone()),
-            std::cmp::Ordering::Greater => Verdict::Stays,
-            std::cmp::Ordering::Equal => {
-                Verdict::Unsure("two members have the data of a primary, of the same timeline")
+        (Some(own), Some(best)) if own.is_standby == Some(false) => {
+            match own.timeline.cmp(&best.timeline) {
+                std::cmp::Ordering::Less => Verdict::Moved(best.member.clone()),
+                std::cmp::Ordering::Greater => Verdict::Stays,
+                std::cmp::Ordering::Equal => {
+                    Verdict::Unsure("two members have the data of a primary, of the same timeline")
+                }
             }
-        },
+        }
         (Some(_), Some(best)) => Verdict::Moved(best.member.clone()),
         // A former primary is without the mark of a standby as well: only a later timeline is proof.
         (None, Some(best)) if best.timeline > row.timeline => Verdict::Moved(best.member.clone()),

@@ -81,7 +81,8 @@ async fn write_networks(
         let created_at = services.clock.now();
         let state = NetworkState::Active;
         lines.push(format!("Virtual network {name} ({range})"));
-        let network = VirtualNetwork { id: id.clone(), name, range, state, note: String::new(), created_at };
+        let network =
+            VirtualNetwork { id: id.clone(), name, range, state, note: String::new(), created_at };
         let mut tx = services.store.begin_write(created_at).await?;
         tx.insert_network(&network).await?;
         tx.commit(Record::Nothing(UNLOGGED)).await?;
@@ -96,7 +97,11 @@ fn refused(members: &[Labelled]) -> Result<(&Labelled, &ServerSpec), String> {
     let with_data: Vec<&Labelled> = members.iter().filter(|member| member.has_volume).collect();
     let one = match with_data.as_slice() {
         [one] => *one,
-        [] => return Err(format!("Server {name}: no volume with its data is there. Nothing is written for it.")),
+        [] => {
+            return Err(format!(
+                "Server {name}: no volume with its data is there. Nothing is written for it."
+            ));
+        }
         _ => {
             return Err(format!(
                 "Server {name}: it has high availability. Which of its members may take writes is not in labels, and a wrong guess loses commits: \
@@ -106,7 +111,9 @@ fn refused(members: &[Labelled]) -> Result<(&Labelled, &ServerSpec), String> {
     };
     match &one.spec {
         Some(spec) => Ok((one, spec)),
-        None => Err(format!("Server {name}: its labels are not understood. Nothing is written for it; its container goes on.")),
+        None => Err(format!(
+            "Server {name}: its labels are not understood. Nothing is written for it; its container goes on."
+        )),
     }
 }
 
@@ -153,7 +160,13 @@ async fn write_server(
     Ok(told(found, port, runs, cipher.is_some(), &configuration))
 }
 
-fn told(found: &Labelled, port: u16, runs: bool, has_cipher: bool, configuration: &Configuration) -> String {
+fn told(
+    found: &Labelled,
+    port: u16,
+    runs: bool,
+    has_cipher: bool,
+    configuration: &Configuration,
+) -> String {
     let state = if runs { "runs" } else { "does not run; start it from its page" };
     let cipher = if has_cipher { " The key of its backups was read from its volume." } else { "" };
     format!(
@@ -219,7 +232,8 @@ fn in_network<'a>(
 
 /// Everything that the portal needs to get at the server, and due for renewal at once: that is what brings it there.
 async fn issue(services: &Services, found: &Labelled) -> anyhow::Result<()> {
-    let server: Server = services.store.server(&found.server).await?.context("a row was not kept")?;
+    let server: Server =
+        services.store.server(&found.server).await?.context("a row was not kept")?;
     let now = services.clock.now();
     let names = certificate_names(&services.settings, &server);
     let issued = services.authority.issue(&names, CONTROL_ROLE, now)?;

@@ -5,7 +5,7 @@
 //! a piece is sealed for. So no piece can be left out, moved, doubled or taken from another file, and a file that was cut off is
 //! known by it.
 
-use super::{SecretError, Sealer};
+use super::{Sealer, SecretError};
 use crate::clock::random_bytes;
 use zeroize::Zeroizing;
 

@@ -14,7 +14,11 @@ impl WriteTx {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn move_member(&mut self, member: &MemberId, host: &HostId) -> Result<(), StoreError> {
+    pub async fn move_member(
+        &mut self,
+        member: &MemberId,
+        host: &HostId,
+    ) -> Result<(), StoreError> {
         sqlx::query("UPDATE members SET host_id = $2 WHERE id = $1")
             .bind(member.as_str())
             .bind(host.as_str())

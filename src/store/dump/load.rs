@@ -2,8 +2,8 @@
 
 use super::super::{MIGRATIONS, Record, Store, StoreError, WriteTx};
 use super::check::{Checked, DumpError, Reader, bytes};
-use super::tables::{self, Kind, Table};
 use super::settle::unfinished;
+use super::tables::{self, Kind, Table};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::AssertSqlSafe;

@@ -29,9 +29,15 @@ use std::fmt::Write as _;
 /// Tables that are empty after a recovery, and why. Everything else is kept: a row too many harms nobody, one too few is
 /// missed on the worst day.
 pub const LEFT_OUT: &[(&str, &str)] = &[
-    ("sessions", "who was signed in signs in again: a session that was ended after the dump must not come back to life"),
+    (
+        "sessions",
+        "who was signed in signs in again: a session that was ended after the dump must not come back to life",
+    ),
     ("sign_in_failures", "throttles of minutes: over before anybody recovers"),
-    ("gateways", "each process writes its row anew within a second; the old ones say what is no longer so"),
+    (
+        "gateways",
+        "each process writes its row anew within a second; the old ones say what is no longer so",
+    ),
 ];
 
 /// Number of the layout below.

@@ -23,10 +23,12 @@ pub struct Settled {
 
 /// Says that the store is not to be used yet.
 pub(super) async fn unfinished(tx: &mut WriteTx) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO settings (key, value) VALUES ($1, 'yes') ON CONFLICT (key) DO NOTHING")
-        .bind(UNFINISHED)
-        .execute(&mut *tx.tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO settings (key, value) VALUES ($1, 'yes') ON CONFLICT (key) DO NOTHING",
+    )
+    .bind(UNFINISHED)
+    .execute(&mut *tx.tx)
+    .await?;
     Ok(())
 }
 
