@@ -4,7 +4,7 @@
 //! Start: store and its migrations, master key, root certificate, hosts; then the runner (it resumes
 //! what a killed process left), the monitor, the gateway, and the pages last.
 
-mod hosts;
+pub(crate) mod hosts;
 
 use crate::certificates::Authority;
 use crate::clock::{Clock, SystemClock, new_id, new_uuid};
@@ -17,7 +17,7 @@ use crate::monitor;
 use crate::operations::access::{sealed_place, secret};
 use crate::operations::context::{OperationSettings, Services};
 use crate::operations::runner::Runner;
-use crate::operations::{engines, owner};
+use crate::operations::{engines, owner, store_backup};
 use crate::poke::Poke;
 use crate::postgres::client::TlsPostgres;
 use crate::secrets::{HashCost, Sealer, Secret, random_token, sha256_hex};
@@ -52,10 +52,21 @@ impl App {
     /// When the data folder, the store or the master key cannot be used; each error says which and why.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         make_private_folder(&config)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::open(&config.database_url())
             .await
             .context("the metadata database cannot be opened")?;
+        if store.is_recovery_unfinished().await? {
+            anyhow::bail!(
+                "a recovery into this metadata database did not end, so it is not to be used. \
+                 Empty the database, or name a new one, and run pgflex recover again."
+            );
+        }
+        Self::assemble(config, store).await
+    }
+
+    /// The same around a store that is open, also one that a recovery is filling.
+    pub(crate) async fn assemble(config: Config, store: Store) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let sealer = open_sealer(&config, &store).await?;
         let install_id = store.setting_or_insert(clock.now(), "install_id", &new_uuid()).await?;
         let authority = open_authority(&store, &sealer, &*clock, &install_id).await?;
@@ -80,6 +91,8 @@ impl App {
         if self.config.has(Role::Monitor) {
             tasks.spawn(monitor::run(services.clone(), stopped.clone()));
             tasks.spawn(monitor::drills::run(services.clone(), stopped.clone()));
+            let folder = self.config.args.data.join(store_backup::FOLDER);
+            tasks.spawn(monitor::store_backups::run(services.clone(), folder, stopped.clone()));
         }
         if self.config.has(Role::Runner) || self.config.has(Role::Monitor) {
             tasks.spawn(engines::follow(services.clone(), stopped.clone()));
@@ -241,7 +254,7 @@ impl Identities for StoredIdentities {
 }
 
 /// The data folder holds the master key: nobody else may look into it.
-fn make_private_folder(config: &Config) -> anyhow::Result<()> {
+pub(crate) fn make_private_folder(config: &Config) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let folder = &config.args.data;
     std::fs::DirBuilder::new()

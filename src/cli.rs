@@ -6,6 +6,7 @@ use crate::config::{Config, ServeArgs};
 use crate::domain::version::Major;
 use crate::engine::docker::DockerEngine;
 use crate::engine::image::ensure_image_now;
+use crate::recover::RecoverArgs;
 use anyhow::Context;
 
 /// What strangers send that is no HTTP is answered, and no line of the log: they could fill it.
@@ -41,6 +42,14 @@ pub async fn owner_link(args: ServeArgs) -> anyhow::Result<()> {
     let app = App::open(Config::load(args)?).await?;
     println!("{}", app.owner_link().await?);
     Ok(())
+}
+
+/// `pgflex recover`.
+///
+/// # Errors
+/// When nothing can be recovered; the error says what was left as it was.
+pub async fn recover(args: RecoverArgs) -> anyhow::Result<()> {
+    crate::recover::run(args).await
 }
 
 /// `pgflex image ensure`.

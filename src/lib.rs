@@ -12,6 +12,7 @@ pub mod monitor;
 pub mod operations;
 pub mod poke;
 pub mod postgres;
+pub mod recover;
 pub mod secrets;
 pub mod store;
 pub mod web;

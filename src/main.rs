@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use pgflex::cli;
 use pgflex::config::ServeArgs;
+use pgflex::recover::RecoverArgs;
 
 /// Managed PostgreSQL servers on your own Docker hosts.
 #[derive(Parser)]
@@ -21,6 +22,8 @@ enum Command {
     Image(ImageCommand),
     /// Print a new one-time link for an owner, for when nobody can sign in any more.
     OwnerLink(Box<ServeArgs>),
+    /// Recover the portal's own store into an empty database: from its newest backup on the engines or, failing any, from labels.
+    Recover(Box<RecoverArgs>),
 }
 
 #[derive(Subcommand)]
@@ -42,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         match Cli::parse().command {
             Command::Serve(args) => cli::serve(*args).await,
             Command::OwnerLink(args) => cli::owner_link(*args).await,
+            Command::Recover(args) => cli::recover(*args).await,
             Command::Image(ImageCommand::Ensure { major, docker_host }) => {
                 cli::ensure_image(&major, &docker_host).await
             }

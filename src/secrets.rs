@@ -1,5 +1,6 @@
 //! Secrets: sealed under a master key that is never in the store, and passwords as slow hashes.
 
+pub mod stream;
 pub mod totp;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};

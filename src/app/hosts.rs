@@ -28,7 +28,7 @@ fn entry(host: &HostConfig, sealer: &Sealer) -> anyhow::Result<HostEntry> {
     check(sealer, wish, None).with_context(|| format!("the host {} cannot be used", host.name))
 }
 
-fn read(paths: &TlsPaths) -> anyhow::Result<Certificates> {
+pub(crate) fn read(paths: &TlsPaths) -> anyhow::Result<Certificates> {
     Ok(Certificates {
         ca: text(&paths.ca)?,
         certificate: text(&paths.certificate)?,

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use faults::Faults;
 use objects::Objects;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
@@ -383,6 +383,11 @@ impl Engine for FakeEngine {
         self.call("put_files", container, act).await
     }
 
+    async fn get_file(&self, container: &str, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        let act = |state: &mut State| state.objects.get_file(container, path);
+        self.call("get_file", &format!("{container} {path}"), act).await
+    }
+
     async fn start_container(&self, name: &str) -> Result<(), EngineError> {
         let copied = self.copy_for(name);
         let act = |state: &mut State| {
@@ -460,6 +465,10 @@ impl Engine for FakeEngine {
 
     async fn owned(&self) -> Result<Vec<OwnedObject>, EngineError> {
         self.call("owned", "", |state| Ok(state.objects.owned(&self.install_id))).await
+    }
+
+    async fn installations(&self) -> Result<BTreeSet<String>, EngineError> {
+        self.call("installations", "", |state| Ok(state.objects.installations())).await
     }
 }
 

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use ipnet::Ipv4Net;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,9 @@ use tokio::sync::mpsc;
 
 /// Labels that say whose an object is and from which the store can be rebuilt.
 pub type Labels = BTreeMap<String, String>;
+
+/// Bytes of a file that is read from a volume, at most.
+pub const FILE_BYTES_MAX: usize = 256 << 20;
 
 /// Label keys. Values are text; `SPEC` is the server's spec as JSON, without secrets.
 pub mod label {
@@ -48,6 +51,8 @@ pub mod label {
     pub const REPOSITORY: &str = "pgflex.repository";
     /// On a helper of a repository: operation and purpose of its run.
     pub const RUN: &str = "pgflex.run";
+    /// On what holds backups of the portal's own store: "1".
+    pub const STORE: &str = "pgflex.store";
     /// "1" on everything a test makes, so that the clean-up finds it.
     pub const TEST: &str = "pgflex.test";
 }
@@ -360,6 +365,9 @@ pub trait Engine: Send + Sync {
     async fn remove_container(&self, name: &str) -> Result<(), EngineError>;
     /// Puts files below the volume path of a container, running or not, replacing what is there.
     async fn put_files(&self, container: &str, files: &[FileSpec]) -> Result<(), EngineError>;
+    /// A file below the volume path of a container, running or not; `None` when there is none. At most
+    /// [`FILE_BYTES_MAX`]: a larger one is refused.
+    async fn get_file(&self, container: &str, path: &str) -> Result<Option<Vec<u8>>, EngineError>;
     /// Starts it; a running one is success.
     async fn start_container(&self, name: &str) -> Result<(), EngineError>;
     /// Stops it with its stop signal; a stopped one is success.
@@ -385,4 +393,6 @@ pub trait Engine: Send + Sync {
     async fn container(&self, name: &str) -> Result<Option<ContainerFacts>, EngineError>;
     /// Everything with our install label.
     async fn owned(&self) -> Result<Vec<OwnedObject>, EngineError>;
+    /// Identities of all installations that have anything here, ours or not: for one that does not know its own yet.
+    async fn installations(&self) -> Result<BTreeSet<String>, EngineError>;
 }

@@ -1,5 +1,5 @@
-//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`erasure`], [`starts`] and [`ha::fence`], which say
-//! why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
+//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`erasure`], [`starts`], [`store_backups`] and
+//! [`ha::fence`], which say why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
 //! the next tick is the retry.
 
 pub mod credits;
@@ -19,6 +19,7 @@ pub mod restore_drills;
 pub mod schedule;
 pub mod starts;
 pub mod storage;
+pub mod store_backups;
 
 use crate::domain::ids::HostId;
 use crate::operations::context::Services;

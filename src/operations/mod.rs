@@ -60,4 +60,5 @@ pub mod sized;
 pub mod start;
 pub mod step;
 pub mod stop;
+pub mod store_backup;
 pub mod submit;

@@ -5,12 +5,14 @@
 
 mod archive;
 mod hba;
+mod read_back;
 mod recovery;
 mod replication;
 mod values;
 
 pub use archive::Archiving;
 pub use hba::Admission;
+pub use read_back::configuration_in;
 pub use recovery::{Recovery, RecoveryTarget};
 pub use replication::{
     Commits, NOBODY, Replication, ReplicationFiles, Source, replication_files, standby_signal,
@@ -168,7 +170,7 @@ fn postgresql_conf(settings: &Settings<'_>) -> String {
     for (title, group) in groups(settings) {
         push_group(&mut text, title, group);
     }
-    text.push_str("\n# Set by a person; of a name that stands twice the last counts.\n");
+    text.push_str(&format!("\n{BY_A_PERSON}\n"));
     for (name, value) in &settings.configuration.parameters {
         text.push_str(&format!("{name} = {}\n", Text(value.clone())));
     }
@@ -183,6 +185,9 @@ fn postgresql_conf(settings: &Settings<'_>) -> String {
     }
     text
 }
+
+/// Heads what a person set.
+const BY_A_PERSON: &str = "# Set by a person; of a name that stands twice the last counts.";
 
 type Group = Vec<(&'static str, Value)>;
 

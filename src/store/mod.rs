@@ -19,6 +19,7 @@ pub mod credits;
 pub mod deleted_servers;
 pub mod drafts;
 pub mod drills;
+pub mod dump;
 pub mod groups;
 pub mod ha;
 pub mod ha_story;
@@ -36,6 +37,7 @@ pub mod power;
 pub mod progress;
 pub mod restore_drills;
 pub mod restores;
+pub mod recovery;
 pub mod routes;
 pub mod scope;
 pub mod second_factors;
@@ -44,6 +46,7 @@ pub mod servers;
 pub mod sessions;
 pub mod settings;
 pub mod storage;
+pub mod store_backups;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod throttle;
@@ -105,6 +108,13 @@ impl Store {
     /// # Errors
     /// When it cannot be reached, or a migration fails: then nothing of that migration is left.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let store = Self::connect(url).await?;
+        MIGRATIONS.run(&store.pool).await?;
+        Ok(store)
+    }
+
+    /// The same without any change of the schema.
+    async fn connect(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
         let mut options = AnyConnectOptions::from_str(url)?;
@@ -121,7 +131,6 @@ impl Store {
             .after_connect(move |connection, _| Box::pin(prepare(connection, dialect)))
             .connect_with(options)
             .await?;
-        MIGRATIONS.run(&pool).await?;
         Ok(Self { pool, dialect, writer: Arc::default() })
     }
 

@@ -36,6 +36,27 @@ impl Store {
         self.setting(key).await?.ok_or_else(|| StoreError::Value(format!("setting {key} vanished")))
     }
 
+    /// Keeps `value`, replacing the one before.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn set_setting(
+        &self,
+        now: DateTime<Utc>,
+        key: &str,
+        value: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin_write(now).await?;
+        sqlx::query(
+            "INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(&mut *tx.tx)
+        .await?;
+        tx.commit(Record::Nothing("the portal's own bookkeeping, asked by nobody")).await
+    }
+
     /// Why no engine can be reached, when the last look at every host failed; `None` while one
     /// answers or nobody has looked yet.
     pub async fn engine_silence(&self) -> Result<Option<String>, StoreError> {

@@ -51,6 +51,29 @@ pub async fn sqlite() -> TestStore {
     TestStore { store, name: "SQLite", url, folder: Some(folder) }
 }
 
+/// A place for a SQLite database that nobody made yet; removed when it is dropped.
+pub struct Blank {
+    pub url: String,
+    folder: PathBuf,
+}
+
+impl Drop for Blank {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Where no database is yet.
+///
+/// # Panics
+/// When the folder cannot be made: the test cannot run.
+#[expect(clippy::expect_used, reason = "test set-up")]
+pub fn blank_sqlite() -> Blank {
+    let folder = std::env::temp_dir().join(format!("pgflex-test-{}", new_uuid()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    Blank { url: format!("sqlite://{}?mode=rwc", folder.join("store.db").display()), folder }
+}
+
 /// An empty database on the PostgreSQL server for tests, if there is one. It goes with that server.
 ///
 /// # Panics

@@ -7,6 +7,7 @@ mod layers;
 mod migrations;
 mod operations;
 mod partners;
+mod recovery;
 mod templates;
 mod watch;
 #[path = "../common/world.rs"]

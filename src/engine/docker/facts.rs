@@ -14,7 +14,7 @@ use bollard::query_parameters::{
 };
 use chrono::DateTime;
 use futures_util::{StreamExt, TryStreamExt};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Repository of our images.
 const IMAGES: &str = "pgflex/postgres";
@@ -89,6 +89,15 @@ impl DockerEngine {
         let mut all = [containers, volumes, networks].concat();
         all.sort();
         Ok(all)
+    }
+
+    pub(super) async fn list_installations(&self) -> Result<BTreeSet<String>, EngineError> {
+        let client = self.client().await?;
+        let filters = Filters::from([("label", vec![label::INSTALL])]);
+        let (containers, volumes) =
+            tokio::join!(our_containers(client, &filters), our_volumes(client, &filters));
+        let all = containers?.into_iter().chain(volumes?);
+        Ok(all.filter_map(|object| object.labels.get(label::INSTALL).cloned()).collect())
     }
 }
 

@@ -1,11 +1,17 @@
-//! Files put into a volume.
+//! Files put into a volume and read from it.
 
-use super::errors::within;
+use super::errors::{explain, late, within};
 use super::{CHANGE, DockerEngine};
 use crate::engine::blueprint::VOLUME_PATH;
-use crate::engine::{EngineError, FileSpec};
-use bollard::query_parameters::UploadToContainerOptionsBuilder;
+use crate::engine::{EngineError, FILE_BYTES_MAX, FileSpec};
+use bollard::errors::Error;
+use bollard::query_parameters::{
+    DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+};
+use futures_util::TryStreamExt;
 use std::collections::BTreeSet;
+use std::io::Read;
+use std::time::Duration;
 
 /// The image's postgres user and group.
 const OWNER: u64 = 5432;
@@ -25,6 +31,63 @@ impl DockerEngine {
         let body = bollard::body_full(archive.into());
         let put = self.client().await?.upload_to_container(container, Some(options), body);
         within(CHANGE, container, put).await
+    }
+}
+
+/// Time that reading a file may take.
+const DOWNLOAD: Duration = Duration::from_secs(120);
+
+impl DockerEngine {
+    pub(super) async fn download(
+        &self,
+        container: &str,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>, EngineError> {
+        self.must_be_ours(container).await?;
+        let path = format!("{VOLUME_PATH}/{path}");
+        let options = DownloadFromContainerOptionsBuilder::new().path(&path).build();
+        let client = self.client().await?;
+        let read = async {
+            let mut stream = client.download_from_container(container, Some(options));
+            let mut archive = Vec::new();
+            while let Some(part) = stream.try_next().await? {
+                archive.extend_from_slice(&part);
+                if archive.len() > FILE_BYTES_MAX {
+                    break;
+                }
+            }
+            Ok(archive)
+        };
+        match tokio::time::timeout(DOWNLOAD, read).await {
+            Err(_) => Err(late(&path, DOWNLOAD)),
+            // The container is there: it is the file that is not.
+            Ok(Err(Error::DockerResponseServerError { status_code: 404, .. })) => Ok(None),
+            Ok(Err(error)) => Err(explain(container, error)),
+            Ok(Ok(archive)) => unpack(&archive, &path),
+        }
+    }
+}
+
+/// The one file of an archive.
+fn unpack(archive: &[u8], path: &str) -> Result<Option<Vec<u8>>, EngineError> {
+    let refused = |why: String| EngineError::Refused(format!("{path}: {why}"));
+    let read = || -> std::io::Result<Option<Vec<u8>>> {
+        for entry in tar::Archive::new(archive).entries()? {
+            let mut entry = entry?;
+            if entry.header().entry_type().is_file() {
+                let mut content = Vec::new();
+                entry.read_to_end(&mut content)?;
+                return Ok(Some(content));
+            }
+        }
+        Ok(None)
+    };
+    if archive.len() > FILE_BYTES_MAX {
+        return Err(refused("it is too large to be read".into()));
+    }
+    match read().map_err(|error| refused(error.to_string()))? {
+        Some(content) => Ok(Some(content)),
+        None => Err(refused("it is no file".into())),
     }
 }
 
@@ -74,6 +137,16 @@ mod tests {
 
     fn file(path: &str) -> FileSpec {
         FileSpec { path: path.into(), mode: 0o600, content: b"x".to_vec() }
+    }
+
+    #[test]
+    fn what_was_packed_is_unpacked_and_half_of_it_is_an_error() {
+        let packed = pack(&[file("a.key")]).unwrap();
+        assert_eq!(unpack(&packed, "a.key").unwrap(), Some(b"x".to_vec()));
+        let large = FileSpec { content: vec![7; 4096], ..file("a.key") };
+        let packed = pack(&[large]).unwrap();
+        assert!(unpack(&packed[..2000], "a.key").is_err());
+        assert!(unpack(&[0; 1024], "a").is_err(), "an empty archive has no file");
     }
 
     #[test]

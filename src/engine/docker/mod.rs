@@ -242,6 +242,10 @@ impl Engine for DockerEngine {
         self.upload(container, files).await
     }
 
+    async fn get_file(&self, container: &str, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        self.download(container, path).await
+    }
+
     async fn start_container(&self, name: &str) -> Result<(), EngineError> {
         self.start(name).await
     }
@@ -291,6 +295,10 @@ impl Engine for DockerEngine {
 
     async fn owned(&self) -> Result<Vec<OwnedObject>, EngineError> {
         self.list_owned().await
+    }
+
+    async fn installations(&self) -> Result<std::collections::BTreeSet<String>, EngineError> {
+        self.list_installations().await
     }
 }
 

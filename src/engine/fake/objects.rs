@@ -10,7 +10,7 @@ use crate::engine::{
 };
 use chrono::DateTime;
 use ipnet::Ipv4Net;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Starts are a second apart, from 2027 on: later starts have later times, and that is all they tell.
 const FIRST_START: i64 = 1_798_761_600;
@@ -183,6 +183,12 @@ impl Objects {
             volume.files.insert(file.path.clone(), file.content.clone());
         }
         Ok(())
+    }
+
+    pub(super) fn get_file(&self, container: &str, path: &str) -> Outcome<Option<Vec<u8>>> {
+        let volume = self.get(container)?.spec.volume.clone();
+        self.disks.check_mount(&volume)?;
+        Ok(self.file(&volume, path))
     }
 
     /// `copied`: how the copy ended, of a helper that makes one.
@@ -375,6 +381,10 @@ impl Objects {
             labels: labels.clone(),
         })
         .collect()
+    }
+
+    pub(super) fn installations(&self) -> BTreeSet<String> {
+        self.labels.values().filter_map(|labels| labels.get(label::INSTALL).cloned()).collect()
     }
 
     pub(super) fn remaining(&self) -> Vec<String> {

@@ -1,0 +1,98 @@
+//! The record of backups of the store itself, and what decides that one is due at once.
+
+use super::codec::{micros, time, time_option};
+use super::{Record, Store, StoreError};
+use chrono::{DateTime, Utc};
+
+/// The last try in one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreBackup {
+    /// Id of a host; empty for the portal's own folder.
+    pub place: String,
+    pub tried_at: DateTime<Utc>,
+    /// The moment that the newest backup there shows; `None` before the first.
+    pub made_at: Option<DateTime<Utc>>,
+    /// Its size.
+    pub bytes: Option<i64>,
+    /// Why the last try failed; empty when it did not.
+    pub failure: String,
+}
+
+impl Store {
+    /// The last try in every place.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn store_backups(&self) -> Result<Vec<StoreBackup>, StoreError> {
+        let rows: Vec<(String, i64, Option<i64>, Option<i64>, String)> = sqlx::query_as(
+            "SELECT place, tried_at, made_at, bytes, failure FROM store_backups ORDER BY place",
+        )
+        .fetch_all(self.read())
+        .await?;
+        let row = |(place, tried_at, made_at, bytes, failure): (_, i64, Option<i64>, _, _)| {
+            let (tried_at, made_at) = (time(tried_at), time_option(made_at));
+            StoreBackup { place, tried_at, made_at, bytes, failure }
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// Keeps how a backup of the moment `made_at` went in one place: its size, or why it is not there.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn note_store_backup(
+        &self,
+        made_at: DateTime<Utc>,
+        place: &str,
+        outcome: Result<usize, String>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin_write(made_at).await?;
+        let (bytes, failure) = match outcome {
+            Ok(bytes) => (Some(i64::try_from(bytes).unwrap_or(i64::MAX)), String::new()),
+            Err(why) => (None, why),
+        };
+        sqlx::query(
+            "INSERT INTO store_backups (place, tried_at, made_at, bytes, failure) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (place) DO UPDATE SET tried_at = excluded.tried_at, failure = excluded.failure,
+               made_at = COALESCE(excluded.made_at, store_backups.made_at), bytes = COALESCE(excluded.bytes, store_backups.bytes)",
+        )
+        .bind(place)
+        .bind(micros(made_at))
+        .bind(bytes.map(|_| micros(made_at)))
+        .bind(bytes)
+        .bind(failure)
+        .execute(&mut *tx.tx)
+        .await?;
+        tx.commit(Record::Nothing("the portal keeps its own record, asked by nobody")).await
+    }
+
+    /// A mark of what must be in a backup soon: it changes when a server comes or goes, when a secret is kept or forgotten, and when a pair
+    /// has another primary.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn store_mark(&self) -> Result<String, StoreError> {
+        let (servers, members, secrets, newest, epochs): (i64, i64, i64, i64, i64) = sqlx::query_as(
+            "SELECT (SELECT COUNT(*) FROM servers), (SELECT CAST(COALESCE(SUM(generation), 0) AS BIGINT) FROM members),
+               (SELECT COUNT(*) FROM server_secrets), (SELECT CAST(COALESCE(MAX(created_at), 0) AS BIGINT) FROM server_secrets),
+               (SELECT CAST(COALESCE(SUM(epoch), 0) AS BIGINT) FROM high_availability)",
+        )
+        .fetch_one(self.read())
+        .await?;
+        Ok(format!("{servers}/{members}/{secrets}/{newest}/{epochs}"))
+    }
+
+    /// Forgets places that are no hosts any more.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn forget_stray_store_backups(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut tx = self.begin_write(now).await?;
+        sqlx::query(
+            "DELETE FROM store_backups WHERE place <> '' AND place NOT IN (SELECT id FROM hosts)",
+        )
+        .execute(&mut *tx.tx)
+        .await?;
+        tx.commit(Record::Nothing("a host that is gone has its own line in the log")).await
+    }
+}
