@@ -169,9 +169,7 @@ impl Anchor {
         first_query(volume).await?;
         let address =
             docker(&["inspect", "--format={{.NetworkSettings.IPAddress}}", volume]).await?;
-        Ok(format!(
-            "host={address} port=5432 user={CONTROL_ROLE} dbname=postgres sslmode=disable"
-        ))
+        Ok(format!("host={address} port=5432 user={CONTROL_ROLE} dbname=postgres sslmode=disable"))
     }
 
     fn copy(&self) -> String {
@@ -199,7 +197,8 @@ impl Anchor {
         let target = format!("{}-again", self.name);
         self.make_volume(&target).await?;
         let begun = Instant::now();
-        let mut args = vec!["run".into(), "--rm".into(), format!("--volume={}:/from:ro", self.copy())];
+        let mut args =
+            vec!["run".into(), "--rm".into(), format!("--volume={}:/from:ro", self.copy())];
         args.extend(limits(&self.spec, &self.label, &target));
         let script = format!("cp -a /from/data {VOLUME_PATH}/ && sync {VOLUME_PATH}");
         args.extend(["sh".into(), "-ec".into(), script]);

@@ -28,8 +28,7 @@ const AIM: f64 = 60_000.0;
 const RUNS: usize = 3;
 /// Longest wait for the first backup, which the schedule takes.
 const FIRST: Duration = Duration::from_secs(180);
-const WRITES: Load =
-    Load { name: "simple-update", options: &["--skip-some-updates"], clients: 8 };
+const WRITES: Load = Load { name: "simple-update", options: &["--skip-some-updates"], clients: 8 };
 
 /// The server that is backed up, and how it is reached.
 struct Source<'a> {

@@ -13,6 +13,9 @@ use super::pair_power;
 use super::pooler;
 use super::step::{Outcome, Step, StepError, Undo};
 use super::stop;
+use super::submit::{Door, SubmitError};
+use crate::domain::activity::Actor;
+use crate::domain::operation::OperationStatus;
 use crate::domain::server::{Member, SettledState};
 use crate::engine::{Engine, OwnedObject, label};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -28,6 +31,14 @@ const ARCHIVE_LOOKS: u32 = 40;
 const ARCHIVE_SOON: Duration = Duration::from_millis(500);
 
 pub const STEPS: &[Step] = &[
+    Step {
+        name: "end_backup",
+        title: "End a backup that is under way",
+        run: end_backup,
+        undo: Undo::None("the schedule takes another one"),
+        deadline: Duration::from_secs(600),
+        point_of_no_return: false,
+    },
     Step {
         name: "close_route",
         title: "Close the way in",
@@ -79,6 +90,37 @@ pub const STEPS: &[Step] = &[
 ];
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
+
+/// Nobody waits for hours of copying what shall go. What the backup had made is taken back by its own steps, for which
+/// the member must still be there. No other begins while the deletion is under way.
+fn end_backup(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let services = &ctx.services;
+        let Some(backup) = services.store.active_backup(&ctx.server.id).await? else {
+            return Ok(Outcome::done());
+        };
+        if backup.status == OperationStatus::NeedsAttention {
+            return Err(StepError::permanent(
+                format!(
+                    "“{}” waits for a decision. The server was not touched.",
+                    backup.kind.label()
+                ),
+                "Open it from the page Operations, retry or abandon it, then delete the server.",
+            ));
+        }
+        if !backup.cancel_requested {
+            let door =
+                Door { store: &services.store, clock: &*services.clock, poke: &services.poke };
+            match door.cancel(&backup, &Actor::system()).await {
+                // Past its point of no return it ends by itself.
+                Ok(()) | Err(SubmitError::Refused(_)) => {}
+                Err(SubmitError::Store(error)) => return Err(error.into()),
+            }
+        }
+        let why = format!("“{}” is being ended", backup.kind.label());
+        Ok(Outcome::Wait(Duration::from_millis(250), why))
+    })
+}
 
 fn reopen_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {

@@ -178,6 +178,19 @@ impl Store {
         row.map(Row::into_operation).transpose()
     }
 
+    /// The operation that holds the lane of backups of a server.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn active_backup(&self, server: &ServerId) -> Result<Option<Operation>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as(select!("WHERE server_id = $1 AND lane = 'backup' AND is_active = 1"))
+                .bind(server.as_str())
+                .fetch_optional(self.read())
+                .await?;
+        row.map(Row::into_operation).transpose()
+    }
+
     /// One page of operations, newest first.
     pub async fn operations(&self, filter: &OperationFilter) -> Result<Vec<Operation>, StoreError> {
         // Three texts, so that each narrow list is found by its index.

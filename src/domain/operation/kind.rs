@@ -432,8 +432,7 @@ impl OperationKind {
             // A backup reads the volume of a member that works; what replaces the member comes first.
             (Lane::Backup, Lane::Change) => !other.goes_beside_build(),
             (Lane::Backup, Lane::Rescue) => true,
-            // Any other change may cut a backup off, which then is taken again; this one would take the data from under it.
-            (Lane::Change, Lane::Backup) => self == OperationKind::Delete,
+            // A change may cut a backup off, which then is taken again; a deletion ends it first.
             _ => false,
         };
         match others.iter().find(hinders) {
