@@ -1,8 +1,10 @@
 //! Operations: durable pieces of work, what may start when, and how they stand.
 
 mod kind;
+mod lane;
 
-pub use kind::{KindFacts, Lane, Needs, OperationKind};
+pub use kind::{KindFacts, Needs, OperationKind};
+pub use lane::Lane;
 
 use super::ids::{OperationId, ServerId};
 use chrono::{DateTime, Utc};
