@@ -116,7 +116,8 @@ async fn remove_part(services: &Services, part: &Repository) -> Result<bool, Ste
     if code == 0 {
         return Ok(true);
     }
-    let what = format!("the removal of {} ended with code {code}: {}", part.stanza, lines.join(" "));
+    let what =
+        format!("the removal of {} ended with code {code}: {}", part.stanza, lines.join(" "));
     Err(StepError::permanent(what, "Look at the repository's volume on its host."))
 }
 

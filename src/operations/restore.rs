@@ -114,7 +114,7 @@ pub const STEPS: &[Step] = &[
         "create_network",
         "Create the private network",
         create_network,
-        Undo::Run(remove_network),
+        Undo::Run(create::remove_network),
         120,
     ),
     step(
@@ -220,8 +220,7 @@ fn choose_backup(ctx: &StepContext) -> StepResult<'_> {
         let input: Input = ctx.input()?;
         source_repository(ctx).await?;
         let protection = ctx.services.store.protection(&input.source).await?;
-        let chosen =
-            choose(&protection, input.repository, &input.target, input.set.as_deref());
+        let chosen = choose(&protection, input.repository, &input.target, input.set.as_deref());
         let chosen = chosen.map_err(unreachable)?;
         let mut tx = ctx.begin_write().await?;
         tx.reopen_origin(&ctx.server.id, &ctx.operation.id).await?;
@@ -367,7 +366,10 @@ fn enter_repository(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let from = source_repository(ctx).await?;
         repository::reach_of(&ctx.services, &from, ctx.member()?).map_err(|why| {
-            StepError::permanent(why, "Restore into the zone of the repository, or give both hosts a member address.")
+            StepError::permanent(
+                why,
+                "Restore into the zone of the repository, or give both hosts a member address.",
+            )
         })?;
         repository::ensure(&ctx.services, &from.host_id, from.major).await
     })
@@ -405,15 +407,5 @@ fn create_network(ctx: &StepContext) -> StepResult<'_> {
             repository::enter(&ctx.services, &from.host_id, from.major, &network).await?;
         }
         Ok(Outcome::done())
-    })
-}
-
-fn remove_network(ctx: &StepContext) -> StepResult<'_> {
-    Box::pin(async move {
-        if let Some(member) = ctx.members.first() {
-            let network = network_name(&ctx.server.id);
-            repository::leave(&ctx.services, &member.host_id, &network).await?;
-        }
-        create::remove_network(ctx).await
     })
 }

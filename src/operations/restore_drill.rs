@@ -167,9 +167,7 @@ async fn repository_of(ctx: &StepContext, number: i64) -> Result<Repository, Ste
 }
 
 /// Where the drill takes place: its plan, the repository, and the engine that has it.
-async fn scene(
-    ctx: &StepContext,
-) -> Result<(Plan, Repository, Arc<dyn Engine>), StepError> {
+async fn scene(ctx: &StepContext) -> Result<(Plan, Repository, Arc<dyn Engine>), StepError> {
     let plan: Plan = ctx.output(CHOOSE)?;
     let from = repository_of(ctx, plan.repository).await?;
     let engine = repository::engine(&ctx.services, &from.host_id)?;
@@ -312,12 +310,15 @@ fn judge(told: Result<Told, String>, code: i64, lines: &[String], has_gap: bool)
 
 fn words(verdict: &Verdict) -> Vec<String> {
     let found = &verdict.found;
-    let shown = |value: Option<i64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
+    let shown =
+        |value: Option<i64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
     let seconds = |micros: Option<i64>| {
         micros.map_or_else(|| "?".to_owned(), |micros| format!("{:.1} s", micros as f64 / 1e6))
     };
     let left = verdict.uncounted.filter(|left| *left > 0);
-    let left = left.map(|left| format!("{left} tables were not counted: it would have taken longer than 15 minutes"));
+    let left = left.map(|left| {
+        format!("{left} tables were not counted: it would have taken longer than 15 minutes")
+    });
     let told = [
         format!(
             "Restored in {}, log replayed in {}, {} bytes",

@@ -95,7 +95,10 @@ pub(super) fn wait_recovered(ctx: &StepContext) -> StepResult<'_> {
         let member = ctx.member()?;
         let engine = ctx.engine(member)?;
         let facts = engine.container(&member.container()).await?.ok_or_else(|| {
-            StepError::permanent("The container is gone.", "Somebody removed it on the host. Retry.")
+            StepError::permanent(
+                "The container is gone.",
+                "Somebody removed it on the host. Retry.",
+            )
         })?;
         let lines = engine.tail(&member.container(), LINES).await?;
         if facts.state == "exited" {
@@ -173,7 +176,9 @@ fn came_to_the_end(ctx: &StepContext, run: &[String]) -> Result<(), StepError> {
     }
     let at = far(run).map_or_else(String::new, |far| format!(" at {far}"));
     Err(StepError::permanent(
-        format!("The recovery ended{at}, before the end of the log: a WAL file in the repository is damaged or missing."),
+        format!(
+            "The recovery ended{at}, before the end of the log: a WAL file in the repository is damaged or missing."
+        ),
         "Nothing of the new server is kept. Restore to a moment before that, and have a full backup taken.",
     ))
 }

@@ -83,7 +83,9 @@ pub fn parse(output: &str) -> Result<Told, String> {
     for line in output.lines() {
         let (key, value) = line.split_once('=').ok_or("a line of the drill is none of its own")?;
         if key == "stage" {
-            told.stage = (*STAGES.iter().find(|stage| **stage == value).ok_or("a stage is unknown")?).to_owned();
+            told.stage =
+                (*STAGES.iter().find(|stage| **stage == value).ok_or("a stage is unknown")?)
+                    .to_owned();
             continue;
         }
         if seen.contains(&key) {
@@ -108,7 +110,8 @@ fn put(told: &mut Told, key: &str, value: &str) -> Result<(), String> {
         }
         _ => {}
     }
-    let is_number = !value.is_empty() && value.len() < 19 && value.bytes().all(|b| b.is_ascii_digit());
+    let is_number =
+        !value.is_empty() && value.len() < 19 && value.bytes().all(|b| b.is_ascii_digit());
     let number = value.parse::<i64>().ok().filter(|_| is_number);
     let number = number.ok_or_else(|| format!("“{key}” of the drill is no number"))?;
     let place = match key {
@@ -121,8 +124,7 @@ fn put(told: &mut Told, key: &str, value: &str) -> Result<(), String> {
         "uncounted" => &mut told.uncounted,
         "checked" => &mut told.checked,
         "last_commit" => {
-            told.last_commit_at =
-                DateTime::from_timestamp_micros(number).filter(|_| number > 0);
+            told.last_commit_at = DateTime::from_timestamp_micros(number).filter(|_| number > 0);
             return Ok(());
         }
         _ => return Err("the drill said something else than it should".into()),
@@ -183,7 +185,8 @@ fn reason(lines: &[String]) -> String {
     let telling = ["ERROR:", "PANIC:", "FATAL:", "error:"];
     let is_usual = |line: &&String| line.contains("the database system is starting up");
     let says = |line: &&String| telling.iter().any(|word| line.contains(word)) && !is_usual(line);
-    let found = lines.iter().find(says).or_else(|| lines.iter().rev().find(|line| !line.trim().is_empty()));
+    let found =
+        lines.iter().find(says).or_else(|| lines.iter().rev().find(|line| !line.trim().is_empty()));
     let text = found.map_or("it wrote nothing", |line| line.trim());
     let told = telling.iter().find_map(|word| text.split_once(word).map(|(_, rest)| rest.trim()));
     told.unwrap_or(text).chars().take(300).collect()
@@ -234,7 +237,16 @@ mod tests {
 
     #[test]
     fn what_is_not_of_the_script_is_refused() {
-        for bad in ["hello", "stage=x", "rows=-1", "rows=1e9", "rows=", "rows=1\nrows=2", "more=1", "archive=x"] {
+        for bad in [
+            "hello",
+            "stage=x",
+            "rows=-1",
+            "rows=1e9",
+            "rows=",
+            "rows=1\nrows=2",
+            "more=1",
+            "archive=x",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse(&format!("rows={}", "9".repeat(19))).is_err());

@@ -56,10 +56,8 @@ impl Shop {
     }
 
     async fn backup(&self) -> Backup {
-        let change = Change {
-            kind: OperationKind::Backup,
-            input: json!({ "type": "full", "name": "" }),
-        };
+        let change =
+            Change { kind: OperationKind::Backup, input: json!({ "type": "full", "name": "" }) };
         // The schedule may be at one of its own.
         let (door, actor) = (self.portal.door(), Actor::system());
         let id = loop {
@@ -119,7 +117,8 @@ impl Shop {
         name: &str,
         target: &RestoreTarget,
     ) -> Result<OperationId, SubmitError> {
-        let (name, verifier) = (ServerName::parse(name).unwrap(), scram_verifier(&Secret::new(PASSWORD)));
+        let (name, verifier) =
+            (ServerName::parse(name).unwrap(), scram_verifier(&Secret::new(PASSWORD)));
         let new = NewRestore {
             source,
             repository: 1,
@@ -152,7 +151,10 @@ impl Shop {
     /// The numbers in the table of a restored server.
     async fn rows(&self, server: &ServerId) -> String {
         self.portal
-            .psql_when_open(server, "SELECT coalesce(string_agg(a::text, ',' ORDER BY a), '') FROM t")
+            .psql_when_open(
+                server,
+                "SELECT coalesce(string_agg(a::text, ',' ORDER BY a), '') FROM t",
+            )
             .await
     }
 
@@ -335,7 +337,11 @@ async fn a_drill_passes_and_finds_every_kind_of_damage() {
     let (status, drill) = shop.drill().await;
     assert_eq!((status, drill.outcome.as_str()), (OperationStatus::Succeeded, PASSED));
     let found = drill.found;
-    assert_eq!((found.tables, found.rows, found.databases), (Some(1), Some(1500), Some(3)), "{found:?}");
+    assert_eq!(
+        (found.tables, found.rows, found.databases),
+        (Some(1), Some(1500), Some(3)),
+        "{found:?}"
+    );
     assert!(found.checked_relations.unwrap() > 100 && found.restore_micros.unwrap() > 0);
     assert!(found.last_commit_at.is_some() && found.data_age_micros.unwrap() < 600_000_000);
     assert_eq!(shop.objects("-drill").await, Vec::<String>::new());
@@ -372,7 +378,20 @@ fn spoil(volume: &str, find: &str) {
     );
     let mount = format!("{volume}:/r");
     let done = Command::new("docker")
-        .args(["run", "--rm", "-u", "0", "--network", "none", "-v", &mount, "pgflex/postgres:17-r3", "sh", "-euc", &script])
+        .args([
+            "run",
+            "--rm",
+            "-u",
+            "0",
+            "--network",
+            "none",
+            "-v",
+            &mount,
+            "pgflex/postgres:17-r3",
+            "sh",
+            "-euc",
+            &script,
+        ])
         .output()
         .unwrap();
     assert!(done.status.success(), "{done:?}");

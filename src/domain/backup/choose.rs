@@ -51,11 +51,7 @@ fn refused(reason: &str, whole: &super::Window) -> Refused {
 }
 
 /// `good`: newest first.
-fn by_itself<'a>(
-    good: &[&'a Backup],
-    gaps: &[Gap],
-    target: &RestoreTarget,
-) -> Option<&'a Backup> {
+fn by_itself<'a>(good: &[&'a Backup], gaps: &[Gap], target: &RestoreTarget) -> Option<&'a Backup> {
     let newest = |fits: &dyn Fn(&Backup) -> bool| good.iter().copied().find(|one| fits(one));
     match target {
         RestoreTarget::Latest => newest(&|_| true),

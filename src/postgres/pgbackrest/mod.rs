@@ -255,9 +255,13 @@ mod tests {
     #[test]
     fn a_recovery_that_came_to_the_end_is_told_from_one_that_did_not() {
         let lines = |names: &[&str]| -> Vec<String> {
-            names.iter().map(|name| format!("P00   INFO: unable to find {name} in the archive")).collect()
+            names
+                .iter()
+                .map(|name| format!("P00   INFO: unable to find {name} in the archive"))
+                .collect()
         };
-        let asked = |names: &[&str]| asked_in_vain(&lines(names), 16 << 20).map(|piece| piece.number);
+        let asked =
+            |names: &[&str]| asked_in_vain(&lines(names), 16 << 20).map(|piece| piece.number);
         assert_eq!(asked(&["000000010000000000000004", "00000002.history"]), Some(4));
         assert_eq!(asked(&["00000002.history"]), None);
         assert!(restore_command("s").ends_with("|| { test $? -eq 1 && exit 1; exit 126; }"));
