@@ -114,7 +114,7 @@ pub const STEPS: &[Step] = &[
         "create_network",
         "Create the private network",
         create_network,
-        Undo::Run(remove_network),
+        Undo::Run(create::remove_network),
         120,
     ),
     step(
@@ -407,15 +407,5 @@ fn create_network(ctx: &StepContext) -> StepResult<'_> {
             repository::enter(&ctx.services, &from.host_id, from.major, &network).await?;
         }
         Ok(Outcome::done())
-    })
-}
-
-fn remove_network(ctx: &StepContext) -> StepResult<'_> {
-    Box::pin(async move {
-        if let Some(member) = ctx.members.first() {
-            let network = network_name(&ctx.server.id);
-            repository::leave(&ctx.services, &member.host_id, &network).await?;
-        }
-        create::remove_network(ctx).await
     })
 }

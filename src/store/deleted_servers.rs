@@ -3,7 +3,7 @@
 use super::codec::{from_json, json, micros, parsed, time, time_option};
 use super::scope::{Viewer, seen_by};
 use super::{Store, StoreError, WriteTx};
-use crate::domain::backup::Retention;
+use crate::domain::backup::{BackupPolicy, Retention};
 use crate::domain::configuration::Configuration;
 use crate::domain::ids::{GroupId, ServerId};
 use crate::domain::server::ServerSpec;
@@ -179,10 +179,15 @@ impl WriteTx {
         server: &ServerId,
         until: DateTime<Utc>,
     ) -> Result<(), StoreError> {
+        let usual = BackupPolicy::default();
         sqlx::query(
-            "UPDATE backup_settings SET archived_until = $2, looked_at = $3 WHERE server_id = $1 AND (archived_until IS NULL OR archived_until < $2)",
+            "INSERT INTO backup_settings (server_id, retention_days, redundancy, archived_until, looked_at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (server_id) DO UPDATE SET archived_until = excluded.archived_until, looked_at = excluded.looked_at
+             WHERE backup_settings.archived_until IS NULL OR backup_settings.archived_until < excluded.archived_until",
         )
         .bind(server.as_str())
+        .bind(usual.retention.as_days())
+        .bind(usual.redundancy.key())
         .bind(micros(until))
         .bind(micros(self.now))
         .execute(&mut *self.tx)

@@ -250,7 +250,11 @@ impl Objects {
         } else if command.starts_with("pgbouncer ") {
             (!data.files.contains_key("config/pgbouncer.ini")).then_some(1)
         } else if data.is_initialised && data.files.contains_key("config/postgresql.conf") {
-            None
+            let (code, line) = data.recovered();
+            if let Some(line) = line {
+                self.write_output(name, &[line]);
+            }
+            code
         } else {
             Some(1)
         };
