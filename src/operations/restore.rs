@@ -210,8 +210,7 @@ fn choose_backup(ctx: &StepContext) -> StepResult<'_> {
         let input: Input = ctx.input()?;
         source_repository(ctx).await?;
         let protection = ctx.services.store.protection(&input.source).await?;
-        let chosen =
-            choose(&protection, input.repository, &input.target, input.set.as_deref());
+        let chosen = choose(&protection, input.repository, &input.target, input.set.as_deref());
         let chosen = chosen.map_err(unreachable)?;
         let mut tx = ctx.begin_write().await?;
         tx.reopen_origin(&ctx.server.id, &ctx.operation.id).await?;
@@ -304,7 +303,10 @@ fn enter_repository(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let from = source_repository(ctx).await?;
         repository::reach_of(&ctx.services, &from, ctx.member()?).map_err(|why| {
-            StepError::permanent(why, "Restore into the zone of the repository, or give both hosts a member address.")
+            StepError::permanent(
+                why,
+                "Restore into the zone of the repository, or give both hosts a member address.",
+            )
         })?;
         repository::ensure(&ctx.services, &from.host_id, from.major).await
     })

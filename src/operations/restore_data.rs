@@ -18,9 +18,7 @@ const LINES: usize = 400;
 /// Time between two looks.
 const SOON: Duration = Duration::from_secs(1);
 
-pub(super) fn restore_data(
-    ctx: &StepContext,
-) -> BoxFuture<'_, Result<Outcome, StepError>> {
+pub(super) fn restore_data(ctx: &StepContext) -> BoxFuture<'_, Result<Outcome, StepError>> {
     Box::pin(async move {
         let member = ctx.member()?;
         let (engine, name) = (ctx.engine(member)?, member.restore_container());
@@ -46,9 +44,7 @@ pub(super) fn restore_data(
     })
 }
 
-pub(super) fn remove_helper(
-    ctx: &StepContext,
-) -> BoxFuture<'_, Result<Outcome, StepError>> {
+pub(super) fn remove_helper(ctx: &StepContext) -> BoxFuture<'_, Result<Outcome, StepError>> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
             let removed = ctx.engine(member)?.remove_container(&member.restore_container()).await;
@@ -60,8 +56,7 @@ pub(super) fn remove_helper(
 
 fn container(ctx: &StepContext, from: &Repository) -> Result<ContainerSpec, StepError> {
     let (member, plan): (_, Plan) = (ctx.member()?, ctx.output(CHOOSE)?);
-    let mount = is_near(ctx, from)?
-        .then(|| repository::mount(&ctx.services, &from.host_id, true));
+    let mount = is_near(ctx, from)?.then(|| repository::mount(&ctx.services, &from.host_id, true));
     let blueprint = member::blueprint_of(ctx, &ctx.server, member);
     Ok(blueprint.restore_container(&member.image, (&from.stanza, &plan.label), mount))
 }
@@ -83,7 +78,10 @@ async fn files(ctx: &StepContext, from: &Repository) -> Result<Vec<FileSpec>, St
 /// How the new member reaches the repository's server.
 pub(super) fn reach(ctx: &StepContext, from: &Repository) -> Result<Reach, StepError> {
     repository::reach_of(&ctx.services, from, ctx.member()?).map_err(|why| {
-        StepError::permanent(why, "Restore into the zone of the repository, or give both hosts a member address.")
+        StepError::permanent(
+            why,
+            "Restore into the zone of the repository, or give both hosts a member address.",
+        )
     })
 }
 
@@ -129,13 +127,15 @@ mod tests {
 
     #[test]
     fn the_share_that_is_done_is_read_from_the_last_file() {
-        let lines = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let lines =
+            |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let line = "P01 DETAIL: restore file /var/lib/pgflex/data.new/base/1/2619 (104KB, 37.52%) checksum 4f";
         let seen = lines(&["P00   INFO: restore backup set 20261123-160800F", line]);
         assert_eq!(progress(&seen), "37.52 % of the backup is restored");
         assert_eq!(told(&seen).count(), 1);
         assert_eq!(progress(&lines(&["x; rm%) y"])), "the backup is being restored");
-        let StepError::Permanent { what, .. } = failed(29, &lines(&["P00  ERROR: [029]: no backup", "P00   INFO: end"]))
+        let StepError::Permanent { what, .. } =
+            failed(29, &lines(&["P00  ERROR: [029]: no backup", "P00   INFO: end"]))
         else {
             panic!()
         };

@@ -85,7 +85,10 @@ pub(super) fn wait_recovered(ctx: &StepContext) -> StepResult<'_> {
         let member = ctx.member()?;
         let engine = ctx.engine(member)?;
         let facts = engine.container(&member.container()).await?.ok_or_else(|| {
-            StepError::permanent("The container is gone.", "Somebody removed it on the host. Retry.")
+            StepError::permanent(
+                "The container is gone.",
+                "Somebody removed it on the host. Retry.",
+            )
         })?;
         let lines = engine.tail(&member.container(), LINES).await?;
         if facts.state == "exited" {

@@ -83,10 +83,7 @@ async fn a_moment_goes_through_form_and_review_to_one_operation() {
         assert_eq!(status, 303, "{body}");
         let review = olga.get(&way).await.body;
         has(&review, &["Restore shop into the new server shop-restored?", &text(at), "UTC+02:00"]);
-        has(
-            &review,
-            &["the full backup of", "firewall rules, high availability", "closed"],
-        );
+        has(&review, &["the full backup of", "firewall rules, high availability", "closed"]);
         lacks(&review, &["New-Secret"]);
         assert!(restores(&app).await.is_empty(), "nothing was made yet");
         let draft = value(&review, "draft");

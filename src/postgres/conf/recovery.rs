@@ -72,7 +72,10 @@ mod tests {
     fn a_target_is_said_once_and_exactly() {
         let at = DateTime::from_timestamp(1_795_428_000, 123_456_000).unwrap();
         let text = lines(RecoveryTarget::Moment(at));
-        assert!(text.contains("recovery_target_time = '2026-11-23 10:00:00.123456+00'\n"), "{text}");
+        assert!(
+            text.contains("recovery_target_time = '2026-11-23 10:00:00.123456+00'\n"),
+            "{text}"
+        );
         assert!(text.contains("restore_command = 'pgbackrest archive-get %f \"%p\"'\n"), "{text}");
         assert!(text.contains("recovery_target_timeline = 'latest'\n"));
         assert_eq!(lines(RecoveryTarget::End).matches("recovery_target").count(), 2);
@@ -84,7 +87,9 @@ mod tests {
     #[test]
     fn the_name_of_a_point_cannot_become_a_setting() {
         let text = lines(RecoveryTarget::Point("it's \\ here\nrestore_command = 'x'".into()));
-        assert!(text.contains("recovery_target_name = 'it''s \\\\ here restore_command = ''x'''\n"));
+        assert!(
+            text.contains("recovery_target_name = 'it''s \\\\ here restore_command = ''x'''\n")
+        );
         assert_eq!(text.lines().filter(|line| line.starts_with("restore_command")).count(), 1);
     }
 }
