@@ -1,4 +1,4 @@
-//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`starts`] and [`ha::fence`], which say
+//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`erasure`], [`starts`] and [`ha::fence`], which say
 //! why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
 //! the next tick is the retry.
 
@@ -6,6 +6,7 @@ pub mod credits;
 pub mod databases;
 pub mod drift;
 pub mod drills;
+pub mod erasure;
 pub mod events;
 pub mod ha;
 pub mod meters;
@@ -14,6 +15,7 @@ pub mod observe;
 pub mod parameters;
 pub mod pooler;
 pub mod power;
+pub mod restore_drills;
 pub mod schedule;
 pub mod starts;
 pub mod storage;
@@ -70,6 +72,8 @@ async fn look_at_everything(services: Arc<Services>, mut stop: watch::Receiver<b
             _ = schedule.tick() => {
                 logged("schedule", schedule::tick(&services)).await;
                 logged("meters", meters::tick(&services)).await;
+                logged("restore_drills", restore_drills::tick(&services)).await;
+                logged("erasure", erasure::tick(&services)).await;
             }
             _ = credits.tick() => logged("credits", credits::tick(&services)).await,
             _ = stop.changed() => {}

@@ -49,9 +49,8 @@ async fn target(services: &Services, id: &ServerId) -> Result<Target, String> {
         let Some(server) = services.store.server(id).await? else {
             return Ok(Err("the server was deleted".to_owned()));
         };
-        let archive = services.store.protection(id).await?.archive;
-        if archive.since.is_none() {
-            return Ok(Err("its log is not archived yet".to_owned()));
+        if services.store.repositories(id).await?.is_empty() {
+            return Ok(Err("its log is not archived".to_owned()));
         }
         if server.settled == SettledState::Stopped {
             return Ok(Err("it is stopped".to_owned()));

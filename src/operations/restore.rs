@@ -5,13 +5,14 @@
 //! the first start ([`super::restore_recovery`]). Everything before `publish_route` is undone when a step fails for
 //! good: no container, volume or network is left, and the server stays on record as Failed.
 
-use super::backup::{keys, repository};
+use super::backup::tool::{self, Place};
+use super::backup::{keys, list, repository};
 use super::context::StepContext;
 use super::restore_data::{remove_helper, restore_data};
 use super::restore_recovery::{create_member, finish_recovery, wait_recovered};
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{create, last_piece};
-use crate::domain::backup::{Refused, Repository, RestoreTarget, choose};
+use crate::domain::backup::{Gap, Refused, Repository, RestoreTarget, choose};
 use crate::domain::ids::ServerId;
 use crate::domain::server::network_name;
 use chrono::SecondsFormat;
@@ -45,6 +46,8 @@ pub struct Plan {
 /// Name of the step that chooses the backup.
 pub const CHOOSE: &str = "choose_backup";
 const CLOSE: &str = "close_piece";
+/// Name of the step that reads what the repository holds.
+pub const LOOK: &str = "look_at_archive";
 /// How long a source may take to archive its last piece before the restore goes on without it.
 const PIECE_WITHIN: chrono::Duration = chrono::Duration::seconds(120);
 const SOON: Duration = Duration::from_secs(1);
@@ -64,6 +67,13 @@ pub const STEPS: &[Step] = &[
         await_piece,
         Undo::None("it only looks"),
         300,
+    ),
+    step(
+        LOOK,
+        "Look how far the log in the repository goes",
+        look_at_archive,
+        Undo::Run(remove_look),
+        600,
     ),
     step(
         "reserve_placement",
@@ -289,6 +299,59 @@ async fn is_late(ctx: &StepContext) -> Result<bool, StepError> {
     let steps = ctx.services.store.operation_steps(&ctx.operation.id).await?;
     let begun = steps.iter().find(|step| step.name == ctx.step).and_then(|step| step.started_at);
     Ok(begun.is_some_and(|begun| ctx.services.clock.now() - begun > PIECE_WITHIN))
+}
+
+/// What `look_at_archive` hands on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Archived {
+    /// Name of the last piece of the log; `None` where there is none.
+    pub last: Option<String>,
+    /// Whether a piece behind the backup is known to be missing: then the log ends there.
+    pub has_gap: bool,
+}
+
+/// The recovery must come to the last piece that the repository holds now. PostgreSQL itself takes a piece that it
+/// cannot read for the end of the log.
+fn look_at_archive(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let (input, plan): (Input, Plan) = (ctx.input()?, ctx.output(CHOOSE)?);
+        let from = source_repository(ctx).await?;
+        let info = match list::read(ctx, look_place(ctx), &from, "look").await? {
+            Ok(info) => info,
+            Err(why) => return Ok(Outcome::Wait(SOON, why)),
+        };
+        tool::remove(&ctx.services, &look_place(ctx), &from.host_id).await?;
+        let Some(set) = info.backups.iter().find(|set| set.label == plan.label) else {
+            return Err(StepError::permanent(
+                format!("The repository has no backup {} any more.", plan.label),
+                "Nothing was made. Retry: another backup is chosen then.",
+            ));
+        };
+        let gaps = ctx.services.store.protection(&input.source).await?.gaps;
+        let is_behind = |gap: &Gap| {
+            gap.repository == input.repository
+                && gap.ended_at.is_none_or(|end| end > set.started_at)
+        };
+        let last = info.wal.map(|(_, last)| last);
+        let has_gap = gaps.iter().any(is_behind);
+        let shown = last.as_deref().unwrap_or("none");
+        ctx.log(format!("Last WAL file in the repository: {shown}")).await;
+        Ok(Outcome::Done(json!(Archived { last, has_gap })))
+    })
+}
+
+fn look_place(ctx: &StepContext) -> Place<'static> {
+    Place::Apart(format!("pgflex-{}-look", ctx.server.id.short()))
+}
+
+fn remove_look(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        // Without the record nobody knows on which host it would be; then nothing was begun either.
+        if let Ok(from) = source_repository(ctx).await {
+            tool::remove(&ctx.services, &look_place(ctx), &from.host_id).await?;
+        }
+        Ok(Outcome::done())
+    })
 }
 
 fn make_keys(ctx: &StepContext) -> StepResult<'_> {

@@ -9,10 +9,10 @@ use super::access;
 use super::backup::keys;
 use super::context::StepContext;
 use super::member;
-use super::restore::{Input, source_repository};
+use super::restore::{Archived, Input, LOOK, source_repository};
 use super::restore_data::reach;
 use super::step::{Outcome, StepError};
-use crate::domain::backup::RestoreTarget;
+use crate::domain::backup::{Piece, RestoreTarget};
 use crate::domain::ha::Lsn;
 use crate::engine::{ContainerSpec, FileSpec};
 use crate::postgres::PostgresError;
@@ -38,8 +38,18 @@ const BORROWED: [&str; 2] = ["config/recovery.conf", "config/backup.conf"];
 /// What PostgreSQL says when the log ended first.
 const NOT_REACHED: &str = "recovery ended before configured recovery target was reached";
 const TOO_EARLY: &str = "requested recovery stop point is before consistent recovery point";
+/// What it says when a piece was refused, which is another thing than its not being there.
+const NO_PIECE: &str = "could not restore file";
+/// What it says at a target.
+const STOPPED: &str = "recovery stopping ";
 /// The first line of every start.
 const STARTS: &str = "starting PostgreSQL";
+/// Starts within the lines that are read, before a piece that cannot be fetched is a reason to give up.
+const STARTS_MAX: usize = 5;
+/// Before PostgreSQL is started again.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Of a piece of the log: `initdb` is never told another size.
+const PIECE_BYTES: u64 = 16 << 20;
 
 /// It is not started by the engine: one that ends has something to say.
 pub(super) fn create_member(ctx: &StepContext) -> StepResult<'_> {
@@ -99,7 +109,7 @@ pub(super) fn wait_recovered(ctx: &StepContext) -> StepResult<'_> {
         };
         let target = access::target(&ctx.services, &ctx.server, address).await?;
         match ctx.services.postgres.recovery(&target).await {
-            Ok(look) if !look.is_under_way => recovered(ctx, &look).await,
+            Ok(look) if !look.is_under_way => recovered(ctx, &look, &lines).await,
             Ok(_) | Err(PostgresError::Silent(_)) => Ok(Outcome::Wait(SOON, progress(&lines))),
             Err(refused) => Err(refused.into()),
         }
@@ -115,8 +125,19 @@ fn progress(lines: &[String]) -> String {
     said.map_or_else(|| "the log is being replayed".into(), str::to_owned)
 }
 
-async fn recovered(ctx: &StepContext, look: &RecoveryLook) -> Result<Outcome, StepError> {
+async fn recovered(
+    ctx: &StepContext,
+    look: &RecoveryLook,
+    lines: &[String],
+) -> Result<Outcome, StepError> {
     let input: Input = ctx.input()?;
+    let run = last_run(lines);
+    let has_stopped = run.iter().any(|line| line.contains(STOPPED));
+    let goes_to_the_end =
+        matches!(input.target, RestoreTarget::Latest | RestoreTarget::Moment { .. });
+    if goes_to_the_end && !has_stopped {
+        came_to_the_end(ctx, run)?;
+    }
     let Some(lsn) = look.reached else {
         return Err(StepError::permanent(
             "PostgreSQL runs, but does not say that it recovered anything.",
@@ -139,6 +160,29 @@ async fn recovered(ctx: &StepContext, look: &RecoveryLook) -> Result<Outcome, St
     Ok(Outcome::Done(json!({ "lsn": lsn.to_string(), "timeline": look.timeline })))
 }
 
+/// Whether a recovery asked for the piece behind the last one that the repository holds. One that ended before found a
+/// piece that it could not read, and what is behind it is missing from the new server.
+fn came_to_the_end(ctx: &StepContext, run: &[String]) -> Result<(), StepError> {
+    let archived: Archived = ctx.output(LOOK)?;
+    let last = archived.last.as_deref().and_then(|name| Piece::parse(name, PIECE_BYTES));
+    let asked = pgbackrest::asked_in_vain(run, PIECE_BYTES);
+    let is_whole = match (last, asked) {
+        (None, _) => true,
+        (Some(last), Some(asked)) => asked.number > last.number,
+        (Some(_), None) => false,
+    };
+    if is_whole || archived.has_gap {
+        return Ok(());
+    }
+    let at = far(run).map_or_else(String::new, |far| format!(" at {far}"));
+    Err(StepError::permanent(
+        format!(
+            "The recovery ended{at}, before the end of the log: a WAL file in the repository is damaged or missing."
+        ),
+        "Nothing of the new server is kept. Restore to a moment before that, and have a full backup taken.",
+    ))
+}
+
 fn words(reached: &Reached) -> String {
     let last = reached.at.map_or_else(
         || "no commit of the log after the backup".to_owned(),
@@ -153,7 +197,12 @@ async fn ended(ctx: &StepContext, lines: &[String]) -> Result<Outcome, StepError
     let run = last_run(lines);
     let says = |text: &str| run.iter().any(|line| line.contains(text));
     if says(NOT_REACHED) && matches!(input.target, RestoreTarget::Moment { .. }) {
+        came_to_the_end(ctx, run)?;
         return go_to_the_end(ctx).await;
+    }
+    if says(NO_PIECE) && lines.iter().filter(|line| line.contains(STARTS)).count() < STARTS_MAX {
+        go_on(ctx).await?;
+        return Ok(Outcome::Wait(AGAIN, "the repository does not answer".into()));
     }
     for line in run.iter().rev().take(40).rev() {
         ctx.log(line.clone()).await;
@@ -189,6 +238,13 @@ fn last_run(lines: &[String]) -> &[String] {
 fn far(run: &[String]) -> Option<Lsn> {
     let line = run.iter().rev().find_map(|line| line.split_once("redo done at "))?.1;
     Lsn::parse(line.split_whitespace().next()?)
+}
+
+/// The repository was away for a moment, or a piece is damaged: what was replayed is kept, and it goes on from there.
+async fn go_on(ctx: &StepContext) -> Result<(), StepError> {
+    let member = ctx.member()?;
+    ctx.log("A WAL file could not be fetched; PostgreSQL is started again").await;
+    Ok(ctx.engine(member)?.start_container(&member.container()).await?)
 }
 
 async fn go_to_the_end(ctx: &StepContext) -> Result<Outcome, StepError> {

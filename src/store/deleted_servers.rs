@@ -170,6 +170,26 @@ impl WriteTx {
         Ok(())
     }
 
+    /// Writes that every commit of a server until this moment is in its repository; never back.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn raise_archived_until(
+        &mut self,
+        server: &ServerId,
+        until: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE backup_settings SET archived_until = $2, looked_at = $3 WHERE server_id = $1 AND (archived_until IS NULL OR archived_until < $2)",
+        )
+        .bind(server.as_str())
+        .bind(micros(until))
+        .bind(micros(self.now))
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
     /// Holds the row of a deleted server until the end of the transaction. `false` when it can be restored no more.
     ///
     /// # Errors
