@@ -52,6 +52,7 @@ static JS: LazyLock<Asset> = LazyLock::new(|| {
     let parts = [
         include_str!("../../static/js/morph.js"),
         include_str!("../../static/app.js"),
+        include_str!("../../static/js/restore.js"),
         include_str!("../../static/js/unsaved.js"),
     ];
     Asset::new("app", "js", "text/javascript; charset=utf-8", &parts)

@@ -7,7 +7,7 @@ use crate::clock::new_uuid;
 use crate::domain::backup::{BackupType, ON_DEMAND_MAX};
 use crate::domain::operation::OperationKind;
 use crate::domain::refusal::Refusal;
-use crate::operations::submit::Change;
+use crate::operations::submit::{Change, SubmitError};
 use crate::web::error::{PageError, PageResult};
 use crate::web::form::{FormState, Posted};
 use crate::web::page::{self, Layout};
@@ -17,7 +17,6 @@ use crate::web::visit::{Contributor, Signed, Visit};
 use actix_web::http::StatusCode;
 use actix_web::web::Path;
 use askama::Template;
-use serde_json::json;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,57 +145,33 @@ async fn submit(visit: &Signed<Contributor>, id: &str, posted: &Posted, ask: Ask
     if let Some(earlier) = visit.state.store.operation_by_key(&key).await? {
         return page::see(&paths::operation(&earlier.id));
     }
-    let mut f = FormState::keep(posted);
-    let Some(change) = f.check(change(visit, &frame, posted, ask).await?) else {
-        return page::invalid(&AskPage::new(visit, frame, ask, f).await?);
+    let (door, id) = (nav::door(&visit.state), &frame.server.id);
+    let asked = match ask {
+        Ask::New => {
+            let wanted = (BackupType::Full, posted.text("backup_name"));
+            door.take_backup(id, wanted, &visit.actor(), Some(&key)).await
+        }
+        Ask::Drill => {
+            let change = Change::plain(OperationKind::RestoreDrill);
+            door.submit_change(change, id, &visit.actor(), Some(&key)).await
+        }
     };
-    match nav::submit(visit, &frame.server.id, posted, change).await? {
-        Ok(way) => Ok(way),
-        Err(refusal) => {
-            f.refuse(refusal);
-            let frame = frame.renewed(visit).await?;
-            page::with_status(StatusCode::CONFLICT, &AskPage::new(visit, frame, ask, f).await?)
+    match asked {
+        Ok(operation) => page::see(&paths::operation(&operation)),
+        Err(SubmitError::Store(error)) => Err(error.into()),
+        Err(SubmitError::Refused(refusal)) => {
+            let mut f = FormState::keep(posted);
+            let is_at_field = refusal.field.is_some();
+            let field = refusal.field.map(|_| "backup_name");
+            f.refuse(Refusal { field, ..refusal });
+            let page = AskPage::new(visit, frame.renewed(visit).await?, ask, f).await?;
+            if is_at_field {
+                page::invalid(&page)
+            } else {
+                page::with_status(StatusCode::CONFLICT, &page)
+            }
         }
     }
-}
-
-async fn change(
-    visit: &Visit,
-    frame: &Frame,
-    posted: &Posted,
-    ask: Ask,
-) -> Result<Result<Change, Refusal>, PageError> {
-    if ask == Ask::Drill {
-        return Ok(Ok(Change::plain(OperationKind::RestoreDrill)));
-    }
-    let facts = BackupFacts::load(visit, &frame.server).await?;
-    Ok(check_name(posted.text("backup_name"), &facts).map(|name| {
-        let input = json!({ "type": BackupType::Full.key(), "name": name });
-        Change::new(OperationKind::Backup, &format!("“{name}”"), &input)
-    }))
-}
-
-/// Longest name of a backup, in characters.
-const NAME_MAX: usize = 63;
-
-fn check_name(typed: &str, facts: &BackupFacts) -> Result<String, Refusal> {
-    let refuse = |text: String| Err(Refusal::at("backup_name", text));
-    let is_name = (1..=NAME_MAX).contains(&typed.len())
-        && typed.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if !is_name {
-        return refuse(format!(
-            "A backup's name has 1 to {NAME_MAX} letters, digits, hyphens, underscores or points."
-        ));
-    }
-    if facts.protection.backups.iter().any(|one| one.name == typed) {
-        return refuse(format!("There is a backup named {typed} already. Choose another name."));
-    }
-    if facts.on_demand() >= ON_DEMAND_MAX {
-        return refuse(format!(
-            "There are {ON_DEMAND_MAX} backups on demand, which is the most. Delete one first."
-        ));
-    }
-    Ok(typed.to_owned())
 }
 
 /// `GET /servers/{id}/backups/new`

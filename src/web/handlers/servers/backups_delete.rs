@@ -7,7 +7,8 @@ use super::storage_view::size_text;
 use crate::clock::new_uuid;
 use crate::domain::backup::{Backup, Protection, Window};
 use crate::domain::operation::OperationKind;
-use crate::operations::submit::Change;
+use crate::operations::backup::delete::deletable;
+use crate::operations::submit::SubmitError;
 use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
 use crate::web::form::{FormState, Posted};
@@ -20,7 +21,6 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Path, Query};
 use askama::Template;
 use serde::Deserialize;
-use serde_json::json;
 
 #[derive(Template)]
 #[template(path = "servers/backups_delete.html")]
@@ -28,23 +28,17 @@ struct DeletePage {
     layout: Layout,
     frame: Frame,
     f: FormState,
-    goes: Vec<Goes>,
     name: String,
     label: String,
+    /// "Full backup “before the move”"
+    what: String,
+    ended: Stamp,
     /// "1.2 GiB"
-    frees: String,
+    stored: String,
     /// What becomes of the restorable moments.
     effect: Effect,
     why_closed: Option<String>,
     key: String,
-}
-
-/// A backup that goes.
-struct Goes {
-    what: String,
-    label: String,
-    ended: Stamp,
-    stored: String,
 }
 
 /// What can be restored afterwards.
@@ -55,15 +49,16 @@ struct Effect {
 
 impl DeletePage {
     fn new(visit: &Visit, frame: Frame, f: FormState, facts: &BackupFacts, one: &Backup) -> Self {
-        let gone = gone(&facts.protection, one);
+        let why_not = deletable(&facts.protection, &one.label).err();
         Self {
             layout: frame.layout(visit, "Delete a backup"),
             name: one.name.clone(),
             label: one.label.clone(),
-            frees: size_text(gone.iter().map(|one| one.stored_bytes).sum()),
-            effect: effect(&facts.protection, one, &gone),
-            goes: gone.iter().map(|one| goes(one)).collect(),
-            why_closed: facts.why_closed(&frame, OperationKind::DeleteBackup),
+            effect: effect(&facts.protection, one),
+            what: format!("{} backup “{}”", one.kind.label(), one.name),
+            ended: Stamp(one.ended_at),
+            stored: size_text(one.stored_bytes),
+            why_closed: facts.why_closed(&frame, OperationKind::DeleteBackup).or(why_not),
             key: new_uuid(),
             f,
             frame,
@@ -79,39 +74,10 @@ impl DeletePage {
     }
 }
 
-fn goes(one: &Backup) -> Goes {
-    let name = if one.is_on_demand() { format!(" “{}”", one.name) } else { String::new() };
-    Goes {
-        what: format!("{} backup{name}", one.kind.label()),
-        label: one.label.clone(),
-        ended: Stamp(one.ended_at),
-        stored: size_text(one.stored_bytes),
-    }
-}
-
-/// The backup and all that are worth nothing without it, however far down.
-fn gone<'a>(protection: &'a Protection, one: &'a Backup) -> Vec<&'a Backup> {
-    let mut all = vec![one];
-    let mut at = 0;
-    while let Some(next) = all.get(at).copied() {
-        let based = protection.based_on(next.repository, &next.label);
-        all.extend(
-            based
-                .into_iter()
-                .filter(|one| !all.iter().any(|got| got.label == one.label))
-                .collect::<Vec<_>>(),
-        );
-        at += 1;
-    }
-    all
-}
-
-fn effect(protection: &Protection, one: &Backup, gone: &[&Backup]) -> Effect {
+fn effect(protection: &Protection, one: &Backup) -> Effect {
     let before = protection.window_of(one.repository);
     let mut left = protection.clone();
-    left.backups.retain(|kept| {
-        !gone.iter().any(|gone| gone.label == kept.label && gone.repository == kept.repository)
-    });
+    left.backups.retain(|kept| kept.label != one.label || kept.repository != one.repository);
     compared(&before, &left.window_of(one.repository))
 }
 
@@ -201,11 +167,11 @@ pub async fn post(
         Ok(one) => one,
         Err(way) => return way,
     };
-    let input = json!({ "repository": one.repository, "label": one.label });
-    let change = Change::new(OperationKind::DeleteBackup, &format!("“{}”", one.name), &input);
-    match nav::submit(&visit, &frame.server.id, &posted, change).await? {
-        Ok(way) => Ok(way),
-        Err(refusal) => {
+    let (door, id) = (nav::door(&visit.state), &frame.server.id);
+    match door.delete_backup(id, &one.label, &visit.actor(), Some(&key)).await {
+        Ok(operation) => page::see(&paths::operation(&operation)),
+        Err(SubmitError::Store(error)) => Err(error.into()),
+        Err(SubmitError::Refused(refusal)) => {
             let mut f = FormState::new();
             f.refuse(refusal);
             let frame = frame.renewed(&visit).await?;

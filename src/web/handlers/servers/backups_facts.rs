@@ -18,7 +18,7 @@ pub struct BackupFacts {
     pub protection: Protection,
     pub members: Vec<Member>,
     pub loads: Vec<HostLoad>,
-    /// Kinds under way, of every lane.
+    /// Kinds under way, but for those on backups.
     pub under_way: Vec<OperationKind>,
     /// Operations on backups, newest first: those under way, or the last one when it failed.
     pub works: Vec<Operation>,
@@ -91,18 +91,18 @@ impl BackupFacts {
     }
 
     pub fn is_backing_up(&self) -> bool {
-        self.under_way.contains(&OperationKind::Backup)
+        self.works.iter().any(|one| one.kind == OperationKind::Backup && one.status.is_active())
     }
 
     /// Why an operation on backups cannot be asked for now; `None` when it can.
     pub fn why_closed(&self, frame: &Frame, kind: OperationKind) -> Option<String> {
-        let busy = self.under_way.iter().find(|other| other.lane() == Lane::Backup);
+        let busy = self.works.iter().find(|one| one.status.is_active());
         let busy = busy.filter(|_| kind.lane() == Lane::Backup);
         frame
             .why_closed(kind)
             .or_else(|| {
                 busy.map(|other| {
-                    format!("“{}” is under way. Wait until it has ended.", other.label())
+                    format!("“{}” is under way. Wait until it has ended.", other.kind.label())
                 })
             })
             .or_else(|| kind.check_beside(&self.under_way).err().map(|refusal| refusal.text))

@@ -5,8 +5,8 @@ use crate::domain::backup::{Backup, Gap, Protection, Window};
 use crate::web::time::{Stamp, duration_text};
 use chrono::{DateTime, Duration, Utc};
 
-/// Marks of days below the drawing, at most.
-const DAYS_MAX: i64 = 5;
+/// Stretches between the days that are written below the drawing.
+const DAYS_MAX: i32 = 4;
 /// Numbers of gaps that are written above them, at most: more would lie on each other.
 const NUMBERS_MAX: usize = 12;
 /// What is narrower could not be seen, in hundredths of the width.
@@ -147,18 +147,16 @@ fn holes(window: &Window, gaps: &[Gap], repository: i64) -> Vec<Hole> {
 
 fn days(axis: &Axis) -> Vec<Day> {
     let length = axis.to - axis.from;
-    (0..=DAYS_MAX)
-        .map(|at| {
-            let place = at as f64 * 100.0 / DAYS_MAX as f64;
-            let time = axis.from + length * i32::try_from(at).unwrap_or(0) / 5;
-            let anchor = match at {
-                0 => "start",
-                DAYS_MAX => "end",
-                _ => "middle",
-            };
-            Day { x: percent(place), text: time.format("%b %-d").to_string(), anchor }
-        })
-        .collect()
+    let day = |at: i32| Day {
+        x: percent(f64::from(at) * 100.0 / f64::from(DAYS_MAX)),
+        text: (axis.from + length * at / DAYS_MAX).format("%b %-d").to_string(),
+        anchor: match at {
+            0 => "start",
+            DAYS_MAX => "end",
+            _ => "middle",
+        },
+    };
+    (0..=DAYS_MAX).map(day).collect()
 }
 
 fn rows(window: &Window, holes: &[Hole]) -> Vec<Row> {

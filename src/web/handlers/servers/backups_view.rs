@@ -55,9 +55,9 @@ pub fn answer(facts: &BackupFacts, alarms: &[Alarm]) -> Answer {
     };
     let gaps = u32::try_from(window.spans.len().saturating_sub(1)).unwrap_or(u32::MAX);
     let (chip, class) = match (alarms.iter().any(|one| one.is_danger), alarms.is_empty()) {
-        (true, _) => (Chip::new("Needs attention", Icon::Warning, Tone::Danger), "banner-danger"),
+        (true, _) => (Chip::new("Needs attention", Icon::Warning, Tone::Danger), "banner-warn"),
         (false, false) => {
-            (Chip::new("Protected, with a reserve", Icon::Warning, Tone::Warn), "banner-warn")
+            (Chip::new("Protected, but look", Icon::Warning, Tone::Warn), "banner-warn")
         }
         (false, true) if gaps > 0 => {
             (Chip::new("Protected, with gaps", Icon::Warning, Tone::Warn), "banner-warn")

@@ -151,6 +151,11 @@ impl View {
     fn action(&self) -> String {
         self.source.form_path()
     }
+
+    /// Where this page is found by GET: the browser comes back there instead of posting again.
+    fn address(&self) -> String {
+        self.source.draft_path(&self.draft) + "&check=1"
+    }
 }
 
 #[derive(Template)]

@@ -61,7 +61,7 @@ fn target_rows(source: &Source, kept: &Kept, wanted: &Wanted) -> Vec<(&'static s
         "Restored to",
         match &wanted.target {
             RestoreTarget::Latest => {
-                "the latest moment that is in the repository when the restore begins".into()
+                "the latest moment: the restore ends and archives the last piece of the log first, where the server answers".into()
             }
             RestoreTarget::Moment { at } => {
                 format!("{}: every commit until then, none after it", utc_text(*at))
