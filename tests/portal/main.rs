@@ -28,6 +28,7 @@ mod networks;
 mod operations;
 mod parameters;
 mod power;
+mod recovery;
 mod safety;
 mod second_factor;
 mod server_pages;

@@ -20,6 +20,8 @@ pub mod database_drop;
 pub mod databases;
 pub mod delete;
 pub mod drift_notice;
+pub mod escrow;
+mod escrow_text;
 pub mod extensions;
 pub mod extensions_drop;
 pub mod extensions_view;
