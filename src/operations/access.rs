@@ -40,6 +40,11 @@ pub mod secret {
     pub const REPOSITORY_CERTIFICATE: &str = "backup/repository_certificate";
     pub const REPOSITORY_KEY: &str = "backup/repository_key";
 
+    /// The place that a secret of a server is sealed for.
+    pub fn place(server: &crate::domain::ids::ServerId, name: &str) -> String {
+        format!("server_secrets/{server}/{name}")
+    }
+
     /// The verifier that a reset of the password will set.
     pub fn pending_verifier(reset: &str) -> String {
         format!("pending_verifier/{reset}")
@@ -53,7 +58,7 @@ pub mod secret {
 
 /// The place a secret is sealed for.
 pub fn sealed_place(server: &ServerId, name: &str) -> String {
-    format!("server_secrets/{server}/{name}")
+    secret::place(server, name)
 }
 
 /// Opens a secret of a server.

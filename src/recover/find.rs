@@ -132,7 +132,7 @@ pub async fn candidates(search: &Search<'_>) -> anyhow::Result<Found> {
         for slot in all_slots() {
             let path = folder.join(slot);
             if let Ok(content) = std::fs::read(&path) {
-                found.try_take(search, format!("the file {}", path.display()), content);
+                found.try_take(search, &format!("the file {}", path.display()), content);
             }
         }
     }
@@ -162,7 +162,7 @@ async fn look_at(search: &Search<'_>, place: &Place, found: &mut Found) -> Resul
         for slot in all_slots() {
             match get(&*engine, &install, &slot).await {
                 Ok(Some(content)) => {
-                    found.try_take(search, format!("host {}, {slot}", place.name), content);
+                    found.try_take(search, &format!("host {}, {slot}", place.name), content);
                 }
                 Ok(None) => {}
                 Err(error) => found.notes.push(format!("Host {}, {slot}: {error}.", place.name)),
@@ -173,8 +173,8 @@ async fn look_at(search: &Search<'_>, place: &Place, found: &mut Found) -> Resul
 }
 
 impl Found {
-    fn try_take(&mut self, search: &Search<'_>, source: String, content: Vec<u8>) {
-        if let Err(error) = self.take(search, source.clone(), content) {
+    fn try_take(&mut self, search: &Search<'_>, source: &str, content: Vec<u8>) {
+        if let Err(error) = self.take(search, source.to_owned(), content) {
             self.notes.push(format!("{source}: {error}. Passed over."));
         }
     }

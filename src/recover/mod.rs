@@ -155,7 +155,7 @@ async fn from_backup(
         .await
         .map_err(with_causes)
         .context("the store was not recovered; nothing was written into the database")?;
-    println!("Every row is back: {} of {} tables.", checked.rows, checked.header.tables.len());
+    println!("Every row is back: {} rows in {} tables.", checked.rows, checked.header.tables.len());
     let app = App::assemble(config, store).await?;
     let services = app.services().await?;
     println!("Looking at the hosts:");

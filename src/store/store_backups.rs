@@ -3,6 +3,7 @@
 use super::codec::{micros, time, time_option};
 use super::{Record, Store, StoreError};
 use chrono::{DateTime, Utc};
+use sqlx::FromRow;
 
 /// The last try in one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,22 +19,39 @@ pub struct StoreBackup {
     pub failure: String,
 }
 
+#[derive(FromRow)]
+struct Row {
+    place: String,
+    tried_at: i64,
+    made_at: Option<i64>,
+    bytes: Option<i64>,
+    failure: String,
+}
+
+impl Row {
+    fn into_backup(self) -> StoreBackup {
+        StoreBackup {
+            place: self.place,
+            tried_at: time(self.tried_at),
+            made_at: time_option(self.made_at),
+            bytes: self.bytes,
+            failure: self.failure,
+        }
+    }
+}
+
 impl Store {
     /// The last try in every place.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn store_backups(&self) -> Result<Vec<StoreBackup>, StoreError> {
-        let rows: Vec<(String, i64, Option<i64>, Option<i64>, String)> = sqlx::query_as(
+        let rows: Vec<Row> = sqlx::query_as(
             "SELECT place, tried_at, made_at, bytes, failure FROM store_backups ORDER BY place",
         )
         .fetch_all(self.read())
         .await?;
-        let row = |(place, tried_at, made_at, bytes, failure): (_, i64, Option<i64>, _, _)| {
-            let (tried_at, made_at) = (time(tried_at), time_option(made_at));
-            StoreBackup { place, tried_at, made_at, bytes, failure }
-        };
-        Ok(rows.into_iter().map(row).collect())
+        Ok(rows.into_iter().map(Row::into_backup).collect())
     }
 
     /// Keeps how a backup of the moment `made_at` went in one place: its size, or why it is not there.

@@ -76,6 +76,11 @@ pub fn server_activity(id: &ServerId) -> String {
     format!("/servers/{id}/activity")
 }
 
+/// The key of a server's backups as a file.
+pub fn server_escrow(id: &ServerId) -> String {
+    format!("/servers/{id}/escrow")
+}
+
 pub fn server_stop(id: &ServerId) -> String {
     format!("/servers/{id}/stop")
 }
@@ -303,6 +308,11 @@ pub fn hosts() -> String {
 /// The host's card on the list of hosts.
 pub fn host(id: &HostId) -> String {
     format!("/hosts#host-{id}")
+}
+
+/// Where the portal's own record is backed up.
+pub fn recovery() -> String {
+    "/settings/recovery".into()
 }
 
 pub fn host_new() -> String {

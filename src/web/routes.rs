@@ -11,14 +11,14 @@ use crate::web::handlers::servers::{
     backups, backups_ask, backups_delete, backups_retention, deleted, restore, restore_review,
 };
 use crate::web::handlers::servers::{
-    compute, compute_review, connect, cost, database_drop, databases, delete, extensions,
+    compute, compute_review, connect, cost, database_drop, databases, delete, escrow, extensions,
     extensions_drop, group, ha, ha_ask, ha_durability, ha_enable, locks, networking,
     networking_access, networking_everyone, overview, parameters, pooling, repair, reset_password,
     restart, start, stop, storage, tags,
 };
 use crate::web::handlers::servers::{create, list, review};
 use crate::web::handlers::{
-    activity, costs, groups, hosts, networks, operation_events, operations,
+    activity, costs, groups, hosts, networks, operation_events, operations, recovery,
 };
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
@@ -80,6 +80,7 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Owner, "/hosts/{id}/edit", || web::to(hosts::edit::edit)),
     post(Owner, "/hosts/{id}/edit", || web::to(hosts::edit::save)),
     post(Owner, "/hosts/{id}/remove", || web::to(hosts::edit::remove)),
+    get(Owner, "/settings/recovery", || web::to(recovery::get)),
     get(Reader, "/costs", || web::to(costs::get)),
     get(Reader, "/costs.csv", || web::to(costs::csv::get)),
     // Servers: the list, create and review.
@@ -181,6 +182,8 @@ pub static ROUTES: &[RouteInfo] = &[
     get(Reader, "/servers/{id}/tags", || web::to(tags::get)),
     post(Contributor, "/servers/{id}/tags", || web::to(tags::post)),
     get(Reader, "/servers/{id}/locks", || web::to(locks::get)),
+    get(Owner, "/servers/{id}/escrow", || web::to(escrow::get)),
+    post(Owner, "/servers/{id}/escrow", || web::to(escrow::post)),
     post(Owner, "/servers/{id}/locks", || web::to(locks::add)),
     post(Owner, "/servers/{id}/locks/{lock}/remove", || web::to(locks::remove)),
     get(Contributor, "/servers/{id}/group", || web::to(group::get)),

@@ -22,6 +22,7 @@ mod pooler;
 mod portal;
 mod power;
 mod private;
+mod recover;
 mod recovery;
 mod replication;
 mod restores;

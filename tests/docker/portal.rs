@@ -104,6 +104,30 @@ impl Portal {
         self.lines = Some(Mutex::new(lines));
     }
 
+    /// Runs `pgflex recover` for a portal with its data in `folder`, which is otherwise this one: whether it went
+    /// through, and what it said.
+    pub fn recover(&self, folder: &std::path::Path, extra: &[&str]) -> (bool, String) {
+        let arguments = arguments(folder, self.web_port, self.shared_port, self.ports, extra);
+        let output = Command::new(env!("CARGO_BIN_EXE_pgflex"))
+            .arg("recover")
+            .args(&arguments[1..])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// The same portal with its data elsewhere; the process that runs, if any, is killed.
+    pub async fn moved_to(mut self, folder: PathBuf) -> Self {
+        self.kill();
+        let arguments = arguments(&folder, self.web_port, self.shared_port, self.ports, &[]);
+        let serve = Arguments::parse_from(arguments.iter().map(String::as_str)).serve;
+        self.app = App::open(Config::load(serve).unwrap()).await.unwrap();
+        self.folder = folder;
+        self
+    }
+
     /// Starts a process that is nothing but a gateway.
     pub fn start_gateway(&mut self) {
         let extra = ["--roles=gateway"];

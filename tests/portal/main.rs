@@ -30,6 +30,7 @@ mod networks;
 mod operations;
 mod parameters;
 mod power;
+mod recovery;
 mod restores;
 mod safety;
 mod second_factor;

@@ -31,7 +31,7 @@ impl Store {
 
     /// What a recovery that was killed before its first row leaves is as good as new.
     async fn refuse_used(&self, migration: i64) -> Result<(), DumpError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.pool.begin_with("BEGIN").await?;
         let tables = tables::all(&mut tx, self.dialect).await?;
         let is_seed = |table: &&Table| SEEDED.contains(&(table.name.as_str(), table.rows));
         if let Some(used) = tables.iter().find(|table| table.rows > 0 && !is_seed(table)) {

@@ -11,4 +11,5 @@ pub mod locks;
 pub mod networks;
 pub mod operation_events;
 pub mod operations;
+pub mod recovery;
 pub mod servers;

@@ -30,6 +30,8 @@ pub mod databases;
 pub mod delete;
 pub mod deleted;
 pub mod drift_notice;
+pub mod escrow;
+mod escrow_text;
 pub mod extensions;
 pub mod extensions_drop;
 pub mod extensions_view;
