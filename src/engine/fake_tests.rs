@@ -10,7 +10,6 @@ fn labels(install: &str) -> Labels {
 
 fn container(name: &str, command: &str) -> ContainerSpec {
     ContainerSpec {
-        repository: None,
         name: name.into(),
         image: "sha256:17".into(),
         command: vec![command.into()],
