@@ -120,16 +120,7 @@ async fn nobody_reads(portal: &Portal, shop: &ServerId, other: &ServerId) {
     let read = |stanza: &str| {
         let (stanza, path) = (format!("--stanza={stanza}"), format!("archive/{stanza}"));
         let config = "--config=/var/lib/pgflex/config/archive.conf";
-        let words = [
-            "exec",
-            &container,
-            "pgbackrest",
-            config,
-            &stanza,
-            "--pg1-path=/var/lib/pgflex/data",
-            "repo-ls",
-            &path,
-        ];
+        let words = ["exec", &container, "pgbackrest", config, &stanza, "repo-ls", &path];
         docker(&words)
     };
     let (is_read, own) = read(&stanza_of(other));
