@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::world::changes;
-use pgflex::clock::Clock;
 use pgflex::domain::activity::Actor;
 use pgflex::domain::backup::{BackupType, Protection, RepositoryState, stanza_of};
 use pgflex::domain::operation::Operation;
@@ -73,7 +72,8 @@ pub async fn assert_listed_is_there(world: &World, operation: &Operation, why: &
         protection(world, operation).await.backups.into_iter().map(|one| one.label).collect();
     let mut sets: Vec<String> =
         there(world, operation).await.into_iter().map(|set| set.label).collect();
-    (listed.sort(), sets.sort());
+    listed.sort();
+    sets.sort();
     assert_eq!(listed, sets, "{why}");
 }
 
@@ -203,7 +203,6 @@ async fn names_are_given_once_and_what_others_rest_on_stays() {
         succeed(&world, &take(BackupType::Incremental, &name).await.unwrap()).await;
     }
     assert!(take(BackupType::Full, "eighth").await.unwrap_err().to_string().contains('7'));
-    assert!(world.clock.now() > chrono::DateTime::UNIX_EPOCH);
 }
 
 /// A server that was started without an archive says so; nothing was taken.
