@@ -8,6 +8,7 @@ mod admin;
 mod axe;
 mod axe_pages;
 mod axe_world;
+mod backups;
 mod browser;
 mod connect_strings;
 mod data;
