@@ -1,11 +1,6 @@
-<<<<<<< HEAD
-//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`erasure`], [`starts`] and [`ha::fence`], which say
-//! why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
-=======
-//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`starts`], [`backups`] and [`ha::fence`],
-//! which say why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
->>>>>>> take
-//! the next tick is the retry.
+//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`starts`], [`backups`], [`erasure`] and
+//! [`ha::fence`], which say why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the
+//! timer share one path, and the next tick is the retry.
 
 pub mod backups;
 pub mod credits;
