@@ -211,7 +211,7 @@ async fn a_target_that_cannot_be_reached_is_refused_before_anything_is_made() {
         refusal.text.contains("The nearest moment that can be restored is 2026-11-23T10:01:00Z"),
         "{refusal}"
     );
-    let unknown = RestoreTarget::Backup { label: "20261123-100101F".into() };
+    let unknown = RestoreTarget::Backup { label: "20261123-100303F".into() };
     assert!(world.submit_restore(&server, &unknown).await.is_err());
     assert_eq!(world.services.store.server_ids().await.unwrap(), servers);
     assert_eq!(world.engine.calls().len(), calls);
