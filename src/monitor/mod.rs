@@ -1,6 +1,6 @@
 //! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`backups`], [`credits`], [`erasure`], [`starts`],
-//! [`store_backups`] and [`ha::fence`], which say why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
-//! the next tick is the retry.
+//! [`store_backups`] and [`ha::fence`], which say why; what must change is submitted as an operation. A tick takes no input, so a
+//! restart, a poke and the timer share one path, and the next tick is the retry.
 
 pub mod backups;
 pub mod credits;

@@ -70,10 +70,11 @@ macro_rules! select {
     };
 }
 
-/// Nobody is being restored from it.
+/// Nobody is being restored from it, or about to be.
 macro_rules! unread {
     () => {
-        " NOT EXISTS (SELECT 1 FROM restores r WHERE r.source_id = d.server_id AND r.ended_at IS NULL)"
+        " NOT EXISTS (SELECT 1 FROM restores r LEFT JOIN operations o ON o.id = r.operation_id
+          WHERE r.source_id = d.server_id AND (r.ended_at IS NULL OR o.is_active = 1))"
     };
 }
 

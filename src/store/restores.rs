@@ -25,7 +25,7 @@ pub struct Origin {
     pub operation_id: Option<OperationId>,
     /// What was reached; nothing before that.
     pub reached: Option<Reached>,
-    /// When the restore ended, well or not; `None` while it goes on.
+    /// When the repository was closed to it, or not yet opened; `None` while it reads there.
     pub ended_at: Option<DateTime<Utc>>,
 }
 
@@ -111,13 +111,14 @@ impl Store {
 }
 
 impl WriteTx {
-    /// Writes where a new server comes from; it is open from now on.
+    /// Writes where a new server comes from. Closed until its operation opens it: one that is cancelled before it began
+    /// has nothing to take back.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn insert_origin(&mut self, origin: &Origin) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO restores (server_id, source_id, source_name, target, repository, operation_id) VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO restores (server_id, source_id, source_name, target, repository, operation_id, ended_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(origin.server_id.as_str())
         .bind(origin.source_id.as_str())
@@ -125,6 +126,7 @@ impl WriteTx {
         .bind(json(&origin.target))
         .bind(origin.repository)
         .bind(origin.operation_id.as_ref().map(|id| id.as_str().to_owned()))
+        .bind(micros(self.now))
         .execute(&mut *self.tx)
         .await?;
         Ok(())

@@ -245,7 +245,8 @@ async fn a_server_is_restored_to_every_target_and_its_child_is_restored_again() 
 
     // Outside of the window: refused, and nothing was made.
     let before = shop.objects("").await.len();
-    for at in [first.ended_at - Span::seconds(60), Utc::now() + Span::seconds(600)] {
+    let now = shop.portal.app.clock.now();
+    for at in [first.ended_at - Span::seconds(60), now + Span::seconds(600)] {
         let refused = shop.ask(&shop.id, "never", &RestoreTarget::Moment { at }).await;
         let Err(SubmitError::Refused(refusal)) = refused else { panic!("{refused:?}") };
         assert!(refusal.text.contains("nearest moment"), "{refusal}");
@@ -311,7 +312,7 @@ async fn a_deleted_server_can_be_restored_until_it_is_erased() {
     let (door, actor) = (shop.portal.door(), Actor::system());
     let delete = door.submit(OperationKind::Delete, &shop.id, &actor, None).await.unwrap();
     succeeded(&shop.portal, &delete).await;
-    let (store, now) = (&shop.portal.app.store, Utc::now());
+    let (store, now) = (&shop.portal.app.store, shop.portal.app.clock.now());
     let deleted = store.deleted_servers(&Viewer::Portal, now).await.unwrap().remove(0);
     assert_eq!((deleted.id.clone(), deleted.name.as_str()), (shop.id.clone(), "shop"));
     assert!(deleted.archived_until.is_some() && deleted.erase_after > now + Span::days(4));

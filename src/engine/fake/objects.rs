@@ -359,8 +359,11 @@ impl Objects {
         Ok(output[output.len().saturating_sub(lines)..].to_vec())
     }
 
+    /// Errors go elsewhere than to the standard output.
     pub(super) fn all_output(&self, name: &str) -> Outcome<String> {
-        Ok(self.get(name)?.output.join("\n"))
+        let lines = self.get(name)?.output.iter().flat_map(|text| text.lines());
+        let lines: Vec<&str> = lines.filter(|line| !line.starts_with("ERROR:")).collect();
+        Ok(lines.join("\n"))
     }
 
     pub(super) fn write_output(&mut self, name: &str, lines: &[&str]) {

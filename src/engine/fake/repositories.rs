@@ -118,7 +118,9 @@ impl Repositories {
         let command = order.command().to_owned();
         if let Some(at) = self.faults.iter().position(|(name, _)| *name == command) {
             let (_, line) = self.faults.remove(at);
-            return End { code: 39, text: format!("ERROR: [039]: {line}") };
+            // A drill says where it is before anything else.
+            let stage = if command == "drill" { "stage=restore\n" } else { "" };
+            return End { code: 39, text: format!("{stage}ERROR: [039]: {line}") };
         }
         match self.act(&command, order, data) {
             Ok(text) => End { code: 0, text },
