@@ -19,6 +19,12 @@ const NOT_PAGES: &[&str] = &[
     "/servers/{id}/fragment",
     "/servers/{id}/networking/effect",
     "/servers/{id}/high-availability/fragment",
+    "/servers/{id}/backups/fragment",
+    // They lead to the form, to the list, or to the server's own page.
+    "/servers/{id}/restore/review",
+    "/servers/{id}/backups/delete",
+    "/servers/deleted/{id}/restore",
+    "/servers/deleted/{id}/restore/review",
 ];
 
 /// A page to look at.
@@ -86,7 +92,7 @@ pub fn owners(world: &World) -> Vec<Page> {
         page("server-deleted", format!("/servers/{}", world.deleted)),
         page("signed-in-nothing-there", "/no/such/page"),
     ]);
-    let tabs = "connect high-availability compute compute/review?sku=Standard_B2s storage networking databases \
+    let tabs = "connect high-availability backups restore compute compute/review?sku=Standard_B2s storage networking databases \
                 parameters extensions pooling cost start";
     let stopped = format!("/servers/{}", world.stopped);
     pages.extend(tabs.split(' ').map(|tab| {

@@ -119,8 +119,8 @@ async fn what_is_wrong_takes_the_green_mark_away() {
         .await;
         has(&page, &["Archiving has failed since", "&#60;b&#62;no route", "own disk only"]);
         let page =
-            told(&mut olga, |archive, now| archive.until = Some(now - Duration::minutes(6))).await;
-        has(&page, &["Archiving is 6 min behind."]);
+            told(&mut olga, |archive, now| archive.until = Some(now - Duration::minutes(11))).await;
+        has(&page, &["Archiving is 11 min behind."]);
         let page =
             told(&mut olga, |archive, now| archive.looked_at = Some(now - Duration::minutes(4)))
                 .await;
@@ -387,6 +387,10 @@ async fn a_deleted_server_is_listed_with_its_time_and_its_way_back() {
         has(&page, &["shop"]);
         lacks(&page, &[&path]);
         assert_eq!(rita.get(&path).await.status, 403);
+        let mut mia = app.person(&mut olga, "mia", "Member").await;
+        lacks(&mia.get("/servers/deleted").await.body, &["shop"]);
+        assert_eq!(mia.get(&path).await.status, 404);
+        has(&olga.get(&server.path("")).await.body, &["Its backups are kept until", &path]);
         let page = olga.get(&path).await.body;
         has(&page, &["This server was deleted.", "value=\"shop\"", &until]);
         app.wind(Duration::days(8));

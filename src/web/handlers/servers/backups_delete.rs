@@ -9,14 +9,13 @@ use crate::domain::backup::{Backup, Protection, Window};
 use crate::domain::operation::OperationKind;
 use crate::operations::backup::delete::deletable;
 use crate::operations::submit::SubmitError;
-use crate::web::error::{PageError, PageResult};
+use crate::web::error::PageResult;
 use crate::web::flash::Flash;
 use crate::web::form::{FormState, Posted};
 use crate::web::page::{self, Layout};
 use crate::web::paths;
 use crate::web::time::Stamp;
 use crate::web::visit::{Contributor, Signed, Visit};
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{Path, Query};
 use askama::Template;
@@ -114,22 +113,20 @@ pub struct DeleteQuery {
     backup: String,
 }
 
-/// The backup of a query, when it may be deleted by hand; else the way back with the reason.
-fn find<'a>(
-    visit: &Visit,
-    frame: &Frame,
-    facts: &'a BackupFacts,
-    label: &str,
-) -> Result<&'a Backup, Result<HttpResponse, PageError>> {
-    let found = facts.protection.backups.iter().find(|one| one.label == label);
-    let why = match found {
-        Some(one) if one.is_on_demand() => return Ok(one),
-        Some(_) => {
-            "This backup was taken by the schedule: it goes by itself when its time is over. Nothing was changed."
-        }
-        None => "There is no such backup any more. Nothing was changed.",
-    };
-    Err(page::see_with(visit, &paths::server_backups(&frame.server.id), &Flash::info(why)))
+/// The backup of a query, when a person asked for it; else why there is no page to delete it.
+fn find<'a>(facts: &'a BackupFacts, label: &str) -> Result<&'a Backup, &'static str> {
+    match facts.protection.backups.iter().find(|one| one.label == label) {
+        Some(one) if one.is_on_demand() => Ok(one),
+        Some(_) => Err(
+            "This backup was taken by the schedule: it goes by itself when its time is over. Nothing was changed.",
+        ),
+        None => Err("There is no such backup any more. Nothing was changed."),
+    }
+}
+
+/// Back to the list, with the reason.
+fn back(visit: &Visit, frame: &Frame, why: &str) -> PageResult {
+    page::see_with(visit, &paths::server_backups(&frame.server.id), &Flash::info(why))
 }
 
 /// `GET /servers/{id}/backups/delete`
@@ -142,9 +139,9 @@ pub async fn get(
         return nav::gone(&visit, &id).await;
     };
     let facts = BackupFacts::load(&visit, &frame.server).await?;
-    match find(&visit, &frame, &facts, &query.backup) {
+    match find(&facts, &query.backup) {
         Ok(one) => page::ok(&DeletePage::new(&visit, frame, FormState::new(), &facts, one)),
-        Err(way) => way,
+        Err(why) => back(&visit, &frame, why),
     }
 }
 
@@ -163,9 +160,9 @@ pub async fn post(
         return page::see(&paths::operation(&earlier.id));
     }
     let facts = BackupFacts::load(&visit, &frame.server).await?;
-    let one = match find(&visit, &frame, &facts, &query.backup) {
+    let one = match find(&facts, &query.backup) {
         Ok(one) => one,
-        Err(way) => return way,
+        Err(why) => return back(&visit, &frame, why),
     };
     let (door, id) = (nav::door(&visit.state), &frame.server.id);
     match door.delete_backup(id, &one.label, &visit.actor(), Some(&key)).await {

@@ -10,8 +10,9 @@ use crate::web::paths;
 use crate::web::time::{Stamp, ago_text, duration_text};
 use chrono::{DateTime, Duration, Timelike, Utc};
 
-/// The archive ends a piece of the log every minute: what is older than this has not arrived.
-const BEHIND_AFTER: Duration = Duration::minutes(5);
+/// A server on which nothing happens is given a marker after five minutes, which then has to arrive and to be seen: what
+/// is older than this is late.
+const BEHIND_AFTER: Duration = Duration::minutes(10);
 /// A look older than this says nothing about now.
 const STALE_AFTER: Duration = Duration::minutes(3);
 /// A day between backups and two hours for taking one.
@@ -140,7 +141,7 @@ fn failing(protection: &Protection) -> Option<Alarm> {
     let told = if archive.failure.is_empty() {
         String::new()
     } else {
-        format!(" PostgreSQL says: {}", archive.failure)
+        format!(" The last refusal: {}", archive.failure)
     };
     Some(Alarm {
         title: format!("Archiving has failed since {}.", since.format("%Y-%m-%d %H:%M:%S UTC")),

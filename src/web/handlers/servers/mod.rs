@@ -71,6 +71,7 @@ pub mod restore;
 pub mod restore_form;
 pub mod restore_moment;
 pub mod restore_review;
+pub mod restore_source;
 pub mod review;
 pub mod review_view;
 pub mod start;

@@ -1,5 +1,4 @@
-//! The frame around every page of one server: name, state, endpoint, tabs, actions, and a banner when
-//! something is under way or the creation failed.
+//! The frame around every page of one server: name, state, endpoint, tabs, actions, and a banner when one is needed.
 
 use super::drift_notice::{self, DriftNotice};
 use super::paused::Paused;
@@ -124,8 +123,7 @@ pub struct Notice {
     pub delete: Option<String>,
 }
 
-/// Finds the server of a URL, as far as the visitor may see it, and puts the frame together. `None` when
-/// there is no such server: go on with [`gone`].
+/// Finds the server of a URL, as far as the visitor may see it, and puts its frame together. `None`: go on with [`gone`].
 ///
 /// # Errors
 /// When the store does not answer.

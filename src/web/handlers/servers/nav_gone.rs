@@ -20,6 +20,8 @@ struct GonePage {
     name: String,
     operation: Operation,
     operation_path: String,
+    /// Until when its backups are kept, and the way back; `None` when nothing of it can be restored.
+    kept: Option<(Stamp, String)>,
 }
 
 impl GonePage {
@@ -38,11 +40,17 @@ impl GonePage {
 /// Not found when there never was such a server.
 pub async fn gone(visit: &Visit, id: &str) -> PageResult {
     let id = ServerId::parse(id).ok_or(PageError::NotFound)?;
-    let filter =
-        OperationFilter { server_id: Some(id), viewer: visit.viewer()?, ..Default::default() };
+    let filter = OperationFilter {
+        server_id: Some(id.clone()),
+        viewer: visit.viewer()?,
+        ..Default::default()
+    };
     let last = visit.state.store.operations(&filter).await?.into_iter().next();
     let operation = last.ok_or(PageError::NotFound)?;
+    let kept = visit.state.store.deleted_server(&id, &visit.viewer()?).await?;
+    let kept = kept.filter(|one| one.erased_at.is_none() && one.erase_after > visit.now);
     let gone = GonePage {
+        kept: kept.map(|one| (Stamp(one.erase_after), paths::deleted_restore(&one.id))),
         layout: visit.layout("There is no such server any more", Nav::Servers),
         name: operation.server_name.clone(),
         operation_path: paths::operation(&operation.id),

@@ -1,7 +1,6 @@
 //! Restore into a new server: the form, of a server that is there and of one that was deleted. What was typed is kept in
 //! a draft, as by the create form; it changes nothing but the draft. [`super::restore_review`] restores.
 
-use super::backups_facts::of_protection;
 use super::backups_view::earliest;
 use super::create_cards;
 use super::create_draft::new_draft;
@@ -12,13 +11,12 @@ use super::nav::{self, Frame, Tab};
 use super::networking_access::network_choices;
 use super::restore_form::{Faults, Ground, RestoreForm, Wanted, Way, check, typed_password};
 use super::restore_moment as moment;
+use super::restore_source::{Kept, Place, Source, deleted};
 use super::storage_view::size_text;
-use crate::domain::backup::{Backup, Protection, Window};
-use crate::domain::ids::{DraftId, GroupId, OperationId, ServerId};
+use crate::domain::backup::Backup;
+use crate::domain::ids::DraftId;
 use crate::domain::names::ServerName;
-use crate::domain::server::ServerSpec;
 use crate::store::StoreError;
-use crate::store::deleted_servers::DeletedServer;
 use crate::web::error::{PageError, PageResult};
 use crate::web::form::{Choice, FormState, Posted};
 use crate::web::page::{self, Layout, Nav};
@@ -28,83 +26,8 @@ use crate::web::visit::{Contributor, Signed, Visit};
 use actix_web::http::StatusCode;
 use actix_web::web::{Path, Query};
 use askama::Template;
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use serde::Deserialize;
-
-/// Where the form stands: below a server that is there, or by itself.
-pub enum Place {
-    Live(Box<Frame>),
-    Deleted(Box<DeletedServer>),
-}
-
-/// The server that is restored from, as far as it is known.
-pub struct Source {
-    pub id: ServerId,
-    pub spec: ServerSpec,
-    pub group_id: GroupId,
-    pub protection: Protection,
-    /// Until when a deleted one is kept.
-    pub erase_after: Option<DateTime<Utc>>,
-}
-
-impl Source {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn of(visit: &Visit, place: &Place) -> Result<Self, PageError> {
-        let (id, spec, group, erase_after) = match place {
-            Place::Live(frame) => {
-                let server = &frame.server;
-                (&server.id, &server.spec, &server.group_id, None)
-            }
-            Place::Deleted(server) => {
-                (&server.id, &server.spec, &server.group_id, Some(server.erase_after))
-            }
-        };
-        Ok(Self {
-            protection: visit.state.store.protection(id).await?,
-            id: id.clone(),
-            spec: spec.clone(),
-            group_id: group.clone(),
-            erase_after,
-        })
-    }
-
-    pub fn repository(&self) -> i64 {
-        of_protection(&self.protection)
-    }
-
-    pub fn window(&self) -> Window {
-        self.protection.window_of(self.repository())
-    }
-
-    pub fn is_deleted(&self) -> bool {
-        self.erase_after.is_some()
-    }
-
-    /// The form's address.
-    pub fn form_path(&self) -> String {
-        if self.is_deleted() {
-            paths::deleted_restore(&self.id)
-        } else {
-            paths::server_restore(&self.id)
-        }
-    }
-
-    pub fn review_path(&self) -> String {
-        format!("{}/review", self.form_path())
-    }
-
-    /// The form of a draft.
-    pub fn draft_path(&self, draft: &DraftId) -> String {
-        format!("{}?draft={draft}", self.form_path())
-    }
-
-    fn back(&self) -> String {
-        if self.is_deleted() { paths::servers_deleted() } else { paths::server_backups(&self.id) }
-    }
-}
 
 /// Everything on the form but its frame.
 pub struct View {
@@ -171,44 +94,6 @@ struct LivePage {
 struct DeletedPage {
     layout: Layout,
     v: View,
-}
-
-/// A draft of this source.
-pub struct Kept {
-    pub id: DraftId,
-    pub form: RestoreForm,
-    pub sealed: Option<Vec<u8>>,
-    pub operation: Option<OperationId>,
-}
-
-impl Kept {
-    /// Reads a person's own draft; `None` when there is none, or it is of something else.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn find(
-        visit: &Signed<Contributor>,
-        source: &Source,
-        id: &str,
-    ) -> Result<Option<Self>, PageError> {
-        let Some(id) = DraftId::parse(id) else { return Ok(None) };
-        let Some(draft) = visit.state.store.draft(&id, &visit.user.id).await? else {
-            return Ok(None);
-        };
-        let form: RestoreForm = serde_json::from_str(&draft.form).unwrap_or_default();
-        let is_of_it = form.source == source.id.as_str();
-        let (sealed, operation) = (draft.sealed_password, draft.operation_id);
-        Ok(is_of_it.then_some(Self { id, form, sealed, operation }))
-    }
-
-    pub fn password(&self) -> PasswordState {
-        let form = CreateForm {
-            admin_login: self.form.password_login.clone(),
-            password_login: self.form.password_login.clone(),
-            ..CreateForm::default()
-        };
-        PasswordState::of(&form, self.sealed.is_some())
-    }
 }
 
 #[derive(Default, Deserialize)]
@@ -462,24 +347,6 @@ async fn save(
         StoreError::Stale => PageError::NotFound,
         other => other.into(),
     })
-}
-
-/// The deleted server of a URL, as far as it can still be restored.
-///
-/// # Errors
-/// The way to its own page when it is there; not found otherwise.
-pub async fn deleted(visit: &Visit, id: &str) -> Result<Place, PageError> {
-    let (store, viewer) = (&visit.state.store, visit.viewer()?);
-    let id = ServerId::parse(id).ok_or(PageError::NotFound)?;
-    let found = store.deleted_server(&id, &viewer).await?;
-    let found = found.filter(|one| one.erased_at.is_none() && one.erase_after > visit.now);
-    if let Some(one) = found {
-        return Ok(Place::Deleted(Box::new(one)));
-    }
-    match store.server_seen_by(&id, &viewer).await? {
-        Some(server) => Err(PageError::See(paths::server_restore(&server.id))),
-        None => Err(PageError::NotFound),
-    }
 }
 
 /// `GET /servers/{id}/restore`

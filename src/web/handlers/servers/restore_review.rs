@@ -4,9 +4,10 @@
 use super::create_password as password;
 use super::create_world::World;
 use super::nav::{self, Tab};
-use super::restore::{Kept, Place, RestoreQuery, Source, checked, deleted, world};
+use super::restore::{RestoreQuery, checked, world};
 use super::restore_form::Wanted;
 use super::restore_moment::{typed_text, utc_text};
+use super::restore_source::{Kept, Place, Source, deleted};
 use super::review_view::Plan;
 use super::storage_view::size_text;
 use crate::domain::backup::{RestoreTarget, choose};
