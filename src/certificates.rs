@@ -17,6 +17,8 @@ use std::net::IpAddr;
 pub const ROOT_LIFE: Duration = Duration::days(3650);
 /// Life of a server's certificate.
 pub const SERVER_LIFE: Duration = Duration::days(90);
+/// Life of the certificate of a repository's server, which is made anew with every backup on its host.
+pub const REPOSITORY_LIFE: Duration = Duration::days(365);
 /// A server's certificate is renewed when this much of its life is left.
 pub const RENEW_BEFORE: Duration = Duration::days(30);
 
@@ -82,8 +84,7 @@ impl Authority {
         control_role: &str,
         now: DateTime<Utc>,
     ) -> Result<ServerCertificates, CertificateError> {
-        let issuer =
-            Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(self.key.reveal())?)?;
+        let issuer = self.issuer()?;
         let mut params = leaf_params(
             names.first().map_or("server", String::as_str),
             ExtendedKeyUsagePurpose::ServerAuth,
@@ -102,6 +103,42 @@ impl Authority {
             &clients,
         )?;
         Ok(ServerCertificates { server, client_authority: clients.pem(), control })
+    }
+
+    /// A certificate by which a server's members prove themselves to repositories: `name` is its common name. No
+    /// PostgreSQL takes it, because none trusts clients of the root.
+    ///
+    /// # Errors
+    /// When the root does not parse or a certificate cannot be made.
+    pub fn issue_client(
+        &self,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<CertifiedPair, CertificateError> {
+        let params = leaf_params(name, ExtendedKeyUsagePurpose::ClientAuth);
+        signed(params, now, ROOT_LIFE, &self.issuer()?)
+    }
+
+    /// A certificate of a repository's server. Its clients look at DNS names alone, so an address stands in it as one.
+    ///
+    /// # Errors
+    /// When the root does not parse or a certificate cannot be made.
+    pub fn issue_repository(
+        &self,
+        names: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<CertifiedPair, CertificateError> {
+        let common = names.first().map_or("repository", String::as_str);
+        let mut params = leaf_params(common, ExtendedKeyUsagePurpose::ServerAuth);
+        let name = |name: &String| Ok(SanType::DnsName(name.as_str().try_into()?));
+        params.subject_alt_names =
+            names.iter().map(name).collect::<Result<_, CertificateError>>()?;
+        signed(params, now, REPOSITORY_LIFE, &self.issuer()?)
+    }
+
+    fn issuer(&self) -> Result<Issuer<'static, KeyPair>, CertificateError> {
+        let key = KeyPair::from_pem(self.key.reveal())?;
+        Ok(Issuer::from_ca_cert_pem(&self.certificate, key)?)
     }
 }
 

@@ -231,6 +231,11 @@ impl Member {
         format!("pgflex-{}-copy", self.id.short())
     }
 
+    /// Name of the helper container that takes a backup of the volume, or gives one back into it.
+    pub fn backup_container(&self) -> String {
+        format!("pgflex-{}-backup", self.id.short())
+    }
+
     /// Name of the helper container that initialises the volume.
     pub fn init_container(&self) -> String {
         format!("pgflex-{}-init", self.id.short())

@@ -8,6 +8,7 @@
 //! - A lost reply is unknown, not failure: callers run the step again.
 
 pub mod blueprint;
+pub mod blueprint_repository;
 pub mod docker;
 #[cfg(feature = "test-util")]
 pub mod fake;
@@ -50,6 +51,8 @@ pub mod label {
     pub const REPOSITORY: &str = "pgflex.repository";
     /// On what holds backups of the portal's own store: "1".
     pub const STORE: &str = "pgflex.store";
+    /// On a helper of a repository: operation and purpose of its run.
+    pub const RUN: &str = "pgflex.run";
     /// "1" on everything a test makes, so that the clean-up finds it.
     pub const TEST: &str = "pgflex.test";
 }

@@ -12,7 +12,6 @@ use super::placement::{Beside, Seat, place_member};
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{disk, ha, image, member, networks, pair};
 use crate::domain::ha::{HighAvailability, MemberRole, Move};
-use crate::domain::server::network_name;
 use crate::engine::{EngineError, ImageProgress};
 use crate::postgres::CONTROL_ROLE;
 use futures_util::future::BoxFuture;
@@ -250,7 +249,7 @@ pub(super) fn remove_network(ctx: &StepContext) -> StepResult<'_> {
         for (host, _) in pair::hosts(ctx) {
             let on_it = ctx.members.iter().find(|member| member.host_id == host);
             let Some(member) = on_it else { continue };
-            ours_is_gone(ctx.engine(member)?.remove_network(&network_name(&ctx.server.id)).await)?;
+            networks::remove_own(ctx, member).await?;
         }
         Ok(Outcome::done())
     })

@@ -3,7 +3,7 @@
 use super::access::{self, need_secret, secret};
 use super::context::{OperationSettings, StepContext};
 use super::step::{Outcome, StepError};
-use super::{ha, networks, pair, pooler};
+use super::{backup, ha, networks, pair, pooler};
 use crate::domain::credits::effective_vcores;
 use crate::domain::drift::{Keeper, SeenContainer, Wanted};
 use crate::domain::ha::{HighAvailability, MemberRole, ReplicationState};
@@ -147,8 +147,10 @@ pub async fn files_by(
         _ => server.clone(),
     };
     let settings = Settings::of(&server).admitting(networks::admission(ctx, &server).await?);
-    let settings = settings.replicating(replication);
+    let (archiving, archive_files) = backup::files::archive(ctx).await?;
+    let settings = settings.replicating(replication).archiving(archiving);
     let mut files = collect(conf::all_files(&settings, &tls(ctx).await?.borrow()));
+    files.extend(archive_files);
     if row.is_some() {
         files.extend(ha::files::certificates(ctx).await?);
     }
@@ -179,12 +181,13 @@ impl Tls {
 
 async fn tls(ctx: &StepContext) -> Result<Tls, StepError> {
     let (services, id) = (&ctx.services, &ctx.server.id);
-    // PgBouncer's certificate and that of standbys have authorities of their own: PostgreSQL reads all from one file.
+    // PgBouncer's certificate and those of standbys and backups have authorities of their own: PostgreSQL reads all from one file.
     let portal = need_secret(services, id, secret::CLIENT_AUTHORITY).await?;
     let pooler = access::open_secret(services, id, secret::POOLER_AUTHORITY).await?;
     let standbys = access::open_secret(services, id, secret::REPLICATION_AUTHORITY).await?;
-    let others = [pooler, standbys].map(Option::unwrap_or_default);
-    let all = [portal.reveal(), others[0].reveal(), others[1].reveal()].concat();
+    let backups = access::open_secret(services, id, secret::BACKUP_AUTHORITY).await?;
+    let others = [pooler, standbys, backups].map(Option::unwrap_or_default);
+    let all = std::iter::once(&portal).chain(&others).map(Secret::reveal).collect::<String>();
     Ok(Tls {
         certificate: need_secret(services, id, secret::SERVER_CERTIFICATE).await?,
         key: need_secret(services, id, secret::SERVER_KEY).await?,

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod allow_extensions;
+pub mod ask_backup;
 pub mod ask_ha;
 pub mod backup;
 pub mod change_extension;

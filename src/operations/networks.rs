@@ -2,12 +2,13 @@
 //! network of a private server. Whatever makes a member's container anew calls [`ensure`] before it; the
 //! places in them come with the container's description (`member::container`).
 
+use super::backup::repository;
 use super::context::{OperationSettings, StepContext};
 use super::member;
 use super::step::StepError;
 use crate::domain::ids::NetworkId;
 use crate::domain::network::Access;
-use crate::domain::server::{Server, network_name};
+use crate::domain::server::{Member, Server, network_name};
 use crate::domain::virtual_network::{VirtualNetwork, docker_name};
 use crate::engine::{EngineError, NetworkJoin, NetworkSpec, label};
 use crate::postgres::conf::Admission;
@@ -35,6 +36,20 @@ pub async fn ensure(ctx: &StepContext) -> Result<(), StepError> {
     match virtual_of(&ctx.server) {
         Some(network) => ensure_virtual(ctx, network).await,
         None => Ok(()),
+    }
+}
+
+/// Removes the server's own network from the host of a member, out of which the host's repository goes before.
+///
+/// # Errors
+/// When the engine does not do it.
+pub async fn remove_own(ctx: &StepContext, on: &Member) -> Result<(), StepError> {
+    let name = network_name(&ctx.server.id);
+    repository::leave(&ctx.services, &on.host_id, &name).await?;
+    match ctx.engine(on)?.remove_network(&name).await {
+        // Where a stranger's object has the name, ours cannot be, and theirs is not ours to remove.
+        Err(EngineError::Foreign(_)) => Ok(()),
+        other => Ok(other?),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::network::Access;
 use crate::domain::partner::{Need, Site, choose_partner, primaries};
 use crate::domain::placement::{HostLoad, choose_host};
 use crate::domain::server::{Member, Server};
+use crate::engine::blueprint_repository::SERVERS_MAX;
 use crate::store::WriteTx;
 use std::collections::HashSet;
 
@@ -132,9 +133,11 @@ pub async fn published_host(ctx: &StepContext, member: &Member) -> Result<Option
 }
 
 fn free_port(range: (u16, u16), taken: &HashSet<u16>, host: &Host) -> Result<u16, StepError> {
-    (range.0..=range.1).find(|port| !taken.contains(port)).ok_or_else(|| {
+    // The last ones are those of the host's repository.
+    let last = range.1.saturating_sub(SERVERS_MAX);
+    (range.0..=last).find(|port| !taken.contains(port)).ok_or_else(|| {
         StepError::permanent(
-            format!("Host {} has no free port between {} and {}.", host.name, range.0, range.1),
+            format!("Host {} has no free port between {} and {last}.", host.name, range.0),
             "Start pgflex with a wider --member-ports, then retry.",
         )
     })
@@ -149,9 +152,10 @@ mod tests {
         let id = HostId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap();
         let host = Host::new(id, "h", "tcp://10.0.0.1:2376", vec![]);
         assert_eq!(
-            free_port((22000, 22002), &HashSet::from([22000, 22002]), &host).unwrap(),
+            free_port((22000, 22006), &HashSet::from([22000, 22002]), &host).unwrap(),
             22001
         );
-        assert!(free_port((22000, 22000), &HashSet::from([22000]), &host).is_err());
+        let taken = HashSet::from([22000, 22001, 22002]);
+        assert!(free_port((22000, 22006), &taken, &host).is_err(), "four are the repository's");
     }
 }

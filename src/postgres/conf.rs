@@ -3,11 +3,13 @@
 //! Nothing is patched and nothing that a person typed gets in except through a typed value, so there
 //! is no line to inject. Formulas for memory are the original's (inventory 9.2).
 
+mod archive;
 mod hba;
 mod read_back;
 mod replication;
 mod values;
 
+pub use archive::Archiving;
 pub use hba::Admission;
 pub use read_back::configuration_in;
 pub use replication::{
@@ -62,6 +64,7 @@ pub struct Settings<'a> {
     pub configuration: &'a Configuration,
     pub admission: Admission,
     pub replication: Replication,
+    pub archiving: Archiving,
 }
 
 impl<'a> Settings<'a> {
@@ -79,6 +82,7 @@ impl<'a> Settings<'a> {
                 Access::Private => Admission::Nobody,
             },
             replication: Replication::None,
+            archiving: Archiving::Waiting,
         }
     }
 
@@ -90,6 +94,11 @@ impl<'a> Settings<'a> {
     /// The same as a member of a pair.
     pub fn replicating(self, replication: Replication) -> Self {
         Self { replication, ..self }
+    }
+
+    /// The same with a log that goes there.
+    pub fn archiving(self, archiving: Archiving) -> Self {
+        Self { archiving, ..self }
     }
 }
 
@@ -167,7 +176,8 @@ fn postgresql_conf(settings: &Settings<'_>) -> String {
     if settings.configuration.write_protected {
         push_group(&mut text, "Protection of a storage that is nearly full", protection());
     }
-    // Behind all else: no setting may undo what an acknowledged commit rests on.
+    // Behind all else: no setting may undo what a restore or an acknowledged commit rests on.
+    push_group(&mut text, "Archive of the log", archive::group(settings));
     if let Some(group) = replication::group(settings) {
         push_group(&mut text, "Replication", group);
     }

@@ -12,6 +12,7 @@ fn settings(name: &ServerName, major: Major, sku: &str, gib: u32) -> String {
         configuration: &configuration,
         admission: Admission::Everyone,
         replication: Replication::None,
+        archiving: Archiving::Waiting,
     })
 }
 
@@ -26,6 +27,7 @@ fn plain<'a>(name: &'a ServerName, configuration: &'a Configuration) -> Settings
         configuration,
         admission: Admission::Everyone,
         replication: Replication::None,
+        archiving: Archiving::Waiting,
     }
 }
 
@@ -155,4 +157,19 @@ fn the_protection_of_a_full_storage_stands_behind_what_a_person_set() {
     configuration.parameters.insert("default_transaction_read_only".into(), "off".into());
     let text = postgresql_conf(&plain(&name, &configuration));
     assert!(text.trim_end().ends_with("default_transaction_read_only = on"), "{text}");
+}
+
+#[test]
+fn the_log_is_kept_until_it_has_a_place_and_no_person_turns_the_archive_off() {
+    let name = ServerName::parse("shop").unwrap();
+    let mut configuration = Configuration::default();
+    configuration.parameters.insert("archive_mode".into(), "off".into());
+    configuration.parameters.insert("archive_command".into(), "/bin/true".into());
+    let waiting = values(&plain(&name, &configuration));
+    assert_eq!(waiting["archive_mode"], "on");
+    assert_eq!(waiting["archive_timeout"], "60s");
+    assert_eq!(waiting["archive_command"], "''");
+    let goes = plain(&name, &configuration).archiving(Archiving::Into("pgflex-1".into()));
+    let command = values(&goes)["archive_command"].clone();
+    assert!(command.contains("--stanza=pgflex-1 archive-push %p"), "{command}");
 }

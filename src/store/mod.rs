@@ -10,6 +10,7 @@
 pub mod accounts;
 pub mod activity;
 pub mod assignments;
+mod backup_clients;
 pub mod backups;
 mod codec;
 pub mod costs;

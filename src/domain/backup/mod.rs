@@ -4,10 +4,14 @@
 //! archived log lie; a server has a part of it, its *stanza*, which no other server ever writes into. The *window* is
 //! what can be restored: computed from what the repository holds, never from what should be there.
 
+mod name;
+mod piece;
 mod schedule;
 mod target;
 mod window;
 
+pub use name::{NAME_CHARS_MAX, check_name};
+pub use piece::Piece;
 pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due};
 pub use target::{RestoreTarget, TargetError};
 pub use window::{Gap, Refused, Span, Window, check, window};

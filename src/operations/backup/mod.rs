@@ -1,4 +1,11 @@
-//! Backups: taken, deleted, given back.
+//! Backups: the repository of a host, and taking, verifying and deleting what lies in it.
 
 pub mod delete;
+pub mod files;
+pub mod keys;
+pub mod list;
+pub mod repository;
 pub mod take;
+pub mod take_ready;
+pub mod tool;
+mod verdict;

@@ -1,3 +1,338 @@
-//! (under construction)
-use crate::operations::step::Step;
-pub const STEPS: &[Step] = &[];
+//! Takes a backup: everything that it needs is made sure of first, so that the first backup and every later one are the
+//! same work. What is listed is what the repository holds and was read whole; until the list is written, all of it
+//! can be taken back, and what was copied is removed again.
+
+use super::list::{self, Verdict};
+use super::take_ready;
+use super::tool::{self, Place, Ran, Run};
+use crate::domain::backup::{BackupType, Repository};
+use crate::operations::context::StepContext;
+use crate::operations::ha::pieces;
+use crate::operations::step::{Outcome, Step, StepError, Undo};
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+const HOUR: u64 = 3600;
+
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "make_keys",
+        title: "Have the keys of the backups",
+        run: take_ready::make_keys,
+        undo: Undo::None("the keys of a server's backups are kept for good"),
+        deadline: Duration::from_secs(60),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "prepare_repository",
+        title: "Have the repository of the host",
+        run: take_ready::prepare_repository,
+        undo: Undo::None("the repository belongs to the host, which keeps it"),
+        deadline: Duration::from_secs(HOUR),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "let_in",
+        title: "Let the backup into PostgreSQL",
+        run: take_ready::let_in,
+        undo: Undo::None("a role that only takes backups is what is wanted"),
+        deadline: Duration::from_secs(HOUR),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "make_stanza",
+        title: "Have the server's place in the repository",
+        run: take_ready::make_stanza,
+        undo: Undo::Run(remove_helper),
+        deadline: Duration::from_secs(300),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "begin_archive",
+        title: "Have the log archived",
+        run: take_ready::begin_archive,
+        undo: Undo::None("a log that is archived is what is wanted"),
+        deadline: Duration::from_secs(HOUR),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "wait_archived",
+        title: "Wait until a WAL file is in the repository",
+        run: take_ready::wait_archived,
+        undo: Undo::None("it only looks"),
+        deadline: Duration::from_secs(600),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "copy",
+        title: "Copy the data",
+        run: copy,
+        undo: Undo::Run(take_back),
+        deadline: Duration::from_secs(20 * HOUR),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "verify",
+        title: "Read the backup and compare its checksums",
+        run: verify,
+        undo: Undo::None("it only reads"),
+        deadline: Duration::from_secs(20 * HOUR),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "expire",
+        title: "Remove what is older than the retention",
+        run: expire,
+        undo: Undo::None("what was too old stays removed; the list is read again with the copy"),
+        deadline: Duration::from_secs(4 * HOUR),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "list",
+        title: "Read the list of backups",
+        run: write_list,
+        undo: Undo::None("the list is read again with the copy"),
+        deadline: Duration::from_secs(HOUR),
+        point_of_no_return: true,
+    },
+];
+
+type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// pgBackRest's word.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Empty for one that the schedule takes.
+    #[serde(default)]
+    pub name: String,
+}
+
+impl Asked {
+    pub fn new(kind: BackupType, name: &str) -> Self {
+        Self { kind: kind.key().into(), name: name.into() }
+    }
+
+    fn backup_type(&self) -> Result<BackupType, StepError> {
+        BackupType::parse(&self.kind).ok_or_else(|| {
+            StepError::permanent(
+                format!("“{}” is no type of a backup. Nothing was changed.", self.kind),
+                "Ask for it again from the page Backup and restore.",
+            )
+        })
+    }
+}
+
+/// What the copy gave.
+#[derive(Debug, Serialize, Deserialize)]
+struct Copied {
+    label: String,
+}
+
+/// The server's place in the repository that its backups go into.
+///
+/// # Errors
+/// When an earlier step did not choose one.
+pub(super) async fn near(ctx: &StepContext) -> Result<Repository, StepError> {
+    let all = ctx.services.store.repositories(&ctx.server.id).await?;
+    all.into_iter().find(|one| one.number == take_ready::NEAR).ok_or_else(|| {
+        StepError::permanent("The server has no repository.", "Take the backup again.")
+    })
+}
+
+/// One run on the primary's volume.
+pub(super) async fn run(
+    ctx: &StepContext,
+    purpose: &str,
+    command: &[&str],
+) -> Result<Ran, StepError> {
+    let repository = near(ctx).await?;
+    let retention = ctx.services.store.protection(&ctx.server.id).await?.policy.retention;
+    let only_reads = matches!(command.first(), Some(&("verify" | "info")));
+    let place = Place::Member(ctx.member()?);
+    let run = Run { place, repository: &repository, purpose, command, retention, only_reads };
+    tool::run(ctx, &run).await
+}
+
+fn copy(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let asked: Asked = ctx.input()?;
+        let kind = format!("--type={}", possible(ctx, asked.backup_type()?).await?.key());
+        let by = format!("--annotation={}={}", list::OPERATION, ctx.operation.id);
+        let name = format!("--annotation={}={}", list::NAME, asked.name);
+        let mut command = vec!["backup", kind.as_str(), by.as_str()];
+        if !asked.name.is_empty() {
+            command.push(&name);
+        }
+        match run(ctx, "copy", &command).await?.or_wait() {
+            Err(wait) => Ok(wait),
+            Ok(output) => {
+                Ok(Outcome::Done(serde_json::json!(Copied { label: label_in(&output)? })))
+            }
+        }
+    })
+}
+
+/// What rests on nothing good is a full one: pgBackRest itself would rest it on whatever is there.
+async fn possible(ctx: &StepContext, asked: BackupType) -> Result<BackupType, StepError> {
+    let protection = ctx.services.store.protection(&ctx.server.id).await?;
+    let has_full = protection.good_in(take_ready::NEAR).any(|one| one.kind == BackupType::Full);
+    Ok(if has_full { asked } else { BackupType::Full })
+}
+
+fn label_in(output: &str) -> Result<String, StepError> {
+    let line = output.lines().find_map(|line| line.split_once("new backup label = "));
+    let label = line.map(|(_, label)| label.trim().to_owned());
+    label.filter(|label| crate::domain::backup::RestoreTarget::backup(label).is_ok()).ok_or_else(
+        || {
+            StepError::permanent(
+                "pgBackRest does not say which backup it took.",
+                "The backup was removed again. Take it again; the log below has all that was said.",
+            )
+        },
+    )
+}
+
+/// Every file is read and compared. Before 2.46 pgBackRest could only do so with all backups of the server.
+fn verify(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let Copied { label } = ctx.output("copy")?;
+        let set = format!("--set={label}");
+        let mut command = vec!["verify", "--output=text", "--verbose"];
+        if ctx.server.spec.major > crate::domain::version::Major::V15 {
+            command.push(&set);
+        }
+        let output = match run(ctx, "verify", &command).await?.or_wait() {
+            Err(wait) => return Ok(wait),
+            Ok(output) => output,
+        };
+        match super::verdict::of(&output, &label) {
+            Ok(()) => Ok(Outcome::done()),
+            Err(why) => Err(not_whole(ctx, &label, &why).await?),
+        }
+    })
+}
+
+/// What a backup that is based on others takes over from them is damaged there: the next one must rest on none of them.
+async fn not_whole(ctx: &StepContext, label: &str, why: &str) -> Result<StepError, StepError> {
+    let repository = near(ctx).await?;
+    if let Some((base, _)) = label.split_once('_') {
+        let mut tx = ctx.begin_write().await?;
+        let found = format!("A later backup that rests on it was found damaged: {why}");
+        tx.condemn_backups(&ctx.server.id, repository.number, base, &found).await?;
+        ctx.commit(tx).await?;
+    }
+    Ok(StepError::permanent(
+        format!("The backup {label} is not whole: {why}"),
+        "It was removed again and is not listed; another one is taken by itself. Look at the disk that the repository's volume is on.",
+    ))
+}
+
+/// What cannot be removed today is removed with the next backup: no reason to give up this one.
+fn expire(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        match run(ctx, "expire", &["expire"]).await {
+            Ok(ran) => Ok(ran.or_wait().err().unwrap_or(Outcome::done())),
+            Err(StepError::Permanent { what, .. }) => {
+                ctx.log(format!("Nothing was removed: {what}")).await;
+                Ok(Outcome::done())
+            }
+            Err(other) => Err(other),
+        }
+    })
+}
+
+fn write_list(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let Copied { label } = ctx.output("copy")?;
+        let (repository, member) = (near(ctx).await?, ctx.member()?);
+        let info = match list::read(ctx, Place::Member(member), &repository, "list").await? {
+            Err(line) => return Ok(wait(line)),
+            Ok(info) => info,
+        };
+        if !info.backups.iter().any(|set| set.label == label) {
+            return Err(StepError::permanent(
+                format!("The backup {label} is not in the repository's list."),
+                "It was not listed here either. Take it again.",
+            ));
+        }
+        let verdict = Verdict { label, at: ctx.services.clock.now() };
+        list::keep(ctx, &repository, &info, Some(&verdict)).await?;
+        tool::remove(&ctx.services, &Place::Member(member), &member.host_id).await?;
+        Ok(Outcome::done())
+    })
+}
+
+pub(super) fn wait(line: String) -> Outcome {
+    Outcome::Wait(Duration::from_secs(1), line)
+}
+
+pub(super) fn remove_helper(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let member = ctx.member()?;
+        let removed = tool::remove(&ctx.services, &Place::Member(member), &member.host_id).await;
+        pieces::or_leave(ctx, removed).await?;
+        Ok(Outcome::done())
+    })
+}
+
+/// What this operation copied is removed from the repository, and the list is read again: what is on record is what is
+/// there. Where pgBackRest cannot do that any more, the record at least has nothing of this operation.
+fn take_back(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let member = ctx.member()?;
+        let taken_back = match remove_own(ctx).await {
+            Ok(Some(wait)) => return Ok(wait),
+            Ok(None) => Ok(()),
+            Err(StepError::Permanent { what, .. }) => {
+                ctx.log(format!("The copy is left to the next backup: {what}")).await;
+                forget_own(ctx).await
+            }
+            Err(other) => Err(other),
+        };
+        pieces::or_leave(ctx, taken_back).await?;
+        let removed = tool::remove(&ctx.services, &Place::Member(member), &member.host_id).await;
+        pieces::or_leave(ctx, removed).await?;
+        Ok(Outcome::done())
+    })
+}
+
+/// Names of the runs of [`take_back`]; no step that goes forward has them.
+const LOOK_AGAIN: &str = "undo-list";
+const EXPIRE_OWN: &str = "undo-expire";
+
+async fn remove_own(ctx: &StepContext) -> Result<Option<Outcome>, StepError> {
+    let (repository, member) = (near(ctx).await?, ctx.member()?);
+    let (services, asker) = (&ctx.services, ctx.operation.id.to_string());
+    let place = Place::Member(member);
+    let now = tool::under_way(services, &asker, &place, &member.host_id).await?;
+    if now.as_deref() == Some(EXPIRE_OWN)
+        && let Err(wait) = run(ctx, EXPIRE_OWN, &["expire"]).await?.or_wait()
+    {
+        return Ok(Some(wait));
+    }
+    // The end of an earlier look may be from before the removal.
+    let look = if now.as_deref() == Some(EXPIRE_OWN) { "undo-list-again" } else { LOOK_AGAIN };
+    let info = match list::read(ctx, place, &repository, look).await? {
+        Err(line) => return Ok(Some(wait(line))),
+        Ok(info) => info,
+    };
+    let own =
+        info.backups.iter().find(|set| list::taken_by(set).as_ref() == Some(&ctx.operation.id));
+    let Some(own) = own else {
+        list::keep(ctx, &repository, &info, None).await?;
+        return Ok(None);
+    };
+    let set = format!("--set={}", own.label);
+    run(ctx, EXPIRE_OWN, &["expire", &set]).await?;
+    Ok(Some(wait("the copy is removed again".into())))
+}
+
+async fn forget_own(ctx: &StepContext) -> Result<(), StepError> {
+    let mut tx = ctx.begin_write().await?;
+    tx.forget_backups_of(&ctx.server.id, &ctx.operation.id).await?;
+    ctx.commit(tx).await
+}

@@ -1,8 +1,9 @@
 //! What a member is made of on its host, and its removal.
 
-use crate::domain::server::{Member, network_name};
+use crate::domain::server::Member;
 use crate::engine::{Engine, EngineError, label};
 use crate::operations::context::StepContext;
+use crate::operations::networks;
 use crate::operations::step::StepError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +79,7 @@ pub async fn remove_network(ctx: &StepContext, member: &Member) -> Result<(), St
     let is_shared =
         ctx.members.iter().any(|other| other.id != member.id && other.host_id == member.host_id);
     if !is_shared {
-        ours(ctx.engine(member)?.remove_network(&network_name(&ctx.server.id)).await)?;
+        networks::remove_own(ctx, member).await?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Who may log in from where: `pg_hba.conf`, rendered whole. First match wins.
 
 use super::{Replication, Settings};
+use crate::postgres::pgbackrest::BACKUP_ROLE;
 use crate::postgres::replication::REPLICATION_ROLE;
 use crate::postgres::{CONTROL_ROLE, POOLER_ROLE};
 use ipnet::Ipv4Net;
@@ -17,7 +18,8 @@ pub enum Admission {
     Nobody,
 }
 
-/// The portal proves itself by certificate and by nothing else, and so does PgBouncer when it asks for verifiers;
+/// The portal proves itself by certificate and by nothing else, and so do PgBouncer when it asks for verifiers and the
+/// helper that takes a backup;
 /// people come with a SCRAM password, over TLS
 /// unless the server was told not to require it; replication and sockets are refused. In a pair a standby reads the
 /// log by certificate; by it nobody gets at a database.
@@ -40,6 +42,8 @@ pub(super) fn pg_hba_conf(settings: &Settings<'_>) -> String {
          host       all          {CONTROL_ROLE}  all                 reject\n\
          {pooler}\
          host       all          {POOLER_ROLE}   all                 reject\n\
+         hostssl    postgres     {BACKUP_ROLE}   all                 cert\n\
+         host       all          {BACKUP_ROLE}   all                 reject\n\
          {standbys}\
          local      all          all                                 reject\n\
          local      replication  all                                 reject\n\
@@ -71,6 +75,7 @@ fn lines(admission: Admission, people: &'static str) -> Vec<(&'static str, Strin
 
 #[cfg(test)]
 mod tests {
+    use super::super::Archiving;
     use super::*;
     use crate::domain::catalog::{Sku, StorageSize};
     use crate::domain::configuration::Configuration;
@@ -89,6 +94,7 @@ mod tests {
             configuration: &configuration,
             admission,
             replication: Replication::None,
+            archiving: Archiving::Waiting,
         };
         let text = pg_hba_conf(&settings);
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -23,6 +23,7 @@ fn render(replication: Replication, parameters: &[(&str, &str)]) -> (String, Str
         configuration: &configuration,
         admission: Admission::Everyone,
         replication,
+        archiving: Archiving::Waiting,
     };
     (postgresql_conf(&settings), pg_hba_conf(&settings))
 }

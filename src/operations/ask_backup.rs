@@ -1,0 +1,78 @@
+//! Backups asked for by a person, or by the schedule: the checks before anything is submitted.
+
+use super::backup::{delete, take};
+use super::submit::{Change, Door, SubmitError};
+use crate::domain::activity::Actor;
+use crate::domain::backup::{BackupType, Due, ON_DEMAND_MAX, check_name};
+use crate::domain::ids::{OperationId, ServerId};
+use crate::domain::operation::OperationKind;
+use crate::domain::refusal::Refusal;
+
+impl Door<'_> {
+    /// Submits a backup under a name of the person's own.
+    ///
+    /// # Errors
+    /// A refusal when the name is none or taken, there are as many as may be, or the server's state does not allow it;
+    /// then nothing was written.
+    pub async fn take_backup(
+        &self,
+        server: &ServerId,
+        (kind, name): (BackupType, &str),
+        actor: &Actor,
+        key: Option<&str>,
+    ) -> Result<OperationId, SubmitError> {
+        let name = name.trim();
+        check_name(name).map_err(|why| Refusal::at("name", why))?;
+        if let Some(earlier) = self.earlier(key).await? {
+            return Ok(earlier);
+        }
+        let protection = self.store.protection(server).await?;
+        let asked = protection.backups.iter().filter(|one| one.is_on_demand());
+        if protection.backups.iter().any(|one| one.name.eq_ignore_ascii_case(name)) {
+            let text =
+                format!("There is a backup of the name {name} already. Choose another name.");
+            return Err(Refusal::at("name", text).into());
+        }
+        if asked.count() >= ON_DEMAND_MAX {
+            let text = format!(
+                "There are {ON_DEMAND_MAX} backups that were asked for, which is the most. Delete one first."
+            );
+            return Err(Refusal::whole(text).into());
+        }
+        let about = format!("“{name}”, {}", kind.label().to_lowercase());
+        let change = Change::new(OperationKind::Backup, &about, &take::Asked::new(kind, name));
+        self.submit_change(change, server, actor, key).await
+    }
+
+    /// Submits a backup that is due.
+    ///
+    /// # Errors
+    /// A refusal when something else is under way; the next look asks again.
+    pub async fn take_due(&self, server: &ServerId, due: &Due) -> Result<OperationId, SubmitError> {
+        let about = format!("{}: {}", due.kind.label().to_lowercase(), due.reason);
+        let change = Change::new(OperationKind::Backup, &about, &take::Asked::new(due.kind, ""));
+        self.submit_change(change, server, &Actor::system(), None).await
+    }
+
+    /// Submits the deletion of a backup that was asked for.
+    ///
+    /// # Errors
+    /// A refusal when it is not one of those, or others rest on it; then nothing was written.
+    pub async fn delete_backup(
+        &self,
+        server: &ServerId,
+        label: &str,
+        actor: &Actor,
+        key: Option<&str>,
+    ) -> Result<OperationId, SubmitError> {
+        if let Some(earlier) = self.earlier(key).await? {
+            return Ok(earlier);
+        }
+        let protection = self.store.protection(server).await?;
+        let found = delete::deletable(&protection, label).map_err(Refusal::whole)?;
+        let about = format!("“{}”", found.name);
+        let asked = delete::Asked { label: label.to_owned() };
+        let change = Change::new(OperationKind::DeleteBackup, &about, &asked);
+        self.submit_change(change, server, actor, key).await
+    }
+}
