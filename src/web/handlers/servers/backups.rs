@@ -184,7 +184,14 @@ fn policy(facts: &BackupFacts) -> PolicyView {
 
 fn actions(frame: &Frame, facts: &BackupFacts) -> Vec<Action> {
     let id = &frame.server.id;
-    vec![
+    let escrow = Action {
+        label: "Escrow file…",
+        purpose: "The key of the backups and the commands that restore them without any portal, to be kept elsewhere.",
+        path: paths::server_escrow(id),
+        is_primary: false,
+        why_closed: facts.protection.backups.is_empty().then(|| "There is no backup yet.".into()),
+    };
+    let mut actions = vec![
         Action {
             label: "Restore…",
             purpose: "Into a new server, to any moment that can be restored. This server goes on as it is.",
@@ -213,5 +220,8 @@ fn actions(frame: &Frame, facts: &BackupFacts) -> Vec<Action> {
             is_primary: false,
             why_closed: BackupFacts::why_kept(frame),
         },
-    ]
+    ];
+    // Whoever has the key reads all that was ever backed up.
+    actions.extend(frame.is_owner().then_some(escrow));
+    actions
 }
