@@ -141,7 +141,8 @@ fn what_a_person_set_comes_last_and_cannot_leave_its_quotes() {
     configuration.parameters.insert("work_mem".into(), "8MB'\nfsync = off".into());
     let settings = plain(&name, &configuration);
     let text = postgresql_conf(&settings);
-    assert!(text.trim_end().ends_with("work_mem = '8MB'' fsync = off'"), "{text}");
+    let (_, behind) = text.split_once(BY_A_PERSON).unwrap();
+    assert!(behind.starts_with("\nwork_mem = '8MB'' fsync = off'\n\n"), "{text}");
     assert!(
         pg_hba_conf(&settings).contains(
             "\nhost       all          all             all                 scram-sha-256\n"
@@ -155,8 +156,7 @@ fn the_protection_of_a_full_storage_stands_behind_what_a_person_set() {
     let name = ServerName::parse("shop").unwrap();
     let mut configuration = Configuration { write_protected: true, ..Configuration::default() };
     configuration.parameters.insert("default_transaction_read_only".into(), "off".into());
-    let text = postgresql_conf(&plain(&name, &configuration));
-    assert!(text.trim_end().ends_with("default_transaction_read_only = on"), "{text}");
+    assert_eq!(values(&plain(&name, &configuration))["default_transaction_read_only"], "on");
 }
 
 #[test]

@@ -14,15 +14,24 @@ fn one_change_at_a_time_and_only_from_the_right_state() {
 }
 
 #[test]
-fn a_stopped_server_can_only_be_started_or_deleted() {
+fn a_stopped_server_can_only_be_started_or_deleted_and_its_backups_tended() {
+    use OperationKind as K;
+    let may = [K::Start, K::Delete, K::DeleteBackup, K::RestoreDrill];
     for kind in OperationKind::ALL {
         let legal = kind.check_legal(SettledState::Stopped, None).is_ok();
-        assert_eq!(
-            legal,
-            [OperationKind::Start, OperationKind::Delete].contains(&kind),
-            "{kind:?}"
-        );
+        assert_eq!(legal, may.contains(&kind), "{kind:?}");
     }
+}
+
+#[test]
+fn a_backup_goes_beside_what_leaves_its_member_alone_and_holds_nobody_up() {
+    use OperationKind as K;
+    assert!(K::Backup.check_beside(&[K::CreateDatabase]).is_ok());
+    for first in [K::Restart, K::Scale, K::Delete, K::Failover] {
+        assert!(K::Backup.check_beside(&[first]).is_err(), "{first:?}");
+        assert!(first.check_beside(&[K::Backup]).is_ok(), "{first:?}");
+    }
+    assert!(K::Backup.check_legal(SettledState::Ready, Some(K::CreateDatabase)).is_ok());
 }
 
 #[test]

@@ -77,6 +77,10 @@ fn unpack(archive: &[u8], path: &str) -> Result<Option<Vec<u8>>, EngineError> {
             if entry.header().entry_type().is_file() {
                 let mut content = Vec::new();
                 entry.read_to_end(&mut content)?;
+                // The end of the archive inside of a file is no error to its reader.
+                if content.len() as u64 != entry.header().size()? {
+                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                }
                 return Ok(Some(content));
             }
         }

@@ -267,7 +267,7 @@ mod tests {
     fn a_parked_operation_says_what_it_means() {
         let mut parked = facts(OperationKind::Delete, NeedsAttention);
         assert!(text(&of(&parked).unwrap()).contains("point of no return"));
-        parked.steps[0].status = StepStatus::Undoing;
+        parked.steps[1].status = StepStatus::Undoing;
         let said = text(&of(&parked).unwrap());
         assert!(said.contains("Taking back “Close the way in” does not work either"), "{said}");
     }

@@ -284,7 +284,7 @@ mod tests {
     fn past_the_point_of_no_return_there_is_no_cancel() {
         let mut delete = facts(OperationKind::Delete, Running);
         assert!(view(&delete, true, now()).controls.cancel);
-        delete.operation.cursor = 3;
+        delete.operation.cursor = 4;
         let controls = view(&delete, true, now()).controls;
         assert!(!controls.cancel && controls.note.contains("point of no return"));
     }
