@@ -12,7 +12,7 @@
 //! **Put right without an operation:** the server of a repository, which holds no data, and its place in the networks
 //! of members. Whoever makes such a network anew need not think of it.
 
-use crate::domain::backup::{Archive, Piece, Protection, Repository, RepositoryState, due};
+use crate::domain::backup::{Archive, Gap, Piece, Protection, Repository, RepositoryState, due};
 use crate::domain::ha::Lsn;
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::server::{Member, Server, SettledState, network_name};
@@ -102,6 +102,21 @@ fn follow(before: &Archive, samples: &mut Samples, look: &ArchiverLook) -> Archi
     }
 }
 
+/// What may be missing after a change of primary. A standby takes pieces for archived as soon as it has them, so what the
+/// old primary had not handed over when it ended is in no repository: from the last moment that was measured on, nothing
+/// is claimed until a backup begins anew. After an orderly change this claims less than is there.
+fn hole(before: &Archive, promoted: Option<DateTime<Utc>>, seen_at: DateTime<Utc>) -> Option<Gap> {
+    let began_at = before.until?;
+    promoted.filter(|promoted| *promoted > began_at).map(|_| Gap {
+        repository: NEAR,
+        began_at,
+        ended_at: Some(seen_at),
+        reason:
+            "The primary changed. Whether the old one had archived all of its log is not known."
+                .into(),
+    })
+}
+
 impl Watch {
     /// Looks at every server that is Ready.
     ///
@@ -161,8 +176,13 @@ impl Watch {
         {
             archive.failure = format!("{}: {why}", archive.failure);
         }
+        let promoted = services.store.promotions(&server.id, 1).await?;
+        let promoted = promoted.first().and_then(|one| one.opened_at);
         let mut tx = services.store.begin_write(services.clock.now()).await?;
         tx.set_archive(&server.id, &archive).await?;
+        if let Some(gap) = hole(before, promoted, look.at) {
+            tx.put_backup_gap(&server.id, &gap).await?;
+        }
         tx.commit(Record::Nothing("what was seen")).await?;
         let is_old = |at: Option<DateTime<Utc>>| at.is_none_or(|at| at < look.at - MARK_AFTER);
         let is_idle = is_old(archive.until) && is_old(known.marked_at);
@@ -308,6 +328,21 @@ mod tests {
         let named =
             ArchiverLook { archived: Some(("00000002.history".into(), at(61))), ..promoted };
         assert_eq!(follow(&two, &mut samples, &named).until, one.until);
+    }
+
+    #[test]
+    fn after_a_change_of_primary_nothing_is_claimed_that_was_not_measured() {
+        let before = Archive { until: Some(at(100)), ..Archive::default() };
+        let gap = hole(&before, Some(at(130)), at(140)).unwrap();
+        assert_eq!((gap.began_at, gap.ended_at), (at(100), Some(at(140))));
+        let after = Archive { until: Some(at(150)), ..Archive::default() };
+        assert_eq!(
+            hole(&after, Some(at(130)), at(160)),
+            None,
+            "the new line of the log is measured"
+        );
+        assert_eq!(hole(&before, None, at(140)), None);
+        assert_eq!(hole(&Archive::default(), Some(at(130)), at(140)), None);
     }
 
     #[test]

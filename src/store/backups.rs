@@ -240,7 +240,8 @@ impl WriteTx {
         sqlx::query(
             "INSERT INTO backup_settings (server_id, retention_days, redundancy, archiving_since, archived_until, looked_at, failing_since, failure)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-             ON CONFLICT (server_id) DO UPDATE SET archiving_since = excluded.archiving_since, archived_until = excluded.archived_until,
+             ON CONFLICT (server_id) DO UPDATE SET archiving_since = excluded.archiving_since, archived_until = CASE WHEN backup_settings.archived_until > excluded.archived_until THEN backup_settings.archived_until
+                 ELSE COALESCE(excluded.archived_until, backup_settings.archived_until) END,
                looked_at = excluded.looked_at, failing_since = excluded.failing_since, failure = excluded.failure",
         )
         .bind(server.as_str())

@@ -73,7 +73,8 @@ macro_rules! select {
 /// Nobody is being restored from it, or about to be.
 macro_rules! unread {
     () => {
-        " NOT EXISTS (SELECT 1 FROM restores r LEFT JOIN operations o ON o.id = r.operation_id
+        " NOT EXISTS (SELECT 1 FROM servers s WHERE s.id = d.server_id)
+          AND NOT EXISTS (SELECT 1 FROM restores r LEFT JOIN operations o ON o.id = r.operation_id
           WHERE r.source_id = d.server_id AND (r.ended_at IS NULL OR o.is_active = 1))"
     };
 }
@@ -132,14 +133,14 @@ impl Store {
 
 impl WriteTx {
     /// Notes a server that is about to be forgotten, when anything of it lies in a repository: its backups stay for
-    /// their time. One without a good backup could never be restored, so its files may go at once. Call it in the
+    /// their time. One without any backup could never be restored, so its files may go at once. Call it in the
     /// transaction of [`WriteTx::delete_server`], before that.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn note_deleted(&mut self, server: &ServerId, by: &str) -> Result<(), StoreError> {
-        let (used, good): (i64, i64) = sqlx::query_as(
-            "SELECT (SELECT COUNT(*) FROM backup_repositories WHERE server_id = $1), (SELECT COUNT(*) FROM backups WHERE server_id = $1 AND failure = '')",
+        let (used, taken): (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT COUNT(*) FROM backup_repositories WHERE server_id = $1), (SELECT COUNT(*) FROM backups WHERE server_id = $1)",
         )
         .bind(server.as_str())
         .fetch_one(&mut *self.tx)
@@ -152,7 +153,8 @@ impl WriteTx {
         .fetch_optional(&mut *self.tx)
         .await?;
         let retention = settings.and_then(|(days, _)| Retention::days(days)).unwrap_or_default();
-        let kept = if good > 0 { retention.after_deletion() } else { Duration::zero() };
+        // Also what was found damaged: most of it may be readable, and a deletion by mistake is no time to throw it away.
+        let kept = if taken > 0 { retention.after_deletion() } else { Duration::zero() };
         sqlx::query(
             "INSERT INTO deleted_servers (server_id, name, group_id, spec, configuration, archived_until, deleted_at, deleted_by, erase_after)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (server_id) DO NOTHING",

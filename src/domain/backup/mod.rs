@@ -14,7 +14,7 @@ mod window;
 pub use choose::{Chosen, choose};
 pub use name::{NAME_CHARS_MAX, check_name};
 pub use piece::Piece;
-pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due};
+pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due, may_expire};
 pub use target::{RestoreTarget, TargetError};
 pub use window::{Gap, Refused, Span, Window, check, window};
 

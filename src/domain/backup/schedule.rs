@@ -1,6 +1,6 @@
 //! When the next backup is due. Decided from what is there, so that whatever was missed is caught up.
 
-use super::{Backup, BackupType};
+use super::{Backup, BackupType, Retention};
 use chrono::{DateTime, Duration, Utc};
 
 /// A full backup at least so often: retention by days needs them.
@@ -58,6 +58,15 @@ pub fn due(
     Some(Due { kind, reason })
 }
 
+/// Whether what is older than the retention may be removed now. pgBackRest keeps the newest full backup that is as old
+/// as the retention, and the log from there on, whatever we found out about that backup: it must be a good one.
+pub fn may_expire(backups: &[&Backup], retention: Retention, now: DateTime<Utc>) -> bool {
+    let limit = now - Duration::days(retention.as_days());
+    let fulls = backups.iter().filter(|one| one.kind == BackupType::Full);
+    let pivot = fulls.filter(|one| one.ended_at <= limit).max_by_key(|one| one.ended_at);
+    pivot.is_none_or(|one| one.is_good())
+}
+
 fn wait_after(failures: u32) -> Duration {
     let doubled = RETRY_FIRST * 2_i32.pow(failures.saturating_sub(1).min(10));
     doubled.min(RETRY_MAX)
@@ -113,6 +122,17 @@ mod tests {
         assert_eq!(kind(3, std::slice::from_ref(&full), Some(2), None), Some(Full), "a gap");
         let bad = Backup { failure: "damaged".into(), ..full };
         assert_eq!(kind(1, &[bad], None, None), Some(Full), "one that is not whole does not count");
+    }
+
+    #[test]
+    fn a_backup_that_is_not_good_pushes_none_out() {
+        let bad = |hour| Backup { failure: "damaged".into(), ..backup(BackupType::Full, hour) };
+        let (old, new) = (backup(BackupType::Full, 0), backup(BackupType::Full, 24));
+        let may = |backups: &[&Backup]| may_expire(backups, Retention::default(), at(24 * 9));
+        assert!(may(&[&old, &new]));
+        assert!(!may(&[&old, &bad(24)]), "the retention would rest on a damaged one");
+        assert!(may(&[&old, &new, &bad(24 * 8)]), "one that is younger pushes nothing out");
+        assert!(may(&[]));
     }
 
     #[test]

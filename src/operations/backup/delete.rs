@@ -61,9 +61,9 @@ pub fn deletable<'a>(protection: &'a Protection, label: &str) -> Result<&'a Back
             one.label
         ));
     }
-    let is_full = |one: &&Backup| one.repository == NEAR && one.kind == BackupType::Full;
-    if is_full(&found) && protection.backups.iter().filter(is_full).count() < 2 {
-        return Err("It is the only full backup. Take another full one first.".into());
+    let is_other = |one: &&Backup| one.kind == BackupType::Full && one.label != found.label;
+    if found.kind == BackupType::Full && !protection.good_in(NEAR).any(|one| is_other(&one)) {
+        return Err("It is the only good full backup. Take another full one first.".into());
     }
     Ok(found)
 }

@@ -5,7 +5,7 @@
 use super::list::{self, Verdict};
 use super::take_ready;
 use super::tool::{self, Place, Ran, Run};
-use crate::domain::backup::{BackupType, Repository};
+use crate::domain::backup::{BackupType, Repository, may_expire};
 use crate::operations::context::StepContext;
 use crate::operations::ha::pieces;
 use crate::operations::step::{Outcome, Step, StepError, Undo};
@@ -78,6 +78,14 @@ pub const STEPS: &[Step] = &[
         run: verify,
         undo: Undo::None("it only reads"),
         deadline: Duration::from_secs(20 * HOUR),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "read_pages",
+        title: "See whether pages of the data were damaged",
+        run: read_pages,
+        undo: Undo::None("it only reads"),
+        deadline: Duration::from_secs(HOUR),
         point_of_no_return: false,
     },
     Step {
@@ -176,11 +184,12 @@ fn copy(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-/// What rests on nothing good is a full one: pgBackRest itself would rest it on whatever is there.
+/// pgBackRest rests a backup on the newest full one, whatever we found out about that: unless it is good, a full one it is.
 async fn possible(ctx: &StepContext, asked: BackupType) -> Result<BackupType, StepError> {
     let protection = ctx.services.store.protection(&ctx.server.id).await?;
-    let has_full = protection.good_in(take_ready::NEAR).any(|one| one.kind == BackupType::Full);
-    Ok(if has_full { asked } else { BackupType::Full })
+    let fulls = protection.backups.iter().filter(|one| one.repository == take_ready::NEAR);
+    let newest = fulls.filter(|one| one.kind == BackupType::Full).max_by_key(|one| one.ended_at);
+    Ok(if newest.is_some_and(|one| one.is_good()) { asked } else { BackupType::Full })
 }
 
 fn label_in(output: &str) -> Result<String, StepError> {
@@ -231,9 +240,36 @@ async fn not_whole(ctx: &StepContext, label: &str, why: &str) -> Result<StepErro
     ))
 }
 
+/// A copy of damaged pages is a true copy: only pgBackRest's list tells it. It must not push out backups from before the damage.
+fn read_pages(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        let Copied { label } = ctx.output("copy")?;
+        let (repository, place) = (near(ctx).await?, Place::Member(ctx.member()?));
+        let info = match list::read(ctx, place, &repository, "pages").await? {
+            Err(line) => return Ok(wait(line)),
+            Ok(info) => info,
+        };
+        match info.backups.iter().find(|set| set.label == label) {
+            Some(set) if set.has_errors => Err(StepError::permanent(
+                "Pages of the database itself have a wrong checksum: its data are damaged. This backup was removed again; the backups from before are kept.",
+                "Look for the damaged tables with pg_amcheck, and restore the server to a moment before the damage.",
+            )),
+            _ => Ok(Outcome::done()),
+        }
+    })
+}
+
 /// What cannot be removed today is removed with the next backup: no reason to give up this one.
 fn expire(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        let protection = ctx.services.store.protection(&ctx.server.id).await?;
+        let fulls: Vec<_> =
+            protection.backups.iter().filter(|one| one.repository == take_ready::NEAR).collect();
+        if !may_expire(&fulls, protection.policy.retention, ctx.services.clock.now()) {
+            ctx.log("Nothing is removed: the backup that the retention would rest on is not good")
+                .await;
+            return Ok(Outcome::done());
+        }
         match run(ctx, "expire", &["expire"]).await {
             Ok(ran) => Ok(ran.or_wait().err().unwrap_or(Outcome::done())),
             Err(StepError::Permanent { what, .. }) => {

@@ -53,7 +53,10 @@ pub(super) fn prepare_repository(ctx: &StepContext) -> StepResult<'_> {
 
 async fn choose(ctx: &StepContext, member: &Member) -> Result<Repository, StepError> {
     let all = ctx.services.store.repositories(&ctx.server.id).await?;
-    if let Some(found) = all.into_iter().find(|one| one.number == NEAR) {
+    // One that was never prepared holds nothing: after a failover it is chosen again.
+    let is_settled =
+        |one: &Repository| one.state != RepositoryState::Planned || one.host_id == member.host_id;
+    if let Some(found) = all.into_iter().find(|one| one.number == NEAR && is_settled(one)) {
         return Ok(found);
     }
     let chosen = Repository {

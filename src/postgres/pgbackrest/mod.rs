@@ -5,7 +5,9 @@
 //! what lies in a repository is scrambled before it leaves the container of the member or of the helper, and the
 //! server of the repository never has the key.
 //!
-//! The server of a repository lets a client into the stanzas that its certificate is allowed and into no other.
+//! The server of a repository lets a client into the stanzas that its certificate is allowed, and pgBackRest as a client
+//! asks for no other. Its protocol does not check paths within the repository: a program that runs inside a member's
+//! container as PostgreSQL's user could name others. What it found there is encrypted with keys that it does not have.
 
 mod info;
 
@@ -82,7 +84,10 @@ pub fn archive_file(repositories: &[Access<'_>]) -> ConfigFile {
     repositories.iter().zip(1..).for_each(|(one, number)| push_repository(&mut text, one, number));
     // Pieces go side by side; what is on its way is noted below the volume. A piece that cannot be handed over is
     // kept and tried again: none is ever given up for space.
-    text.push_str("archive-async=y\nspool-path=/var/lib/pgflex/spool\nprocess-max=2\n");
+    // A shutdown of PostgreSQL hands over what is left and waits so long for each try.
+    text.push_str(
+        "archive-async=y\narchive-timeout=10\nspool-path=/var/lib/pgflex/spool\nprocess-max=2\n",
+    );
     push_stanza(&mut text, repositories);
     file("archive.conf", &text)
 }
