@@ -2,7 +2,7 @@
 //! said, and nothing is made in its place.
 
 use crate::portal::Portal;
-use crate::support::{has_engine, socket};
+use crate::support::{has_engine, objects_of_servers, socket};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::drift::{DriftLook, Next, OBSERVATION};
 use pgflex::domain::ids::ServerId;
@@ -123,7 +123,7 @@ async fn what_is_done_by_hand_loses_no_row_and_is_put_right() {
     let operation = portal.wait_settled(&asked.unwrap()).await;
     assert_eq!(operation.status, OperationStatus::Succeeded, "{:?}", operation.error);
     assert_eq!(rows(&portal, &server).await, before);
-    let owned = portal.engine().owned().await.unwrap();
+    let owned = objects_of_servers(&portal.engine()).await;
     let containers = owned.iter().filter(|object| object.kind == "container").count();
     assert_eq!(containers, 1, "no generation is left behind: {owned:?}");
     portal.finish().await;
@@ -182,7 +182,7 @@ async fn a_volume_that_is_gone_is_said_and_nothing_is_made() {
     // A repair that the monitor began between two of the removals above made the view of a disk that was still there.
     let view = lost.volume();
     let is_view = |name: &str| lost.loop_minor().is_some() && name == view && is_of_a_device(name);
-    let owned = portal.engine().owned().await.unwrap();
+    let owned = objects_of_servers(&portal.engine()).await;
     let is_right = owned.iter().all(|object| object.kind == "network" || is_view(&object.name));
     assert!(is_right, "{owned:?}");
     // Neither with our labels nor, by an engine that makes what a container wants, without: no place for data.

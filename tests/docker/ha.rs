@@ -2,7 +2,7 @@
 //! removed. No row that was acknowledged is missing at any time.
 
 use crate::portal::Portal;
-use crate::support::has_engine;
+use crate::support::{has_engine, objects_of_servers};
 use pgflex::clock::{Clock, SystemClock};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::ha::{Durability, HaMode, HighAvailability, ReplicationState};
@@ -197,7 +197,7 @@ async fn a_pair_is_built_fails_over_and_switches_over_without_losing_a_row() {
     assert_eq!(story.members().await.len(), 1);
     story.write(5).await;
     story.assert_rows().await;
-    let owned = engine.owned().await.unwrap();
+    let owned = objects_of_servers(&engine).await;
     let containers = owned.iter().filter(|object| object.kind == "container").count();
     assert_eq!(containers, 1, "{owned:?}");
     story.portal.finish().await;

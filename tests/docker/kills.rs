@@ -2,10 +2,9 @@
 //! real engine: after a restart the server is there, once, and answers with its rows; or is gone, with nothing left.
 
 use crate::portal::Portal;
-use crate::support::{has_engine, socket};
+use crate::support::{has_engine, objects_of_servers, socket};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
-use pgflex::engine::Engine;
 use pgflex::operations::kinds::steps;
 use pgflex::operations::runner::Point;
 
@@ -18,11 +17,8 @@ fn moments(kind: OperationKind) -> Vec<String> {
 }
 
 async fn names(portal: &Portal) -> Vec<String> {
-    let mut names: Vec<String> = portal
-        .engine()
-        .owned()
+    let mut names: Vec<String> = objects_of_servers(&portal.engine())
         .await
-        .unwrap()
         .into_iter()
         .map(|object| format!("{} {}", object.kind, object.name))
         .collect();

@@ -1,7 +1,7 @@
 //! Stop, start, scale and CPU credits on a real engine with a real PostgreSQL.
 
 use crate::portal::Portal;
-use crate::support::{has_engine, socket};
+use crate::support::{has_engine, objects_of_servers, socket};
 use bollard::Docker;
 use bollard::exec::{CreateExecOptions, StartExecOptions};
 use bollard::models::RestartPolicyNameEnum;
@@ -89,7 +89,7 @@ async fn a_stopped_server_keeps_its_data_stays_stopped_and_starts_again() {
     }
     plain(&portal, &server, OperationKind::Stop).await;
     plain(&portal, &server, OperationKind::Delete).await;
-    assert_eq!(portal.engine().owned().await.unwrap(), [], "a stopped server is deleted whole");
+    assert_eq!(objects_of_servers(&portal.engine()).await, [], "a stopped server is deleted whole");
     portal.finish().await;
 }
 
@@ -124,7 +124,7 @@ async fn scaling_changes_limits_and_parameters_and_restarts_only_when_it_must() 
         assert_eq!(config.shm_size, Some((gib << 28) as i64), "{to}");
         assert_eq!(portal.psql(&server, "SHOW shared_buffers").await.unwrap(), buffers, "{to}");
         assert_eq!(portal.psql(&server, "SELECT count(*) FROM t").await.unwrap(), "1000");
-        let left = portal.engine().owned().await.unwrap();
+        let left = objects_of_servers(&portal.engine()).await;
         assert_eq!(left.len(), 4, "one container, the disk and its mount, one network: {left:?}");
     }
     portal.finish().await;

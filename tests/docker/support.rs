@@ -15,7 +15,7 @@ use pgflex::domain::version::Major;
 use pgflex::engine::blueprint::Blueprint;
 use pgflex::engine::docker::DockerEngine;
 use pgflex::engine::image::ensure_image_now;
-use pgflex::engine::{ContainerFacts, Engine, FileSpec};
+use pgflex::engine::{ContainerFacts, Engine, FileSpec, OwnedObject, label};
 use pgflex::postgres::client::TlsPostgres;
 use pgflex::postgres::conf::{Settings, TlsFiles, all_files};
 use pgflex::postgres::{CONTROL_ROLE, Postgres, PostgresError, Probe, Target};
@@ -66,6 +66,14 @@ where
     if let Err(failure) = ended {
         std::panic::resume_unwind(failure.into_panic());
     }
+}
+
+/// What belongs to servers: the repository of the host, what works on it, and the copies of the portal's own store outlive them.
+pub async fn objects_of_servers(engine: &DockerEngine) -> Vec<OwnedObject> {
+    let stays = [label::REPOSITORY, label::RUN, label::STORE];
+    let mut owned = engine.owned().await.unwrap();
+    owned.retain(|object| stays.iter().all(|key| !object.labels.contains_key(*key)));
+    owned
 }
 
 /// Removes everything of the engine's installation.
