@@ -1,6 +1,6 @@
 //! What a backup does not know must never cost data: keys, servers that went into service, members that were made later.
 
-use super::hosts::{Folder, back_up, blank, create, recover_newest};
+use super::hosts::{Folder, back_up, blank, create, places, recover_newest, search};
 use crate::world::World;
 use pgflex::clock::Clock;
 use pgflex::domain::ids::ServerId;
@@ -12,6 +12,7 @@ use pgflex::operations::access::{open_secret, secret};
 use pgflex::operations::context::Services;
 use pgflex::operations::kinds::steps;
 use pgflex::operations::runner::{Hook, Interference, Moment, Point, Runner};
+use pgflex::operations::store_backup;
 use pgflex::operations::submit::{Change, Door};
 use pgflex::recover::{adopt, rebuild};
 use pgflex::store::testing;
@@ -261,4 +262,74 @@ async fn a_name_that_is_there_twice_does_not_stop_a_recovery_from_labels() {
     assert!(lines.iter().any(|line| line.contains("a second one of this name")), "{lines:?}");
     assert!(services.store.server(&running).await.unwrap().is_some(), "{lines:?}");
     assert_eq!(services.store.server_ids().await.unwrap().len(), 1);
+}
+
+/// Whose master key was lost has nothing left but the old backups and the hope to find it again.
+#[tokio::test]
+async fn a_portal_with_another_key_writes_over_no_backup() {
+    let world = World::new(testing::sqlite().await).await;
+    let (_, folder) = (create(&world, "shop").await, Folder::new());
+    let install = world.services.settings.install_id.clone();
+    let there = || async {
+        pgflex::recover::find::backups_of_store(&places(&world), &install).await.unwrap()
+    };
+    assert_eq!(there().await, Vec::<String>::new());
+    back_up(&world, &folder).await;
+    assert_eq!(there().await.len(), 2, "it is seen whatever its key");
+    let before = search(&world, None).await;
+    let other = pgflex::secrets::Sealer::from_key([8; 32]);
+    for engine in world.engines() {
+        let slots = store_backup::all_slots(&other);
+        store_backup::put(engine, &install, true, &slots, b"of another key").await.unwrap();
+    }
+    assert_eq!(search(&world, None).await.len(), before.len());
+}
+
+/// A mark is set by what was read back; a host without a server is not failing.
+#[tokio::test]
+async fn what_cannot_be_read_back_is_no_backup() {
+    let world = World::new(testing::sqlite().await).await;
+    let (_, folder) = (create(&world, "shop").await, Folder::new());
+    let gone = pgflex::engine::EngineError::Silent("gone".into());
+    world.engine.inject("get_file", 1, pgflex::engine::fake::Fault::Fail(gone));
+    let none =
+        pgflex::domain::host::EngineFacts { images: vec![], ..world.far.facts().await.unwrap() };
+    world.far.set_facts(none);
+    back_up(&world, &folder).await;
+    let record = world.services.store.store_backups().await.unwrap();
+    let hosts: Vec<_> = record.iter().filter(|place| !place.place.is_empty()).collect();
+    assert_eq!(hosts.iter().filter(|place| place.is_failing()).count(), 1, "{hosts:?}");
+    assert_eq!(hosts.iter().filter(|place| place.is_waiting()).count(), 1, "{hosts:?}");
+    assert!(hosts.iter().all(|place| place.made_at.is_none()), "{hosts:?}");
+}
+
+/// Nothing of before is under way for good, and no link that was used since opens anything.
+#[tokio::test]
+async fn drills_and_invitations_of_before_are_over() {
+    for test in testing::all().await {
+        let (pool, now) = (super::raw(&test.url).await, super::clock().now());
+        let later = now.timestamp_micros() + 1_000_000;
+        for sql in [
+            "INSERT INTO ha_drills (id, server_id, started_at, outcome) VALUES ('d', 's', 1, 'running')",
+            "INSERT INTO restore_drills (operation_id, server_id, repository, label, started_at, outcome) VALUES ('o', 's', 1, 'l', 1, 'running')",
+        ] {
+            sqlx::query(sql).execute(&pool).await.unwrap();
+        }
+        sqlx::query("INSERT INTO invites (id, token_hash, role, created_by, created_at, expires_at) VALUES ('i', 't', 'Owner', 'u', 1, $1)")
+            .bind(later)
+            .execute(&pool)
+            .await
+            .unwrap();
+        test.store.settle_recovery(now, "a test").await.unwrap();
+        let (drills, invites): (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT COUNT(*) FROM ha_drills WHERE ended_at IS NOT NULL AND outcome LIKE '%recovered meanwhile%')
+               + (SELECT COUNT(*) FROM restore_drills WHERE ended_at IS NOT NULL AND outcome LIKE '%recovered meanwhile%'),
+               (SELECT COUNT(*) FROM invites WHERE expires_at <= $1)",
+        )
+        .bind(now.timestamp_micros())
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        assert_eq!((drills, invites), (2, 1), "{}", test.name);
+    }
 }

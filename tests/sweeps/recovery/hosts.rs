@@ -50,7 +50,7 @@ fn again(world: &World, store: Store, authority: Authority) -> Arc<Services> {
     })
 }
 
-fn places(world: &World) -> Vec<Place> {
+pub(super) fn places(world: &World) -> Vec<Place> {
     let place = |(name, engine): (&str, &FakeEngine)| {
         let engine = engine.clone();
         Place::with(name.into(), move |_| Ok(Arc::new(engine.clone()) as Arc<dyn Engine>))
@@ -58,7 +58,7 @@ fn places(world: &World) -> Vec<Place> {
     [("near", &world.engine), ("far", &world.far)].map(place).into()
 }
 
-async fn search(world: &World, folder: Option<&Folder>) -> Vec<Candidate> {
+pub(super) async fn search(world: &World, folder: Option<&Folder>) -> Vec<Candidate> {
     let (sealer, places) = (sealer(), places(world));
     let folder = folder.map(|folder| folder.0.as_path());
     let search = Search { sealer: &sealer, places: &places, folder, file: None, install: None };
