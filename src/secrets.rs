@@ -51,7 +51,7 @@ pub enum SecretError {
 /// Seals and opens values under the master key: AES-256-GCM, a random nonce of 96 bits in front,
 /// bound to the place where the value is kept, so that it cannot be moved to another row.
 #[derive(Clone)]
-pub struct Sealer(Arc<Aes256Gcm>);
+pub struct Sealer(Arc<Aes256Gcm>, [u8; 4]);
 
 impl Sealer {
     /// Reads the master key file, or makes it (mode 0400) where there is none.
@@ -78,7 +78,15 @@ impl Sealer {
 
     /// A sealer under a given key.
     pub fn from_key(key: [u8; 32]) -> Self {
-        Self(Arc::new(Aes256Gcm::new(&Key::<Aes256Gcm>::from(key))))
+        use sha2::{Digest, Sha256};
+        let sum = Sha256::new().chain_update(b"pgflex master key 1\n").chain_update(key).finalize();
+        let mark = [sum[0], sum[1], sum[2], sum[3]];
+        Self(Arc::new(Aes256Gcm::new(&Key::<Aes256Gcm>::from(key))), mark)
+    }
+
+    /// Tells this key from others, and tells nothing of it: eight hexadecimal digits.
+    pub fn mark(&self) -> String {
+        format!("{:08x}", u32::from_be_bytes(self.1))
     }
 
     /// Seals `plain` for the place `place`, such as `server_secrets/<id>/server_key`.

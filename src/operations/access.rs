@@ -84,7 +84,7 @@ pub async fn need_secret(
     found.ok_or_else(|| {
         StepError::permanent(
             format!("The secret {name} of the server is missing."),
-            "Delete the server and create it again.",
+            "Nothing was removed. A newer backup of the portal’s own record may have it: see docs/recovery.md. Delete the server only if its data are worth nothing.",
         )
     })
 }

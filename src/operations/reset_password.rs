@@ -78,7 +78,7 @@ impl Door<'_> {
             .map_err(|error| Refusal::whole(error.to_string()))?;
         let now = self.clock.now();
         let mut tx = self.store.begin_write(now).await?;
-        let kept = tx.put_server_secret_once(server, &name, sealed, now + KEPT_FOR).await?;
+        let kept = tx.put_server_secret_once(server, &name, sealed, Some(now + KEPT_FOR)).await?;
         tx.commit(Record::Nothing("the reset that follows has a line of its own")).await?;
         Ok(kept)
     }
@@ -113,8 +113,13 @@ fn remember(ctx: &StepContext) -> StepResult<'_> {
         let sealed = services.sealer.seal(&place, text.reveal().as_bytes())?;
         let mut tx = ctx.begin_write().await?;
         // Once: a retry of a reset that failed half way must not take the new one for the old one.
-        tx.put_server_secret_once(&ctx.server.id, &name, sealed, services.clock.now() + KEPT_FOR)
-            .await?;
+        tx.put_server_secret_once(
+            &ctx.server.id,
+            &name,
+            sealed,
+            Some(services.clock.now() + KEPT_FOR),
+        )
+        .await?;
         ctx.commit(tx).await?;
         Ok(Outcome::done())
     })

@@ -5,10 +5,12 @@
 //! two for the last ones, one for each hour of a day, one for each day of a week. An engine that is cut off while it writes spoils one
 //! of them, and each backup is written under three.
 
-use crate::engine::{ContainerSpec, Engine, EngineError, FileSpec, Labels, VolumeSpec, label};
-use crate::secrets::stream::SealedWriter;
+use crate::engine::{
+    ContainerSpec, Engine, EngineError, FILE_BYTES_MAX, FileSpec, Labels, VolumeSpec, label,
+};
+use crate::secrets::stream::{SealedLines, SealedWriter};
 use crate::secrets::{Sealer, SecretError};
-use crate::store::dump::{Header, Sink};
+use crate::store::dump::{self, Checked, DumpError, Header, Sink};
 use crate::store::{Store, StoreError};
 use chrono::{DateTime, Timelike, Utc};
 use std::path::Path;
@@ -28,6 +30,10 @@ pub enum BackupError {
     Store(#[from] StoreError),
     #[error("the backup could not be sealed")]
     Seal(#[from] SecretError),
+    #[error("the backup that was made is not whole: {0}")]
+    NotWhole(DumpError),
+    #[error("the backup is larger than {} MiB, which no host takes in one file", FILE_BYTES_MAX / (1 << 20))]
+    TooLarge,
 }
 
 /// A backup in memory: sealed, whole.
@@ -67,20 +73,49 @@ pub async fn make(
 ) -> Result<StoreFile, BackupError> {
     let mut sink = SealedSink(SealedWriter::new(sealer));
     let header = store.dump(now, install_id, &mut sink).await?;
-    Ok(StoreFile { header, content: Arc::new(sink.0.finish()?) })
+    let content = sink.0.finish()?;
+    // The rest is for the archive around it.
+    if content.len() > FILE_BYTES_MAX - (1 << 20) {
+        return Err(BackupError::TooLarge);
+    }
+    verify(sealer, &content).map_err(BackupError::NotWhole)?;
+    Ok(StoreFile { header, content: Arc::new(content) })
+}
+
+/// Reads a backup to its end.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn verify(sealer: &Sealer, file: &[u8]) -> Result<Checked, DumpError> {
+    let lines = SealedLines::new(sealer, file);
+    dump::check(lines.map_err(|error| DumpError::Unreadable(error.to_string()))?)
 }
 
 /// The names under which a backup of this moment is kept. `turn` counts: two that follow each other never write the same `recent`.
-pub fn slots(at: DateTime<Utc>, turn: u64) -> [String; 3] {
+/// They are below a folder of the key's own: backups of another key, which a portal of a new one cannot read, are never
+/// written over.
+pub fn slots(sealer: &Sealer, at: DateTime<Utc>, turn: u64) -> [String; 3] {
+    let key = folder(sealer);
     let day = at.timestamp().div_euclid(86_400).rem_euclid(DAYS);
-    [format!("recent/{}", turn % 2), format!("hourly/{:02}", at.hour()), format!("daily/{day}")]
+    let hour = at.hour();
+    [
+        format!("{key}/recent/{}", turn % 2),
+        format!("{key}/hourly/{hour:02}"),
+        format!("{key}/daily/{day}"),
+    ]
 }
 
-/// Every name there can be, those of the last ones first.
-pub fn all_slots() -> Vec<String> {
+/// Every name there can be for a key, those of the last ones first.
+pub fn all_slots(sealer: &Sealer) -> Vec<String> {
     let recent = (0..2).map(|turn| format!("recent/{turn}"));
     let hourly = (0..HOURS).map(|hour| format!("hourly/{hour:02}"));
-    recent.chain(hourly).chain((0..DAYS).map(|day| format!("daily/{day}"))).collect()
+    let names = recent.chain(hourly).chain((0..DAYS).map(|day| format!("daily/{day}")));
+    let key = folder(sealer);
+    names.map(|name| format!("{key}/{name}")).collect()
+}
+
+fn folder(sealer: &Sealer) -> String {
+    format!("key-{}", sealer.mark())
 }
 
 /// Name of the volume, and of the container around it. Of the end of the identity: its begin is a time, which two
@@ -90,22 +125,41 @@ pub fn volume_name(install_id: &str) -> String {
     format!("pgflex-{end}-store")
 }
 
-/// Puts a backup on a host.
+/// What became of a backup on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It is there: it was read back and is the same.
+    Kept,
+    /// The host has no image of ours yet to make the container of: it has no server yet either.
+    Waiting,
+}
+
+/// Puts a backup on a host and reads it back.
 ///
 /// # Errors
-/// When the engine does not take it. Without any image of ours on the host there is nothing to make the container of:
-/// that is refused in words for people.
+/// When the engine does not take it, or gives back something else.
 pub async fn put(
     engine: &dyn Engine,
     install_id: &str,
     is_test: bool,
     slots: &[String],
     content: &[u8],
-) -> Result<(), EngineError> {
+) -> Result<Put, EngineError> {
+    let name = volume_name(install_id);
+    if engine.container(&name).await?.is_none() && engine.facts().await?.images.is_empty() {
+        return Ok(Put::Waiting);
+    }
     let carrier = ensure_carrier(engine, install_id, is_test).await?;
     let file =
         |path: &String| FileSpec { path: path.clone(), mode: 0o600, content: content.to_vec() };
-    engine.put_files(&carrier, &slots.iter().map(file).collect::<Vec<_>>()).await
+    engine.put_files(&carrier, &slots.iter().map(file).collect::<Vec<_>>()).await?;
+    let Some(first) = slots.first() else { return Ok(Put::Waiting) };
+    match engine.get_file(&carrier, first).await? {
+        Some(back) if back == content => Ok(Put::Kept),
+        _ => Err(EngineError::Refused(
+            "what was read back is not what was written: the backup on this host is not to be relied on".into(),
+        )),
+    }
 }
 
 /// Reads a backup back; `None` when there is none of that name. Makes nothing but the container, where only that was lost.
@@ -210,15 +264,21 @@ mod tests {
 
     #[test]
     fn names_are_few_and_each_is_found_again() {
-        let all = all_slots();
+        let sealer = Sealer::from_key([7; 32]);
+        let all = all_slots(&sealer);
         assert_eq!(all.len(), 33);
         let mut at = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
         for turn in 0..500 {
-            assert!(slots(at, turn).iter().all(|slot| all.contains(slot)));
+            assert!(slots(&sealer, at, turn).iter().all(|slot| all.contains(slot)));
             at += chrono::Duration::minutes(47);
         }
-        let (now, later) = (slots(at, 4), slots(at, 5));
+        let (now, later) = (slots(&sealer, at, 4), slots(&sealer, at, 5));
         assert_ne!(now[0], later[0], "the last but one is not touched");
+        let other = all_slots(&Sealer::from_key([8; 32]));
+        assert!(
+            other.iter().all(|slot| !all.contains(slot)),
+            "those of another key are not either"
+        );
     }
 
     #[test]

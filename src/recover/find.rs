@@ -4,7 +4,7 @@ use crate::app::hosts;
 use crate::config::HostConfig;
 use crate::engine::docker::DockerEngine;
 use crate::engine::{Engine, EngineError, EngineTls};
-use crate::operations::store_backup::{all_slots, get};
+use crate::operations::store_backup::{all_slots, get, volume_name};
 use crate::secrets::Sealer;
 use crate::secrets::stream::SealedLines;
 use crate::store::dump::{DumpError, Header};
@@ -129,7 +129,7 @@ pub async fn candidates(search: &Search<'_>) -> anyhow::Result<Found> {
         })?;
     }
     if let Some(folder) = search.folder {
-        for slot in all_slots() {
+        for slot in all_slots(search.sealer) {
             let path = folder.join(slot);
             if let Ok(content) = std::fs::read(&path) {
                 found.try_take(search, &format!("the file {}", path.display()), content);
@@ -159,7 +159,7 @@ async fn look_at(search: &Search<'_>, place: &Place, found: &mut Found) -> Resul
             continue;
         }
         let engine = (place.connect)(&install)?;
-        for slot in all_slots() {
+        for slot in all_slots(search.sealer) {
             match get(&*engine, &install, &slot).await {
                 Ok(Some(content)) => {
                     found.try_take(search, &format!("host {}, {slot}", place.name), content);
@@ -202,6 +202,29 @@ fn header(sealer: &Sealer, content: &[u8]) -> Result<Header, DumpError> {
         |error: crate::secrets::stream::StreamError| DumpError::Unreadable(error.to_string());
     let first = SealedLines::new(sealer, content).map_err(unreadable)?.next();
     Header::parse(&first.ok_or(DumpError::Header)?.map_err(unreadable)?)
+}
+
+/// Where an installation has a volume of backups of its store, of whatever key. Only a backup makes one.
+///
+/// # Errors
+/// When an engine does not answer.
+pub async fn backups_of_store(places: &[Place], install: &str) -> anyhow::Result<Vec<String>> {
+    let mut found = vec![];
+    let volume = volume_name(install);
+    for place in places {
+        let engine = (place.connect)(install)?;
+        let there = engine.has_volume(&volume).await;
+        if there.with_context(|| format!("the host {}. Nothing was changed", place.name))? {
+            found.push(format!("host {}, volume {volume}", place.name));
+        }
+    }
+    Ok(found)
+}
+
+/// The portal's own folder of backups, where there is anything in it.
+pub fn backups_in(folder: &Path) -> Option<String> {
+    let mut entries = std::fs::read_dir(folder).ok()?;
+    entries.next().map(|_| format!("the folder {}", folder.display()))
 }
 
 /// Installations that have objects on engines.

@@ -25,6 +25,11 @@ pub(super) struct Labelled {
 }
 
 impl Labelled {
+    /// Whether it has a container or data of its own: a helper alone carries the same labels.
+    pub(super) fn is_a_member(&self) -> bool {
+        self.generation.is_some() || self.has_volume || self.is_sized
+    }
+
     /// Name of its newest container.
     pub(super) fn container(&self) -> Option<String> {
         Some(container_name(&self.member, self.generation?))

@@ -14,6 +14,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ServeArgs};
 use crate::operations::context::Services;
 use crate::operations::store_backup::FOLDER;
+pub use crate::operations::store_backup::verify;
 use crate::secrets::Sealer;
 use crate::secrets::stream::SealedLines;
 use crate::store::Store;
@@ -42,6 +43,13 @@ pub struct RecoverArgs {
     /// Without any backup: write the store anew from the labels on the engines. Accounts, rules, history and certificates are lost.
     #[arg(long)]
     pub from_labels: bool,
+    /// With --from-labels: although backups of the portal's store exist, which would bring back more.
+    #[arg(long, requires = "from_labels")]
+    pub even_though_backups_exist: bool,
+    /// A host, by its name, that is lost for good: members on it count as gone, and nobody waits to look at them. If one of them was
+    /// the primary, commits that only it had are lost.
+    #[arg(long = "without-host")]
+    pub without_hosts: Vec<String>,
     /// Only says what there is.
     #[arg(long)]
     pub look: bool,
@@ -75,7 +83,7 @@ pub async fn run(args: RecoverArgs) -> anyhow::Result<()> {
         println!("Nothing was written: --look.");
         return Ok(());
     }
-    from_backup(config, &sealer, chosen).await
+    from_backup(config, &sealer, chosen, &args.without_hosts).await
 }
 
 /// The key that the backup was sealed with. A new one would open nothing, so none is made.
@@ -119,15 +127,6 @@ fn choose<'a>(
     )
 }
 
-/// Reads a backup to its end.
-///
-/// # Errors
-/// The first thing that is wrong with it.
-pub fn verify(sealer: &Sealer, file: &[u8]) -> Result<Checked, DumpError> {
-    let lines = SealedLines::new(sealer, file);
-    dump::check(lines.map_err(|error| DumpError::Unreadable(error.to_string()))?)
-}
-
 /// Fills an empty database from a backup that was verified.
 ///
 /// # Errors
@@ -150,16 +149,20 @@ async fn from_backup(
     config: Config,
     sealer: &Sealer,
     (chosen, checked): (&Candidate, Checked),
+    lost: &[String],
 ) -> anyhow::Result<()> {
     let store = load(&config.database_url(), sealer, &chosen.content, &checked)
         .await
         .map_err(with_causes)
-        .context("the store was not recovered; nothing was written into the database")?;
+        .context("the store was not recovered. No portal starts on what is in the database now; name an empty one for the next try")?;
     println!("Every row is back: {} rows in {} tables.", checked.rows, checked.header.tables.len());
     let app = App::assemble(config, store).await?;
     let services = app.services().await?;
     println!("Looking at the hosts:");
-    adopt::adopt(&services).await?.iter().for_each(|line| println!("  {line}"));
+    adopt::adopt_without(&services, lost).await?.iter().for_each(|line| println!("  {line}"));
+    println!(
+        "Accounts, roles, locks and retention are those of that moment: what was taken from somebody since is back. Look through them. Open invitations have expired."
+    );
     finish(&services, &chosen.words()).await
 }
 
@@ -168,10 +171,24 @@ async fn from_labels(config: Config, args: &RecoverArgs, places: &[Place]) -> an
     installs.notes.iter().for_each(|note| println!("  {note}"));
     let install_id = installs.one()?;
     println!("Found: objects of the installation {install_id}");
+    let mut backups = find::backups_of_store(places, &install_id).await?;
+    backups.extend(find::backups_in(&config.args.data.join(FOLDER)));
+    for found in &backups {
+        println!("Found: backups of the portal's own store: {found}");
+    }
     if args.look {
         println!("Nothing was written: --look.");
         return Ok(());
     }
+    if !backups.is_empty() && !args.even_though_backups_exist {
+        anyhow::bail!(
+            "backups of the portal's own store are there: {}. They bring back accounts, rules and keys, which labels do not. Nothing was changed. \
+             Use pgflex recover without --from-labels, with the master key of the lost portal. Where that key is lost, or no backup opens, give --even-though-backups-exist.",
+            backups.join(", ")
+        );
+    }
+    let key = config.args.data.join("master.key");
+    let had_key = key.exists();
     let ports = config.args.gateway_ports;
     let store = Store::open_empty(&config.database_url(), dump::latest_migration())
         .await
@@ -182,12 +199,24 @@ async fn from_labels(config: Config, args: &RecoverArgs, places: &[Place]) -> an
     let app = App::assemble(config, store).await?;
     let services = app.services().await?;
     rebuild::rebuild(&services, ports).await?.iter().for_each(|line| println!("  {line}"));
+    if !had_key {
+        println!(
+            "A new master key was made: {}. Keep a copy of it elsewhere, now. What was sealed with the old one stays where it is and opens with the old one only.",
+            key.display()
+        );
+    }
     println!("{}", rebuild::LOST);
     finish(&services, "the labels on the engines").await
 }
 
 async fn finish(services: &Arc<Services>, source: &str) -> anyhow::Result<()> {
     let settled = services.store.settle_recovery(services.clock.now(), source).await?;
+    if settled.made > 0 {
+        println!(
+            "{} servers were being created. They are marked Failed: repair them, or delete them.",
+            settled.made
+        );
+    }
     if settled.parked > 0 {
         println!(
             "{} changes were under way. They wait for your decision: see Operations.",

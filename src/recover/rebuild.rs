@@ -6,6 +6,7 @@
 //! into the volume and PostgreSQL reads them again: that needs no login, so it works where the old keys are lost.
 
 use super::labels::{self, Labelled};
+use crate::domain::backup::stanza_of;
 use crate::domain::configuration::Configuration;
 use crate::domain::ha::MemberRole;
 use crate::domain::host::Host;
@@ -21,6 +22,7 @@ use crate::operations::context::Services;
 use crate::operations::member::certificate_names;
 use crate::postgres::CONTROL_ROLE;
 use crate::postgres::conf::configuration_in;
+use crate::postgres::pgbackrest::{ARCHIVE_FILE, key_in};
 use crate::secrets::Secret;
 use crate::store::{Record, StoreError, WriteTx};
 use anyhow::Context;
@@ -57,11 +59,94 @@ pub async fn rebuild(services: &Services, ports: (u16, u16)) -> anyhow::Result<V
     }
     let networks = write_networks(services, networks, &mut lines).await?;
     let mut minors = HashSet::new();
-    for members in servers.into_values() {
-        let line = write_server(services, &networks, &members, ports, &mut minors).await?;
+    let mut names = HashSet::new();
+    for (members, container) in running_first(servers).await? {
+        let found = match refused(&members) {
+            Ok((found, spec)) => {
+                match refused_part(found, container.as_ref(), spec, &names).await {
+                    None => Ok((found, spec)),
+                    Some(why) => Err(why),
+                }
+            }
+            Err(why) => Err(why),
+        };
+        let line = match found {
+            Err(why) => why,
+            Ok((found, spec)) => {
+                names.insert(spec.name.to_string());
+                let found = (found, spec, container.as_ref());
+                write_server(services, &networks, found, ports, &mut minors).await?
+            }
+        };
         lines.push(line);
     }
     Ok(lines)
+}
+
+type WithContainer = (Vec<Labelled>, Option<ContainerFacts>);
+
+/// Each server with the container of its first member that has data, those that run first: of two of one name, the one in use is right.
+async fn running_first(
+    servers: BTreeMap<String, Vec<Labelled>>,
+) -> anyhow::Result<Vec<WithContainer>> {
+    let mut all = vec![];
+    for members in servers.into_values() {
+        let one = members.iter().find(|member| member.has_volume);
+        let at = one.and_then(|one| Some((one, one.container()?)));
+        let container = match at {
+            Some((one, name)) => one.engine.container(&name).await?,
+            None => None,
+        };
+        all.push((members, container));
+    }
+    all.sort_by_key(|(_, container)| !is_running(container.as_ref()));
+    Ok(all)
+}
+
+fn is_running(container: Option<&ContainerFacts>) -> bool {
+    container.is_some_and(|container| container.state == "running")
+}
+
+/// Why what looks like a whole server is not written: it may be half of a pair, of which the other half lies where nobody
+/// looked, and then its data may be stale; or its name is taken.
+async fn refused_part(
+    found: &Labelled,
+    container: Option<&ContainerFacts>,
+    spec: &ServerSpec,
+    names: &HashSet<String>,
+) -> Option<String> {
+    let name = &spec.name;
+    if names.contains(name.as_str()) {
+        return Some(format!(
+            "Server {name}: a second one of this name is there ({}), and it is not written. Its container goes on.",
+            found.server
+        ));
+    }
+    let sign = sign_of_a_pair(found, container).await?;
+    Some(format!(
+        "Server {name}: {sign}, so it is one member of a server with high availability, or of a restore that did not end. \
+         Whether another member, on a host that was not looked at, has newer commits is not known: nothing is written for it. \
+         Its container goes on; dump its data from the member that is not in recovery."
+    ))
+}
+
+async fn sign_of_a_pair(
+    found: &Labelled,
+    container: Option<&ContainerFacts>,
+) -> Option<&'static str> {
+    if container.is_some_and(|container| !container.restarts_by_itself) {
+        return Some("its container does not start again by itself");
+    }
+    if text(found, container, "data/standby.signal").await.is_some() {
+        return Some("its data are those of a standby");
+    }
+    let conf = text(found, container, "config/postgresql.conf").await.unwrap_or_default();
+    let replicates = |line: &str| {
+        ["primary_conninfo", "synchronous_standby_names"]
+            .iter()
+            .any(|name| line.trim_start().starts_with(name))
+    };
+    conf.lines().any(replicates).then_some("its configuration names another member")
 }
 
 fn not_driven(host: &Host) -> String {
@@ -120,33 +205,25 @@ fn refused(members: &[Labelled]) -> Result<(&Labelled, &ServerSpec), String> {
 async fn write_server(
     services: &Services,
     networks: &[NetworkId],
-    members: &[Labelled],
+    (found, spec, container): (&Labelled, &ServerSpec, Option<&ContainerFacts>),
     ports: (u16, u16),
     minors: &mut HashSet<u32>,
 ) -> anyhow::Result<String> {
-    let (found, spec) = match refused(members) {
-        Ok(found) => found,
-        Err(why) => return Ok(why),
-    };
-    let container = match found.container() {
-        Some(name) => found.engine.container(&name).await?,
-        None => None,
-    };
-    let runs = container.as_ref().is_some_and(|container| container.state == "running");
-    let configuration = read_configuration(found, container.as_ref()).await;
-    let cipher = read_cipher(found, container.as_ref()).await;
+    let runs = is_running(container);
+    let configuration = read_configuration(found, container).await;
+    let cipher = read_cipher(found, container).await;
     let mut tx = services.store.begin_write(services.clock.now()).await?;
     let port = tx.take_port(ports).await?;
     let port = port.context("no gateway port is free: widen --gateway-ports")?;
     tx.insert_server(&found.server, spec, port, None).await?;
     tx.set_configuration(&found.server, &configuration).await?;
-    tx.insert_member(&member(found, spec, container.as_ref(), minors)).await?;
-    if let Some(network) = in_network(networks, container.as_ref()) {
+    tx.insert_member(&member(found, spec, container, minors)).await?;
+    if let Some(network) = in_network(networks, container) {
         tx.follow_network(&found.server, network).await?;
     }
     let settled = if runs { SettledState::Ready } else { SettledState::Stopped };
     tx.set_settled(&found.server, settled).await?;
-    let target = container.as_ref().and_then(access::address_in);
+    let target = container.and_then(access::address_in);
     let state = match spec.access {
         Access::Public => RouteState::Open,
         Access::Private => RouteState::Closed,
@@ -186,9 +263,8 @@ async fn read_configuration(found: &Labelled, container: Option<&ContainerFacts>
 
 /// What its backups are encrypted with stands where PostgreSQL archives by.
 async fn read_cipher(found: &Labelled, container: Option<&ContainerFacts>) -> Option<Secret> {
-    let file = text(found, container, "config/archive.conf").await?;
-    let line = file.lines().find_map(|line| line.strip_prefix("repo1-cipher-pass="))?;
-    Some(Secret::new(line))
+    let file = text(found, container, ARCHIVE_FILE).await?;
+    key_in(&file, &stanza_of(&found.server))
 }
 
 async fn text(found: &Labelled, container: Option<&ContainerFacts>, path: &str) -> Option<String> {

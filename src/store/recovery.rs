@@ -63,15 +63,31 @@ impl WriteTx {
         Ok(())
     }
 
+    /// The creation of a server succeeded, though the backup was made when it had failed or had not ended.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn count_as_created(&mut self, server: &ServerId) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE operations SET status = 'succeeded' WHERE server_id = $1 AND is_active = 0 AND kind IN ('create', 'restore')",
+        )
+        .bind(server.as_str())
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
     /// The standby of a pair no longer counts: whether it has everything since the backup was made, nobody knows. What the primary
-    /// waits for is put right by the watch, which then arms it again.
+    /// waits for is put right by the watch, which then arms it again. Where there was never a second member, nothing waits: then a
+    /// repair of the only one must stay possible.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn distrust_standby(&mut self, server: &ServerId) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE high_availability SET state = CASE WHEN state IN ('Stopped', 'Promoting') THEN state ELSE 'Disarming' END, is_promotable = 0,
-               changed_at = $2, version = version + 1 WHERE server_id = $1",
+               changed_at = $2, version = version + 1
+             WHERE server_id = $1 AND NOT (state = 'Single' AND (SELECT COUNT(*) FROM members WHERE server_id = $1) < 2)",
         )
         .bind(server.as_str())
         .bind(micros(self.now))

@@ -100,7 +100,7 @@ impl WriteTx {
         server: &ServerId,
         name: &str,
         sealed: Vec<u8>,
-        expires_at: DateTime<Utc>,
+        expires_at: Option<DateTime<Utc>>,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "INSERT INTO server_secrets (server_id, name, sealed, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
@@ -110,7 +110,7 @@ impl WriteTx {
         .bind(name)
         .bind(sealed)
         .bind(micros(self.now))
-        .bind(micros(expires_at))
+        .bind(expires_at.map(micros))
         .execute(&mut *self.tx)
         .await?;
         Ok(done.rows_affected() > 0)

@@ -19,6 +19,21 @@ pub struct StoreBackup {
     pub failure: String,
 }
 
+/// What a host that cannot have a backup yet has in place of a failure.
+pub const WAITING: &str = "waiting for its first server";
+
+impl StoreBackup {
+    /// Whether the host has no server yet, and with it nothing to put a backup by.
+    pub fn is_waiting(&self) -> bool {
+        self.failure == WAITING
+    }
+
+    /// Whether the last try failed.
+    pub fn is_failing(&self) -> bool {
+        !self.failure.is_empty() && !self.is_waiting()
+    }
+}
+
 #[derive(FromRow)]
 struct Row {
     place: String,
@@ -84,20 +99,21 @@ impl Store {
         tx.commit(Record::Nothing("the portal keeps its own record, asked by nobody")).await
     }
 
-    /// A mark of what must be in a backup soon: it changes when a server comes or goes, when a secret is kept or forgotten, and when a pair
-    /// has another primary.
+    /// A mark of what must be in a backup soon: it changes when a server comes or goes, when its creation or deletion ends, when a secret
+    /// is kept or forgotten, and when a pair has another primary.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn store_mark(&self) -> Result<String, StoreError> {
-        let (servers, members, secrets, newest, epochs): (i64, i64, i64, i64, i64) = sqlx::query_as(
+        let (servers, members, secrets, newest, epochs, ended): (i64, i64, i64, i64, i64, i64) = sqlx::query_as(
             "SELECT (SELECT COUNT(*) FROM servers), (SELECT CAST(COALESCE(SUM(generation), 0) AS BIGINT) FROM members),
                (SELECT COUNT(*) FROM server_secrets), (SELECT CAST(COALESCE(MAX(created_at), 0) AS BIGINT) FROM server_secrets),
-               (SELECT CAST(COALESCE(SUM(epoch), 0) AS BIGINT) FROM high_availability)",
+               (SELECT CAST(COALESCE(SUM(epoch), 0) AS BIGINT) FROM high_availability),
+               (SELECT COUNT(*) FROM operations WHERE kind IN ('create', 'restore', 'delete') AND is_active = 0)",
         )
         .fetch_one(self.read())
         .await?;
-        Ok(format!("{servers}/{members}/{secrets}/{newest}/{epochs}"))
+        Ok(format!("{servers}/{members}/{secrets}/{newest}/{epochs}/{ended}"))
     }
 
     /// Forgets places that are no hosts any more.

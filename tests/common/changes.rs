@@ -105,7 +105,7 @@ pub async fn prepare(world: &World, kind: OperationKind, server: &ServerId) {
             let sealed = services.sealer.seal(&place, NEW_VERIFIER.as_bytes()).unwrap();
             let now = services.clock.now();
             let mut tx = services.store.begin_write(now).await.unwrap();
-            tx.put_server_secret_once(server, &name, sealed, now + KEPT_FOR).await.unwrap();
+            tx.put_server_secret_once(server, &name, sealed, Some(now + KEPT_FOR)).await.unwrap();
             tx.commit(Record::Nothing("as the form does")).await.unwrap();
         }
         _ => {}

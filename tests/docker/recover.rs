@@ -129,13 +129,20 @@ async fn without_any_backup_labels_bring_servers_back_with_new_certificates() {
     }
     let (mut portal, servers) = two_servers().await;
     let install = portal.app.install_id.clone();
+    wait_backed_up(&portal).await;
     let before = portal.app.authority.certificate.clone();
     let runs = [run_of(&portal, &servers[0]).await, run_of(&portal, &servers[1]).await];
     portal.kill();
     let folder = fresh_folder();
-    let (went, said) = portal.recover(&folder, &["--from-labels", "--install", &install]);
+    let labels = ["--from-labels", "--install", &install];
+    let (went, said) = portal.recover(&folder, &labels);
+    assert!(!went && said.contains("--even-though-backups-exist"), "{said}");
+    assert!(!folder.join("pgflex.db").exists() && !folder.join("master.key").exists(), "{said}");
+    let all = [&labels[..], &["--even-though-backups-exist"]].concat();
+    let (went, said) = portal.recover(&folder, &all);
     println!("{said}");
     assert!(went && said.contains("What is lost"), "{said}");
+    assert!(said.contains("A new master key was made"), "{said}");
     let lost = portal.folder.clone();
     let mut portal = portal.moved_to(folder).await;
     std::fs::remove_dir_all(lost).unwrap();

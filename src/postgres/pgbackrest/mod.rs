@@ -92,6 +92,17 @@ pub fn archive_file(repositories: &[Access<'_>]) -> ConfigFile {
     file("archive.conf", &text)
 }
 
+/// Where [`archive_file`] lies in a member's volume.
+pub const ARCHIVE_FILE: &str = "config/archive.conf";
+
+/// The key in what [`archive_file`] once wrote for this stanza; `None` when it is not understood.
+pub fn key_in(text: &str, stanza: &str) -> Option<Secret> {
+    let section = format!("[{stanza}]");
+    let is_its_own = text.lines().any(|line| line == section);
+    let key = text.lines().find_map(|line| line.strip_prefix("repo1-cipher-pass="))?;
+    (is_its_own && !key.is_empty()).then(|| Secret::new(key))
+}
+
 /// The command by which PostgreSQL hands a piece of its log over.
 pub fn archive_command(stanza: &str) -> String {
     format!("pgbackrest --config={ARCHIVE_CONF} --stanza={stanza} archive-push %p")

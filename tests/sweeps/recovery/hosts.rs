@@ -21,10 +21,10 @@ use pgflex::store::testing::{self, TestStore};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(std::env::temp_dir().join(format!("pgflex-{}", pgflex::clock::new_uuid())))
     }
 }
@@ -50,7 +50,7 @@ fn again(world: &World, store: Store, authority: Authority) -> Arc<Services> {
     })
 }
 
-fn places(world: &World) -> Vec<Place> {
+pub(super) fn places(world: &World) -> Vec<Place> {
     let place = |(name, engine): (&str, &FakeEngine)| {
         let engine = engine.clone();
         Place::with(name.into(), move |_| Ok(Arc::new(engine.clone()) as Arc<dyn Engine>))
@@ -58,16 +58,16 @@ fn places(world: &World) -> Vec<Place> {
     [("near", &world.engine), ("far", &world.far)].map(place).into()
 }
 
-async fn search(world: &World, folder: Option<&Folder>) -> Vec<Candidate> {
+pub(super) async fn search(world: &World, folder: Option<&Folder>) -> Vec<Candidate> {
     let (sealer, places) = (sealer(), places(world));
     let folder = folder.map(|folder| folder.0.as_path());
     let search = Search { sealer: &sealer, places: &places, folder, file: None, install: None };
     candidates(&search).await.unwrap().candidates
 }
 
-async fn back_up(world: &World, folder: &Folder) {
+pub(super) async fn back_up(world: &World, folder: &Folder) {
     let started_at = clock().now() - chrono::Duration::days(1);
-    let mut state = store_backups::State { started_at, turn: 0 };
+    let mut state = store_backups::State::new(started_at, 0);
     store_backups::tick(&world.services, &folder.0, &mut state).await.unwrap();
     assert_eq!(state.turn, 1, "one was due");
     store_backups::tick(&world.services, &folder.0, &mut state).await.unwrap();
@@ -75,7 +75,7 @@ async fn back_up(world: &World, folder: &Folder) {
 }
 
 /// Loads the newest backup that is found into a new store.
-async fn recover_newest(world: &World) -> (TestStore, Arc<Services>) {
+pub(super) async fn recover_newest(world: &World) -> (TestStore, Arc<Services>) {
     let found = search(world, None).await;
     let newest = found.first().expect("a backup is found");
     let checked = recover::verify(&sealer(), &newest.content).unwrap();
@@ -84,7 +84,7 @@ async fn recover_newest(world: &World) -> (TestStore, Arc<Services>) {
     (to, again(world, store, world.services.authority.clone()))
 }
 
-async fn create(world: &World, name: &str) -> ServerId {
+pub(super) async fn create(world: &World, name: &str) -> ServerId {
     let id = world.submit_create_in(name, Tier::GeneralPurpose).await;
     let made = world.run_to_rest(&world.runner(), &id).await;
     assert_eq!(made.status, OperationStatus::Succeeded);
@@ -92,7 +92,7 @@ async fn create(world: &World, name: &str) -> ServerId {
 }
 
 /// Calls that change something on an engine.
-fn changes(engine: &FakeEngine) -> Vec<String> {
+pub(super) fn changes(engine: &FakeEngine) -> Vec<String> {
     let looks =
         ["facts", "owned", "container", "get_file", "installations", "has_volume", "network "];
     let calls = engine.calls().into_iter();
@@ -110,7 +110,7 @@ async fn a_lost_store_comes_back_from_any_host_and_nothing_is_touched() {
         assert!(record.iter().all(|place| place.failure.is_empty() && place.bytes > Some(1000)));
         let volume = store_backup::volume_name(&world.services.settings.install_id);
         for engine in world.engines() {
-            assert!(engine.file(&volume, "recent/0").is_some());
+            assert!(engine.file(&volume, &store_backup::all_slots(&sealer())[0]).is_some());
             assert_eq!(engine.container(&volume).await.unwrap().unwrap().state, "created");
         }
         assert_eq!(search(&world, Some(&folder)).await.len(), 1, "the same one everywhere");
@@ -144,7 +144,7 @@ async fn a_new_server_is_in_a_backup_at_the_next_look() {
     back_up(&world, &folder).await;
     create(&world, "late").await;
     world.clock.wind(chrono::Duration::seconds(20));
-    let mut state = store_backups::State { started_at: world.clock.now(), turn: 1 };
+    let mut state = store_backups::State::new(world.clock.now(), 1);
     store_backups::tick(&world.services, &folder.0, &mut state).await.unwrap();
     assert_eq!(state.turn, 2, "the hour is not over");
     let newest = &search(&world, None).await[0];
@@ -181,7 +181,7 @@ async fn the_newest_that_is_whole_is_found() {
     let before = search(&world, None).await[0].header.made_at;
     world.clock.wind(chrono::Duration::hours(2));
     create_row(&world).await;
-    let mut state = store_backups::State { started_at: world.clock.now(), turn: 1 };
+    let mut state = store_backups::State::new(world.clock.now(), 1);
     store_backups::tick(&world.services, &folder.0, &mut state).await.unwrap();
     let found = search(&world, None).await;
     assert_eq!(found.len(), 2);
@@ -245,7 +245,7 @@ async fn rows_follow_what_the_hosts_have_become() {
 }
 
 /// Tells the fake's files what PostgreSQL would have written.
-async fn control_file(engine: &FakeEngine, container: &str, timeline: u32) {
+pub(super) async fn control_file(engine: &FakeEngine, container: &str, timeline: u32) {
     let mut content = vec![0; 8192];
     content[48..52].copy_from_slice(&timeline.to_le_bytes());
     let file = FileSpec { path: "data/global/pg_control".into(), mode: 0o600, content };
@@ -290,6 +290,38 @@ async fn a_failover_after_the_backup_is_followed_and_a_doubt_stops_everything() 
     assert_eq!(server.settled, SettledState::Failed);
 }
 
+/// A portal around an empty store and the same hosts, with a new root certificate.
+pub(super) async fn blank(world: &World) -> (TestStore, Arc<Services>) {
+    let to = testing::sqlite().await;
+    let place =
+        |zone: &str| pgflex::domain::host::Place { region: "westeurope".into(), zone: zone.into() };
+    let hosts = [
+        ("local".to_owned(), "unix:///fake".to_owned(), vec![place("1")]),
+        ("other".to_owned(), "unix:///far".to_owned(), vec![place("2")]),
+    ];
+    let hosts = to.store.register_hosts(world.clock.now(), &hosts).await.unwrap();
+    let install = &world.services.settings.install_id;
+    let (authority, _) = Authority::generate(install, world.clock.now()).unwrap();
+    let services = again(world, to.store.clone(), authority);
+    let engine = |name: &str| match name {
+        "local" => Arc::new(world.engine.clone()) as Arc<dyn Engine>,
+        _ => Arc::new(world.far.clone()) as Arc<dyn Engine>,
+    };
+    let engines: std::collections::HashMap<_, _> =
+        hosts.iter().map(|host| (host.id.clone(), engine(&host.name))).collect();
+    let services = Arc::new(Services {
+        engines: engines.into(),
+        store: services.store.clone(),
+        postgres: services.postgres.clone(),
+        clock: services.clock.clone(),
+        sealer: services.sealer.clone(),
+        authority: services.authority.clone(),
+        poke: services.poke.clone(),
+        settings: services.settings.clone(),
+    });
+    (to, services)
+}
+
 /// Without any backup: servers by their labels, with new certificates that are installed without a restart.
 #[tokio::test]
 async fn labels_are_enough_for_servers_though_not_for_keys() {
@@ -300,35 +332,7 @@ async fn labels_are_enough_for_servers_though_not_for_keys() {
         let changed = world.run_to_rest(&world.runner(), &change).await;
         assert_eq!(changed.status, OperationStatus::Succeeded, "{:?}", changed.error);
         let then = world.services.store.server(&shop).await.unwrap().unwrap();
-        let to = testing::sqlite().await;
-        let place = |zone: &str| pgflex::domain::host::Place {
-            region: "westeurope".into(),
-            zone: zone.into(),
-        };
-        let hosts = [
-            ("local".to_owned(), "unix:///fake".to_owned(), vec![place("1")]),
-            ("other".to_owned(), "unix:///far".to_owned(), vec![place("2")]),
-        ];
-        let hosts = to.store.register_hosts(world.clock.now(), &hosts).await.unwrap();
-        let install = &world.services.settings.install_id;
-        let (authority, _) = Authority::generate(install, world.clock.now()).unwrap();
-        let services = again(&world, to.store.clone(), authority);
-        let engine = |name: &str| match name {
-            "local" => Arc::new(world.engine.clone()) as Arc<dyn Engine>,
-            _ => Arc::new(world.far.clone()) as Arc<dyn Engine>,
-        };
-        let engines: std::collections::HashMap<_, _> =
-            hosts.iter().map(|host| (host.id.clone(), engine(&host.name))).collect();
-        let services = Arc::new(Services {
-            engines: engines.into(),
-            store: services.store.clone(),
-            postgres: services.postgres.clone(),
-            clock: services.clock.clone(),
-            sealer: services.sealer.clone(),
-            authority: services.authority.clone(),
-            poke: services.poke.clone(),
-            settings: services.settings.clone(),
-        });
+        let (_to, services) = blank(&world).await;
         let before = world.engines().map(changes);
         let lines = rebuild::rebuild(&services, (20_000, 20_999)).await.unwrap();
         services.store.settle_recovery(world.clock.now(), "labels").await.unwrap();

@@ -1,5 +1,6 @@
 //! The portal's own store: dumped, sealed, found, loaded; on both databases and from each into the other.
 
+mod doubts;
 mod hosts;
 mod refusals;
 
