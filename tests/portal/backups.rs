@@ -112,15 +112,16 @@ async fn what_is_wrong_takes_the_green_mark_away() {
                 lacks(&page, &["banner-ok backup-answer", "</svg>Protected</span>"]);
                 page
             };
+        // First: what was archived once is never taken back.
+        let page =
+            told(&mut olga, |archive, now| archive.until = Some(now - Duration::minutes(11))).await;
+        has(&page, &["Archiving is 11 min behind."]);
         let page = told(&mut olga, |archive, now| {
             archive.failing_since = Some(now - Duration::minutes(1));
             archive.failure = "<b>no route</b>".into();
         })
         .await;
         has(&page, &["Archiving has failed since", "&#60;b&#62;no route", "own disk only"]);
-        let page =
-            told(&mut olga, |archive, now| archive.until = Some(now - Duration::minutes(11))).await;
-        has(&page, &["Archiving is 11 min behind."]);
         let page =
             told(&mut olga, |archive, now| archive.looked_at = Some(now - Duration::minutes(4)))
                 .await;
