@@ -48,7 +48,7 @@ async fn try_on(
         match services.store.next_operation_due().await.unwrap() {
             None => break,
             Some(due) => {
-                world.clock.wind((due - world.clock.now()).max(chrono::Duration::milliseconds(1)))
+                world.clock.wind((due - world.clock.now()).max(chrono::Duration::milliseconds(1)));
             }
         }
     }
