@@ -154,11 +154,10 @@ async fn every_change_survives_sigkill_at_every_moment() {
             let operation = portal.wait_settled(&submitted.unwrap()).await;
             let why = format!("{kind:?} {moment}: {:?}\n{}", operation.error, portal.log());
             assert_eq!(operation.status, OperationStatus::Succeeded, "{why}");
-            assert_eq!(
-                names(&portal).await.len(),
-                4,
-                "{why}: container, disk and its mount, network"
-            );
+            let left = names(&portal).await;
+            // A backup that the kill cut off may be at work again.
+            let count = left.iter().filter(|name| !name.contains("-backup")).count();
+            assert_eq!(count, 4, "{why}: container, disk and its mount, network: {left:?}");
             assert_eq!(portal.psql_when_open(&server, "SELECT n FROM kept").await, "1", "{why}");
         }
     }

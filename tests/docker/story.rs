@@ -5,9 +5,8 @@
 use crate::browser::{Browser, has_browser, in_browser};
 use crate::portal::{ADMIN, PASSWORD, Portal};
 use crate::story_terminal::Terminal;
-use crate::support::has_engine;
+use crate::support::{has_engine, objects_of_servers};
 use pgflex::domain::operation::OperationKind;
-use pgflex::engine::Engine;
 use pgflex::operations::kinds::steps;
 use std::sync::Arc;
 use thirtyfour::By;
@@ -284,7 +283,7 @@ impl Story {
         let it = &self.browser;
         it.go("/servers").await;
         it.see("There are no servers yet.").await;
-        assert_eq!(self.portal.engine().owned().await.unwrap().len(), 0);
+        assert_eq!(objects_of_servers(&self.portal.engine()).await.len(), 0);
         let refused = self.terminal.ask(&printed.psql, "select 1").await.unwrap_err();
         assert!(!refused.is_empty());
         let complaints = it.complaints().await;

@@ -5,8 +5,7 @@ use crate::browser::{Browser, has_browser, in_browser};
 use crate::portal::{ADMIN, PASSWORD, Portal};
 use crate::story::set_up_owner;
 use crate::story_terminal::Terminal;
-use crate::support::has_engine;
-use pgflex::engine::Engine;
+use crate::support::{has_engine, objects_of_servers};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thirtyfour::By;
@@ -317,7 +316,7 @@ impl Day {
         self.ends("Delete server", "The server and its data are gone.").await;
         it.go("/servers").await;
         it.see("There are no servers yet.").await;
-        assert_eq!(self.portal.engine().owned().await.unwrap(), []);
+        assert_eq!(objects_of_servers(&self.portal.engine()).await, []);
         self.terminal.ask(psql, "select 1").await.unwrap_err();
         let faults: Vec<_> = it.complaints().await.into_iter().map(|entry| entry.message).collect();
         assert!(faults.iter().all(|it| it.contains("responded with a status of 4")), "{faults:#?}");
