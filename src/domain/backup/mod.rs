@@ -7,12 +7,14 @@
 mod name;
 mod piece;
 mod schedule;
+mod second;
 mod target;
 mod window;
 
 pub use name::{NAME_CHARS_MAX, check_name};
 pub use piece::Piece;
 pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due};
+pub use second::choose_second;
 pub use target::{RestoreTarget, TargetError};
 pub use window::{Gap, Refused, Span, Window, check, window};
 
