@@ -411,7 +411,8 @@ impl Engine for FakeEngine {
     }
 
     async fn wait_exit(&self, name: &str, _patience: Duration) -> Result<Option<i64>, EngineError> {
-        self.call("wait_exit", name, |state| Ok(state.objects.get(name)?.exit_code)).await
+        let act = |state: &mut State| state.end_telling(name, |objects| objects.wait_exit(name));
+        self.call("wait_exit", name, act).await
     }
 
     async fn tail(&self, name: &str, lines: usize) -> Result<Vec<String>, EngineError> {

@@ -17,6 +17,7 @@ fn container(name: &str, command: &str) -> ContainerSpec {
         volume: "v".into(),
         network: Some(("n".into(), vec![])),
         joins: vec![],
+        repository: None,
         publish: None,
         vcores: 1.0,
         memory_bytes: 1,

@@ -29,11 +29,14 @@ impl Door<'_> {
         let protection = self.store.protection(server).await?;
         let asked = protection.backups.iter().filter(|one| one.is_on_demand());
         if protection.backups.iter().any(|one| one.name.eq_ignore_ascii_case(name)) {
-            let text = format!("There is a backup of the name {name} already. Choose another name.");
+            let text =
+                format!("There is a backup of the name {name} already. Choose another name.");
             return Err(Refusal::at("name", text).into());
         }
         if asked.count() >= ON_DEMAND_MAX {
-            let text = format!("There are {ON_DEMAND_MAX} backups that were asked for, which is the most. Delete one first.");
+            let text = format!(
+                "There are {ON_DEMAND_MAX} backups that were asked for, which is the most. Delete one first."
+            );
             return Err(Refusal::whole(text).into());
         }
         let about = format!("“{name}”, {}", kind.label().to_lowercase());
@@ -45,11 +48,7 @@ impl Door<'_> {
     ///
     /// # Errors
     /// A refusal when something else is under way; the next look asks again.
-    pub async fn take_due(
-        &self,
-        server: &ServerId,
-        due: &Due,
-    ) -> Result<OperationId, SubmitError> {
+    pub async fn take_due(&self, server: &ServerId, due: &Due) -> Result<OperationId, SubmitError> {
         let about = format!("{}: {}", due.kind.label().to_lowercase(), due.reason);
         let change = Change::new(OperationKind::Backup, &about, &take::Asked::new(due.kind, ""));
         self.submit_change(change, server, &Actor::system(), None).await

@@ -397,7 +397,10 @@ impl Door<'_> {
         Ok(())
     }
 
-    pub(super) async fn earlier(&self, key: Option<&str>) -> Result<Option<OperationId>, StoreError> {
+    pub(super) async fn earlier(
+        &self,
+        key: Option<&str>,
+    ) -> Result<Option<OperationId>, StoreError> {
         let Some(key) = key else { return Ok(None) };
         Ok(self.store.operation_by_key(key).await?.map(|operation| operation.id))
     }

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 pub const NETWORK: &str = "01890a5d-ac96-774b-bcce-0000000000ae";
 pub const NEW_DATABASE: &str = "sales/2027 \"x\"";
 pub const OLD_DATABASE: &str = "old %41";
+/// Label of the second backup in a world: the one that a person asked for.
+pub const NAMED_BACKUP: &str = "20261123-100202F";
 pub const NEW_VERIFIER: &str = "SCRAM-SHA-256$4096:bmV3$c3RvcmVk:c2VydmVy";
 const RESET: &str = "01890a5d-ac96-774b-bcce-0000000000ff";
 
@@ -53,6 +55,9 @@ pub fn input(kind: OperationKind) -> Value {
         OperationKind::CreateDatabase => json!({ "name": NEW_DATABASE, "collation": "de-DE" }),
         OperationKind::DropDatabase => json!({ "name": OLD_DATABASE }),
         OperationKind::ResetPassword => json!({ "reset": RESET }),
+        OperationKind::Backup => json!({ "type": "full", "name": "" }),
+        OperationKind::DeleteBackup => json!({ "label": NAMED_BACKUP }),
+        OperationKind::Restore | OperationKind::RestoreDrill => Value::Null,
         OperationKind::ChangePooler => {
             let pooler = Pooler { enabled: true, ..Pooler::default() };
             json!({ "pooler": pooler, "ports": [20000, 20999] })

@@ -8,6 +8,7 @@ mod kit;
 use pgflex::certificates::Authority;
 use pgflex::clock::{Clock, ManualClock, new_uuid};
 use pgflex::domain::activity::Actor;
+use pgflex::domain::backup::BackupType;
 use pgflex::domain::catalog::Tier;
 use pgflex::domain::ha::{Durability, HaMode, HighAvailability};
 use pgflex::domain::host::Place;
@@ -125,6 +126,12 @@ impl World {
         }
         if kind == OperationKind::ChangeExtension {
             self.succeed(&self.submit_on(OperationKind::AllowExtensions, &server).await).await;
+        }
+        if kind == OperationKind::DeleteBackup {
+            self.succeed(&self.submit_on(OperationKind::Backup, &server).await).await;
+            let (asked, actor) = ((BackupType::Full, "before"), Actor::system());
+            let named = self.door().take_backup(&server, asked, &actor, None).await.unwrap();
+            self.succeed(&named).await;
         }
         if changes::is_of_a_pair(kind) {
             self.plant_pair(&server).await;

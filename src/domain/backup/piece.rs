@@ -56,7 +56,13 @@ mod tests {
         assert_eq!(piece.end(SIZE), Lsn::parse("1/4000000").unwrap());
         let note = Piece::archived("000000020000000100000003.00000028.backup", SIZE);
         assert_eq!(note, Some(piece));
-        for name in ["00000002.history", "000000020000000100000003.partial", "", "x", "é".repeat(12).as_str()] {
+        for name in [
+            "00000002.history",
+            "000000020000000100000003.partial",
+            "",
+            "x",
+            "é".repeat(12).as_str(),
+        ] {
             assert_eq!(Piece::archived(name, SIZE), None, "{name}");
         }
         assert_eq!(Piece::archived("000000020000000100000003", 0), None);

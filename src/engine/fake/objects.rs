@@ -101,7 +101,8 @@ impl Objects {
 
     pub(super) fn ensure_container(&mut self, spec: &ContainerSpec) -> Outcome {
         let network = spec.network.iter().map(|(name, _)| ("network", name));
-        for (kind, name) in network.chain([("volume", &spec.volume)]) {
+        let repository = spec.repository.iter().map(|one| ("volume", &one.volume));
+        for (kind, name) in network.chain([("volume", &spec.volume)]).chain(repository) {
             if !self.labels.contains_key(&key(kind, name)) {
                 return Err(EngineError::Missing(name.clone()));
             }
@@ -137,7 +138,10 @@ impl Objects {
         }
         self.labels.remove(&key(kind, name));
         match kind {
-            "container" => drop(self.containers.remove(name)),
+            "container" => {
+                self.repositories.forget(name);
+                drop(self.containers.remove(name));
+            }
             "volume" => drop(self.volumes.remove(name)),
             "network" => self.cut_off(name),
             _ => {}
@@ -228,9 +232,13 @@ impl Objects {
             self.write_output(name, &[&state, "Latest checkpoint location:           0/10"]);
             Some(0)
         } else if repositories::is_tool(&command) {
-            let end = self.repositories.play(&order, data);
-            self.write_output(name, &[end.text.as_str()]);
-            Some(end.code)
+            if self.repositories.begin(name, &words) {
+                None
+            } else {
+                let end = self.repositories.play(&order, data);
+                self.write_output(name, &[end.text.as_str()]);
+                Some(end.code)
+            }
         } else if repositories::is_server(&command) {
             (!data.files.contains_key("config/server.conf")).then_some(1)
         } else if command.starts_with("pgbouncer ") {
@@ -303,6 +311,20 @@ impl Objects {
         let names: Vec<String> = self.containers.keys().cloned().collect();
         names.iter().for_each(|name| self.end(name, 137));
         self.disks.attached.clear();
+    }
+
+    /// The exit code. A helper of pgBackRest may end with this look.
+    pub(super) fn wait_exit(&mut self, name: &str) -> Outcome<Option<i64>> {
+        let spec = self.get(name)?.spec.clone();
+        if let Some(words) = self.repositories.look(name) {
+            let order = repositories::Order { words, repository: spec.repository };
+            let data = self.volumes.get_mut(&spec.volume);
+            let data = data.ok_or(EngineError::Missing(spec.volume))?;
+            let end = self.repositories.play(&order, data);
+            self.write_output(name, &[end.text.as_str()]);
+            self.end(name, end.code);
+        }
+        Ok(self.get(name)?.exit_code)
     }
 
     pub(super) fn volume_of(&self, container: &str) -> Outcome<String> {

@@ -25,6 +25,8 @@ pub struct FakeSet {
 #[derive(Debug, Clone, Default)]
 struct Stanza {
     sets: Vec<FakeSet>,
+    /// Labels of sets that a verification finds damaged.
+    damaged: Vec<String>,
 }
 
 /// By volume, then by name of the stanza.
@@ -36,6 +38,10 @@ pub(super) struct Repositories {
     now: Option<i64>,
     /// By command: how often it fails from now on, and with which line.
     faults: Vec<(String, String)>,
+    /// How often a helper that is started from now on is found still running.
+    slow: u32,
+    /// Helpers that still run: what they were told, and how often they are still found so.
+    running: BTreeMap<String, (Vec<String>, u32)>,
 }
 
 /// What a helper was told.
@@ -73,6 +79,29 @@ impl Order {
 }
 
 impl Repositories {
+    /// Whether a helper that is started now goes on for a while.
+    pub(super) fn begin(&mut self, name: &str, words: &[String]) -> bool {
+        if self.slow > 0 {
+            self.running.insert(name.to_owned(), (words.to_vec(), self.slow));
+        }
+        self.slow > 0
+    }
+
+    /// Somebody looks whether it has ended: what it was told when this is the time.
+    pub(super) fn look(&mut self, name: &str) -> Option<Vec<String>> {
+        let (_, left) = self.running.get_mut(name)?;
+        *left = left.saturating_sub(1);
+        if *left > 0 {
+            return None;
+        }
+        self.running.remove(name).map(|(words, _)| words)
+    }
+
+    /// It is killed: what it would have done is not done.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.running.remove(name);
+    }
+
     pub(super) fn play(&mut self, order: &Order, data: &mut Volume) -> End {
         let command = order.command().to_owned();
         if let Some(at) = self.faults.iter().position(|(name, _)| *name == command) {
@@ -91,6 +120,10 @@ impl Repositories {
             Some(mount) => mount.volume.clone(),
             None => self.volumes.keys().next().cloned().ok_or("no repository answers")?,
         };
+        // Without its file it knows neither the repository nor the key.
+        if !data.files.contains_key("config/backup.conf") {
+            return Err("unable to open missing file 'backup.conf' for read".into());
+        }
         let is_read_only = order.repository.as_ref().is_some_and(|mount| mount.read_only);
         if is_read_only && !matches!(command, "info" | "verify" | "restore") {
             return Err("unable to open file for write: [30] Read-only file system".into());
@@ -118,7 +151,7 @@ impl Repositories {
                 Ok(format!("new backup label = {}", set.label))
             }
             "expire" => stanza.expire(order.option("set").as_deref()),
-            "verify" => Ok("verify command end: completed successfully".into()),
+            "verify" => Ok(stanza.verify(&name, order.option("set").as_deref())),
             "restore" => stanza.restore(order.option("set").as_deref(), data),
             other => Err(format!("invalid command '{other}'")),
         }
@@ -148,15 +181,38 @@ impl Stanza {
         &self.sets[self.sets.len() - 1]
     }
 
+    /// As the real one: a set that is not there is no error, and the only full one stays.
     fn expire(&mut self, label: Option<&str>) -> Result<String, String> {
         if let Some(label) = label {
-            if !self.sets.iter().any(|set| set.label == label) {
-                return Err(format!("{label} is not a valid backup label"));
+            let fulls = self.sets.iter().filter(|set| set.kind == "full").count();
+            if fulls == 1 && self.sets.iter().any(|set| set.label == label && set.kind == "full") {
+                return Err(format!(
+                    "repo1: full backup {label} cannot be expired until another full backup has been created on this repo"
+                ));
             }
             let goes = |set: &FakeSet| set.label == label || set.based_on.as_deref() == Some(label);
             self.sets.retain(|set| !goes(set));
         }
         Ok("expire command end: completed successfully".into())
+    }
+
+    /// As `--output=text --verbose` writes it.
+    fn verify(&self, name: &str, label: Option<&str>) -> String {
+        let looked = self.sets.iter().filter(|set| label.is_none_or(|label| set.label == label));
+        let is_bad = |set: &FakeSet| {
+            let base = set.based_on.clone().unwrap_or_default();
+            self.damaged.contains(&set.label) || self.damaged.contains(&base)
+        };
+        let about = |set: &FakeSet| {
+            let (status, bad) = if is_bad(set) { ("invalid", 1) } else { ("valid", 0) };
+            let (label, whole) = (&set.label, 966 - bad);
+            format!(
+                "\n  backup: {label}, status: {status}, total files checked: 966, total valid files: {whole}\n    missing: 0, checksum invalid: {bad}, size invalid: 0, other: 0"
+            )
+        };
+        let status = if self.sets.iter().any(is_bad) { "error" } else { "ok" };
+        let sets: String = looked.map(about).collect();
+        format!("stanza: {name}\nstatus: {status}{sets}")
     }
 
     fn restore(&self, label: Option<&str>, data: &mut Volume) -> Result<String, String> {
@@ -212,6 +268,21 @@ impl FakeEngine {
     /// The next run of this command of pgBackRest (`backup`, `restore`, …) ends badly with this line.
     pub fn fail_backup_tool(&self, command: &str, line: &str) {
         self.state().objects.repositories.faults.push((command.to_owned(), line.to_owned()));
+    }
+
+    /// Helpers of pgBackRest that are started from now on are found running so often before they end. What they do is
+    /// done at their end.
+    pub fn slow_backup_tool(&self, looks: u32) {
+        self.state().objects.repositories.slow = looks;
+    }
+
+    /// Bytes of a backup are not what they were.
+    pub fn damage_backup(&self, volume: &str, stanza: &str, label: &str) {
+        let mut state = self.state();
+        let stanzas = state.objects.repositories.volumes.get_mut(volume);
+        if let Some(stanza) = stanzas.and_then(|all| all.get_mut(stanza)) {
+            stanza.damaged.push(label.to_owned());
+        }
     }
 
     /// Backups end at this time from now on.

@@ -70,9 +70,8 @@ pub async fn keep(
     let known = ctx.services.store.protection(&ctx.server.id).await?.backups;
     let mut rows: Vec<Backup> = vec![];
     for set in &info.backups {
-        let old = known
-            .iter()
-            .find(|one| one.repository == repository.number && one.label == set.label);
+        let old =
+            known.iter().find(|one| one.repository == repository.number && one.label == set.label);
         let row = row(ctx, repository, set, old, verified);
         let is_given_up = old.is_none() && was_given_up(ctx, &row).await?;
         rows.push(if is_given_up { Backup { failure: GIVEN_UP.into(), ..row } } else { row });

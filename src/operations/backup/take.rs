@@ -169,7 +169,9 @@ fn copy(ctx: &StepContext) -> StepResult<'_> {
         }
         match run(ctx, "copy", &command).await?.or_wait() {
             Err(wait) => Ok(wait),
-            Ok(output) => Ok(Outcome::Done(serde_json::json!(Copied { label: label_in(&output)? }))),
+            Ok(output) => {
+                Ok(Outcome::Done(serde_json::json!(Copied { label: label_in(&output)? })))
+            }
         }
     })
 }
@@ -184,12 +186,14 @@ async fn possible(ctx: &StepContext, asked: BackupType) -> Result<BackupType, St
 fn label_in(output: &str) -> Result<String, StepError> {
     let line = output.lines().find_map(|line| line.split_once("new backup label = "));
     let label = line.map(|(_, label)| label.trim().to_owned());
-    label.filter(|label| crate::domain::backup::RestoreTarget::backup(label).is_ok()).ok_or_else(|| {
-        StepError::permanent(
-            "pgBackRest does not say which backup it took.",
-            "The backup was removed again. Take it again; the log below has all that was said.",
-        )
-    })
+    label.filter(|label| crate::domain::backup::RestoreTarget::backup(label).is_ok()).ok_or_else(
+        || {
+            StepError::permanent(
+                "pgBackRest does not say which backup it took.",
+                "The backup was removed again. Take it again; the log below has all that was said.",
+            )
+        },
+    )
 }
 
 /// Every file is read and compared. Before 2.46 pgBackRest could only do so with all backups of the server.
@@ -316,7 +320,8 @@ async fn remove_own(ctx: &StepContext) -> Result<Option<Outcome>, StepError> {
         Err(line) => return Ok(Some(wait(line))),
         Ok(info) => info,
     };
-    let own = info.backups.iter().find(|set| list::taken_by(set).as_ref() == Some(&ctx.operation.id));
+    let own =
+        info.backups.iter().find(|set| list::taken_by(set).as_ref() == Some(&ctx.operation.id));
     let Some(own) = own else {
         list::keep(ctx, &repository, &info, None).await?;
         return Ok(None);

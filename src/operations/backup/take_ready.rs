@@ -78,8 +78,12 @@ async fn elsewhere(ctx: &StepContext, chosen: &Repository) -> Result<StepError, 
     let host = ctx.services.store.host(&chosen.host_id).await?;
     let name = host.map_or_else(|| "that is gone".into(), |host| host.name);
     Ok(StepError::permanent(
-        format!("The primary is on another host than its backups, which are on host {name}: it cannot be copied from there. The backups that are there are kept."),
-        format!("Bring the primary back to host {name} with a planned switchover; the backup is taken then by itself."),
+        format!(
+            "The primary is on another host than its backups, which are on host {name}: it cannot be copied from there. The backups that are there are kept."
+        ),
+        format!(
+            "Bring the primary back to host {name} with a planned switchover; the backup is taken then by itself."
+        ),
     ))
 }
 
@@ -122,8 +126,9 @@ async fn put_files(ctx: &StepContext) -> Result<Option<Outcome>, StepError> {
         }
     }
     let now = ctx.services.store.server(&ctx.server.id).await?;
-    if now.is_none_or(|now| now.configuration != ctx.server.configuration || now.spec != ctx.server.spec)
-        || other_at_work(ctx).await?.is_some()
+    if now.is_none_or(|now| {
+        now.configuration != ctx.server.configuration || now.spec != ctx.server.spec
+    }) || other_at_work(ctx).await?.is_some()
     {
         return Ok(Some(wait("the server was changed meanwhile".into())));
     }

@@ -1,6 +1,6 @@
 //! What must be true after an operation ended.
 
-use super::{pairs, power};
+use super::{backups, pairs, power};
 use crate::world::{VERIFIER, World, changes};
 use pgflex::domain::activity::ActivityOutcome;
 use pgflex::domain::meter::Meter;
@@ -78,6 +78,8 @@ async fn assert_changed(world: &World, operation: &Operation, why: &str) {
             assert_eq!(kept_verifier(world, operation).await, changes::NEW_VERIFIER, "{why}");
             assert!(world.postgres.sessions_ended() > 0, "{why}");
         }
+        OperationKind::Backup => backups::assert_taken(world, operation, why).await,
+        OperationKind::DeleteBackup => backups::assert_deleted(world, operation, why).await,
         _ => {}
     }
 }
@@ -95,6 +97,8 @@ async fn assert_unchanged(world: &World, operation: &Operation, why: &str) {
             assert_eq!(world.postgres.verifier().unwrap(), VERIFIER, "{why}");
             assert_eq!(kept_verifier(world, operation).await, VERIFIER, "{why}");
         }
+        OperationKind::Backup => backups::assert_not_taken(world, operation, why).await,
+        OperationKind::DeleteBackup => backups::assert_listed_is_there(world, operation, why).await,
         _ => {}
     }
 }
@@ -160,7 +164,8 @@ pub async fn assert_running_once(world: &World, operation: &Operation, why: &str
     wanted.sort();
     // A virtual network stays on the host until it is deleted itself.
     let mut remaining = world.engine.remaining();
-    remaining.retain(|object| !object.contains("pgflex-vnet-"));
+    // So does the repository of a host, for good.
+    remaining.retain(|object| !object.contains("pgflex-vnet-") && !object.contains("-repository"));
     assert_eq!(remaining, wanted, "{why}: exactly one of each");
     let admins = world.postgres.admins();
     assert!(
