@@ -71,7 +71,7 @@ impl Door<'_> {
         let protection = self.store.protection(server).await?;
         let found = delete::deletable(&protection, label).map_err(Refusal::whole)?;
         let about = format!("“{}”", found.name);
-        let asked = delete::Asked { label: label.to_owned() };
+        let asked = delete::Asked { label: label.to_owned(), repository: found.repository };
         let change = Change::new(OperationKind::DeleteBackup, &about, &asked);
         self.submit_change(change, server, actor, key).await
     }

@@ -11,6 +11,7 @@ pub mod accounts;
 pub mod activity;
 pub mod assignments;
 mod backup_clients;
+mod backup_repositories;
 pub mod backups;
 mod codec;
 pub mod costs;

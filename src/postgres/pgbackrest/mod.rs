@@ -7,8 +7,10 @@
 //!
 //! The server of a repository lets a client into the stanzas that its certificate is allowed and into no other.
 
+mod door;
 mod info;
 
+pub use door::{DOOR_NAME, door_command, door_files, door_port, through};
 pub use info::{BackupSet, InfoError, StanzaInfo, parse_info};
 
 use super::conf::ConfigFile;
@@ -152,20 +154,27 @@ pub fn server_command() -> Vec<String> {
 
 /// Arguments of a helper on a member's volume. pgBackRest knows no way over TCP to PostgreSQL but what libpq reads
 /// from its environment; nothing in it is secret.
-pub fn helper_command(server_name: &str, stanza: &str, command: &[&str]) -> Vec<String> {
-    let mut words: Vec<String> = vec![
+pub fn helper_command(server: &str, stanza: &str, command: &[&str]) -> Vec<String> {
+    let mut words = server_name(server);
+    words.extend([
+        "pgbackrest".into(),
+        format!("--config={HELPER_CONF}"),
+        format!("--stanza={stanza}"),
+    ]);
+    words.extend(command.iter().map(|word| (*word).to_owned()));
+    words
+}
+
+/// How libpq inside of pgBackRest finds PostgreSQL by the server's name in its network.
+fn server_name(server: &str) -> Vec<String> {
+    vec![
         "env".into(),
-        format!("PGHOST={server_name}"),
+        format!("PGHOST={server}"),
         "PGSSLMODE=verify-full".into(),
         format!("PGSSLROOTCERT={DIRECTORY}/repository-ca.crt"),
         format!("PGSSLCERT={DIRECTORY}/backup.crt"),
         format!("PGSSLKEY={DIRECTORY}/backup.key"),
-        "pgbackrest".into(),
-        format!("--config={HELPER_CONF}"),
-        format!("--stanza={stanza}"),
-    ];
-    words.extend(command.iter().map(|word| (*word).to_owned()));
-    words
+    ]
 }
 
 fn header() -> String {
