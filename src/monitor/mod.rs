@@ -1,7 +1,8 @@
-//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`starts`] and [`ha::fence`], which say
-//! why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
+//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`starts`], [`backups`] and [`ha::fence`],
+//! which say why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
 //! the next tick is the retry.
 
+pub mod backups;
 pub mod credits;
 pub mod databases;
 pub mod drift;
@@ -57,6 +58,7 @@ async fn apart(work: impl Future<Output = ()> + Send + 'static) {
 async fn look_at_everything(services: Arc<Services>, mut stop: watch::Receiver<bool>) {
     let mut schedule = tokio::time::interval(SCHEDULE_EVERY);
     let mut credits = tokio::time::interval(CREDITS_EVERY);
+    let mut archives = backups::Watch::default();
     while !*stop.borrow() {
         logged("observe", observe::tick(&services)).await;
         logged("networks", networks::tick(&services)).await;
@@ -64,6 +66,7 @@ async fn look_at_everything(services: Arc<Services>, mut stop: watch::Receiver<b
         logged("pooler", pooler::tick(&services)).await;
         logged("databases", databases::tick(&services)).await;
         logged("storage", storage::tick(&services)).await;
+        logged("backups", archives.tick(&services)).await;
         tokio::select! {
             () = tokio::time::sleep(OBSERVE_EVERY) => {}
             () = services.poke.wait_monitor() => tokio::time::sleep(CALM).await,

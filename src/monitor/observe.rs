@@ -33,6 +33,7 @@ pub async fn tick(services: &Arc<Services>) -> Result<(), StoreError> {
     let networks = services.store.networks().await?;
     known.extend(networks.into_iter().map(|network| network.id.to_string()));
     let hosts = services.store.hosts().await?;
+    known.extend(hosts.iter().map(|host| host.id.to_string()));
     let mut silent = HashSet::new();
     let engines = services.engines.now();
     let driven = hosts.iter().filter_map(|host| Some((host, &engines.get(&host.id)?.engine)));
@@ -125,10 +126,12 @@ async fn look_at_host(
     Ok((facts, orphans))
 }
 
-/// An object is explained when the server or virtual network in its label is on record. Objects without
-/// such a label are the short-lived helpers that image building uses.
+/// An object is explained when the server, the virtual network or the host of a repository in its label is on record.
+/// Objects without such a label are the short-lived helpers that image building uses.
 fn is_explained(object: &OwnedObject, known: &HashSet<String>) -> bool {
-    let owner = object.labels.get(label::SERVER).or(object.labels.get(label::NETWORK));
+    let owner = [label::REPOSITORY, label::SERVER, label::NETWORK]
+        .into_iter()
+        .find_map(|name| object.labels.get(name));
     owner.is_none_or(|owner| known.contains(owner))
 }
 

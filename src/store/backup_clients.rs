@@ -1,9 +1,13 @@
 //! What steps need of the backups on record: who is let into a repository, and single rows taken out or marked.
 
-use super::codec::parsed;
+use super::codec::{micros, parsed, time_option};
 use super::{Store, StoreError, WriteTx};
+use crate::domain::backup::Attempt;
 use crate::domain::ids::{HostId, OperationId, ServerId};
+use crate::domain::operation::{OperationKind, OperationStatus};
 use crate::domain::version::Major;
+use chrono::{DateTime, Utc};
+use std::collections::HashSet;
 
 impl Store {
     /// Servers that are being restored from a repository of this host, with the stanza they read and its major.
@@ -27,6 +31,45 @@ impl Store {
             Ok((server, stanza, parsed(&major, Major::parse, "major")?))
         };
         rows.into_iter().map(read).collect()
+    }
+
+    /// Hosts on which a backup is being taken now; one that waits for a person keeps no other from its turn.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn hosts_backing_up(&self) -> Result<HashSet<HostId>, StoreError> {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT DISTINCT m.host_id FROM operations o JOIN members m ON m.server_id = o.server_id
+             WHERE o.is_active = 1 AND o.kind = $1 AND o.status <> $2",
+        )
+        .bind(OperationKind::Backup.key())
+        .bind(OperationStatus::NeedsAttention.key())
+        .fetch_all(self.read())
+        .await?;
+        rows.into_iter().map(|(id,)| parsed(&id, HostId::parse, "host id")).collect()
+    }
+
+    /// What was tried since the last good backup began: how it ended does not matter, for none of it is a good one.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn backup_attempts(
+        &self,
+        server: &ServerId,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Option<Attempt>, StoreError> {
+        let (failures, ended): (i64, Option<i64>) = sqlx::query_as(
+            "SELECT COUNT(*), MAX(ended_at) FROM operations
+             WHERE server_id = $1 AND kind = $2 AND is_active = 0 AND created_at > $3",
+        )
+        .bind(server.as_str())
+        .bind(OperationKind::Backup.key())
+        .bind(since.map_or(i64::MIN, micros))
+        .fetch_one(self.read())
+        .await?;
+        let attempt =
+            |ended_at| Attempt { failures: u32::try_from(failures).unwrap_or(u32::MAX), ended_at };
+        Ok(time_option(ended).map(attempt))
     }
 }
 
