@@ -12,7 +12,7 @@
 //! **Put right without an operation:** the server of a repository, which holds no data, and its place in the networks
 //! of members. Whoever makes such a network anew need not think of it.
 
-use crate::domain::backup::{Archive, Piece, Protection, Repository, RepositoryState, due};
+use crate::domain::backup::{Archive, Piece, Protection, Redundancy, Repository, RepositoryState, due};
 use crate::domain::ha::Lsn;
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::server::{Member, Server, SettledState, network_name};
@@ -31,6 +31,8 @@ use chrono::{DateTime, Duration, Utc};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+/// Number of the repository in another zone.
+const SECOND: i64 = 2;
 /// Time between two looks at a server that archives.
 const LOOK_EVERY: Duration = Duration::seconds(55);
 /// The moment of a look is so long before it: the place and the time are read one after the other.
@@ -117,7 +119,7 @@ impl Watch {
                 continue;
             }
             let Some(server) = services.store.server(&member.server_id).await? else { continue };
-            self.look_at(services, (&server, &member), &mut busy).await?;
+            self.look_at(services, (&server, &member), (&silent, &mut busy)).await?;
         }
         Ok(())
     }
@@ -126,7 +128,7 @@ impl Watch {
         &mut self,
         services: &Arc<Services>,
         (server, member): (&Server, &Member),
-        busy: &mut HashSet<HostId>,
+        (silent, busy): (&HashSet<HostId>, &mut HashSet<HostId>),
     ) -> Result<(), StoreError> {
         let protection = services.store.protection(&server.id).await?;
         let near = protection.repositories.iter().find(|one| one.number == NEAR).cloned();
@@ -136,15 +138,24 @@ impl Watch {
             return Ok(());
         }
         self.servers.entry(server.id.clone()).or_default().looked_at = Some(now);
-        if let Some(near) = near.as_ref().filter(|one| one.state == RepositoryState::Active) {
-            self.repair(services, (server, member), near).await?;
+        let is_active = |one: &&Repository| one.state == RepositoryState::Active;
+        for one in protection.repositories.iter().filter(is_active) {
+            if !silent.contains(&one.host_id) {
+                self.repair(services, (server, member), one).await?;
+            }
         }
         // One that does not answer would not let a backup in either.
         let Some((target, look)) = ask(services, server, member).await else { return Ok(()) };
-        if near.is_some_and(|one| one.state == RepositoryState::Active) {
+        if protection.repositories.iter().any(|one| is_active(&one)) {
             self.keep(services, (server, member), &protection.archive, (&target, &look)).await?;
         }
-        take_due(services, (server, member), &protection, busy).await
+        for number in numbers(&protection) {
+            let known = protection.repositories.iter().find(|one| one.number == number);
+            if known.is_none_or(|one| !silent.contains(&one.host_id)) {
+                take_due(services, (server, member), (&protection, number), busy).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn keep(
@@ -198,7 +209,7 @@ impl Watch {
                 self.clients.insert(key, clients);
             }
             let network = network_name(&server.id);
-            if *host == member.host_id {
+            if repository::is_one_engine(services, host, &member.host_id).await? {
                 let seen = engine.network(&network).await?;
                 if seen.is_some_and(|seen| !seen.containers.contains(&name)) {
                     repository::enter(services, host, major, &network).await?;
@@ -231,23 +242,44 @@ async fn reason(services: &Services, member: &Member) -> Option<String> {
     refusal_in(&engine.tail(&member.container(), 100).await.ok()?)
 }
 
+/// The repositories that backups go into: of the second, only as long as it is asked for.
+fn numbers(protection: &Protection) -> Vec<i64> {
+    match protection.policy.redundancy {
+        Redundancy::Local => vec![NEAR],
+        // The second waits for the first to be there, so that the first is where the primary is.
+        Redundancy::Zone if protection.good_in(NEAR).next().is_none() => vec![NEAR],
+        Redundancy::Zone => vec![NEAR, SECOND],
+    }
+}
+
+/// One that was suspended lacks what was written meanwhile: a full backup takes it up again.
+fn gap_of(protection: &Protection, number: i64, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let is_suspended = |one: &Repository| {
+        one.number == number && one.state == RepositoryState::Suspended
+    };
+    if protection.repositories.iter().any(is_suspended) {
+        return Some(now);
+    }
+    let gaps = protection.gaps.iter().filter(|gap| gap.repository == number);
+    gaps.filter_map(|gap| gap.ended_at).max()
+}
+
 async fn take_due(
     services: &Arc<Services>,
     (server, member): (&Server, &Member),
-    protection: &Protection,
+    (protection, number): (&Protection, i64),
     busy: &mut HashSet<HostId>,
 ) -> Result<(), StoreError> {
     if busy.contains(&member.host_id) {
         return Ok(());
     }
-    let last = protection.good_in(NEAR).map(|one| one.started_at).max();
-    let failed = services.store.backup_attempts(&server.id, last).await?;
-    let gaps = protection.gaps.iter().filter(|gap| gap.repository == NEAR);
-    let gap = gaps.filter_map(|gap| gap.ended_at).max();
-    let backups: Vec<_> = protection.good_in(NEAR).cloned().collect();
+    let last = protection.good_in(number).map(|one| one.started_at).max();
+    let failed = services.store.backup_attempts((&server.id, number), last).await?;
+    let gap = gap_of(protection, number, services.clock.now());
+    let backups: Vec<_> = protection.good_in(number).cloned().collect();
     let Some(due) = due(services.clock.now(), &backups, gap, failed) else { return Ok(()) };
     let door = Door { store: &services.store, clock: &*services.clock, poke: &services.poke };
-    match door.take_due(&server.id, &due).await {
+    match door.take_due_into(&server.id, (&due, number)).await {
         Ok(_) => {
             busy.insert(member.host_id.clone());
         }

@@ -8,6 +8,7 @@ mod name;
 mod piece;
 mod schedule;
 mod second;
+pub mod suspend;
 mod target;
 mod window;
 

@@ -35,6 +35,7 @@ pub enum OperationKind {
     RecoverPrimary,
     Backup,
     DeleteBackup,
+    SuspendRepository,
     Restore,
     RestoreDrill,
 }
@@ -81,7 +82,7 @@ impl Needs {
 }
 
 impl OperationKind {
-    pub const ALL: [OperationKind; 29] = [
+    pub const ALL: [OperationKind; 30] = [
         OperationKind::Create,
         OperationKind::Delete,
         OperationKind::Restart,
@@ -109,6 +110,7 @@ impl OperationKind {
         OperationKind::RecoverPrimary,
         OperationKind::Backup,
         OperationKind::DeleteBackup,
+        OperationKind::SuspendRepository,
         OperationKind::Restore,
         OperationKind::RestoreDrill,
     ];
@@ -360,6 +362,15 @@ impl OperationKind {
                 deadline_minutes: 60,
                 availability: "The database stays available; nothing can be restored from the deleted backup any more.",
             },
+            OperationKind::SuspendRepository => KindFacts {
+                key: "suspend_repository",
+                label: "Suspend repository",
+                action: "backup.suspend_repository",
+                state: ServerState::Ready,
+                needs: Needs::Ready,
+                deadline_minutes: 15,
+                availability: "The database stays available. Its log is not kept for the repository any more: there is a gap in what can be restored from it.",
+            },
             OperationKind::Restore => KindFacts {
                 key: "restore",
                 label: "Restore server",
@@ -459,7 +470,8 @@ impl OperationKind {
     /// Whether it may run while a standby is built. What a person chooses for the time without a standby must not
     /// wait for hours of copying: it goes by the row in all it does, and so does the build.
     pub fn goes_beside_build(self) -> bool {
-        self.leaves_members_alone() || self == OperationKind::ChangeDurability
+        self.leaves_members_alone()
+            || matches!(self, OperationKind::ChangeDurability | OperationKind::SuspendRepository)
     }
 
     /// Whether it leaves containers and files of members alone.

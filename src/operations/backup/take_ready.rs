@@ -150,7 +150,7 @@ async fn put_files(ctx: &StepContext) -> Result<Option<Outcome>, StepError> {
     Ok(Some(Outcome::Wait(SOON, "PostgreSQL reads its configuration".into())))
 }
 
-async fn put_on_pair(
+pub(super) async fn put_on_pair(
     ctx: &StepContext,
     member: &Member,
     row: &crate::domain::ha::HighAvailability,

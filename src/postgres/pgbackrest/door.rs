@@ -1,6 +1,6 @@
 //! A door: for one backup, the server of pgBackRest's protocol beside a member's data, for a helper that is elsewhere.
 
-use super::{BACKUP_ROLE, Client, DIRECTORY, REPOSITORY_PORT, Reach, file, header, server_name};
+use super::{Client, DIRECTORY, REPOSITORY_PORT, Reach, file, header, server_name};
 use crate::domain::version::Major;
 use crate::postgres::conf::ConfigFile;
 use crate::secrets::Secret;
@@ -50,7 +50,7 @@ pub fn door_port((first, last): (u16, u16)) -> Option<u16> {
 mod tests {
     use super::*;
     use crate::domain::backup::Retention;
-    use crate::postgres::pgbackrest::{Access, helper_file};
+    use crate::postgres::pgbackrest::{Access, BACKUP_ROLE, helper_file};
 
     #[test]
     fn a_door_lets_one_client_into_one_stanza_and_has_no_key_of_backups() {

@@ -1,6 +1,6 @@
 //! What must be true after an operation ended.
 
-use super::{backups, pairs, power};
+use super::{backups, far, pairs, power};
 use crate::world::{VERIFIER, World, changes};
 use pgflex::domain::activity::ActivityOutcome;
 use pgflex::domain::meter::Meter;
@@ -80,6 +80,7 @@ async fn assert_changed(world: &World, operation: &Operation, why: &str) {
         }
         OperationKind::Backup => backups::assert_taken(world, operation, why).await,
         OperationKind::DeleteBackup => backups::assert_deleted(world, operation, why).await,
+        OperationKind::SuspendRepository => far::assert_suspended(world, operation, why).await,
         _ => {}
     }
 }
@@ -99,6 +100,7 @@ async fn assert_unchanged(world: &World, operation: &Operation, why: &str) {
         }
         OperationKind::Backup => backups::assert_not_taken(world, operation, why).await,
         OperationKind::DeleteBackup => backups::assert_listed_is_there(world, operation, why).await,
+        OperationKind::SuspendRepository => far::assert_not_suspended(world, operation, why).await,
         _ => {}
     }
 }
