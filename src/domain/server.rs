@@ -241,6 +241,11 @@ impl Member {
         format!("pgflex-{}-door", self.id.short())
     }
 
+    /// Name of the helper container that restores a backup into the volume.
+    pub fn restore_container(&self) -> String {
+        format!("pgflex-{}-restore", self.id.short())
+    }
+
     /// Name of the helper container that initialises the volume.
     pub fn init_container(&self) -> String {
         format!("pgflex-{}-init", self.id.short())

@@ -1,6 +1,6 @@
 //! Pure: a member's spec to the description of its container, volume and network.
 
-use super::{ContainerSpec, DiskSpec, Labels, NetworkSpec, VolumeSpec, label};
+use super::{ContainerSpec, DiskSpec, Labels, NetworkSpec, RepositoryMount, VolumeSpec, label};
 use crate::domain::ha::MemberRole;
 use crate::domain::ids::OperationId;
 use crate::domain::server::{Member, Server, internal_name, network_name};
@@ -48,6 +48,23 @@ rm -rf data.new
 pg_basebackup --pgdata=data.new --dbname=\"$1\" --slot=\"$2\" --wal-method=stream --checkpoint=fast --no-manifest --no-password --progress --verbose
 : > data.new/standby.signal
 sync data.new/standby.signal data.new
+mv data.new data
+sync .";
+
+/// Restores a backup into the volume, or leaves the one that is there; the rename is the moment from which the data exist.
+/// What makes PostgreSQL recover from the archive is in the copy before that: no restored directory can ever start with
+/// what its backup alone holds. Settings that came along do not act: those that count are below `config`.
+const RESTORE_SCRIPT: &str = "\
+umask 077
+cd /var/lib/pgflex
+if [ -d data ]; then echo 'the data directory is there already'; exit 0; fi
+rm -rf data.new
+mkdir data.new
+pgbackrest --config=/var/lib/pgflex/config/backup.conf --pg1-path=/var/lib/pgflex/data.new --type=none --log-level-console=detail \"$@\"
+rm -f data.new/standby.signal
+: > data.new/recovery.signal
+: > data.new/postgresql.auto.conf
+sync data.new/recovery.signal data.new/postgresql.auto.conf data.new
 mv data.new data
 sync .";
 
@@ -154,6 +171,27 @@ impl Blueprint<'_> {
             command: [locked(), script].concat(),
             network: Some((network_name(&self.server.id), vec![])),
             ..init
+        }
+    }
+
+    /// The helper that restores a backup of `stanza` into the volume: ends by itself, may be run again at any time. It
+    /// reaches the repository by its mount, or through the server's network. The files that it works by are put into
+    /// the volume before the start.
+    pub fn restore_container(
+        &self,
+        image: &str,
+        (stanza, label): (&str, &str),
+        repository: Option<RepositoryMount>,
+    ) -> ContainerSpec {
+        let text = self.with_reserve(RESTORE_SCRIPT);
+        let (stanza, set) = (format!("--stanza={stanza}"), format!("--set={label}"));
+        let script = words(&["sh", "-euc", &text, "from", &stanza, &set, "restore"]);
+        ContainerSpec {
+            name: self.member.restore_container(),
+            command: [locked(), script].concat(),
+            network: Some((network_name(&self.server.id), vec![])),
+            repository,
+            ..self.init_container(image)
         }
     }
 

@@ -12,7 +12,9 @@
 //! **Put right without an operation:** the server of a repository, which holds no data, and its place in the networks
 //! of members. Whoever makes such a network anew need not think of it.
 
-use crate::domain::backup::{Archive, Piece, Protection, Redundancy, Repository, RepositoryState, due};
+use crate::domain::backup::{
+    Archive, Piece, Protection, Redundancy, Repository, RepositoryState, due,
+};
 use crate::domain::ha::Lsn;
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::server::{Member, Server, SettledState, network_name};
@@ -254,9 +256,8 @@ fn numbers(protection: &Protection) -> Vec<i64> {
 
 /// One that was suspended lacks what was written meanwhile: a full backup takes it up again.
 fn gap_of(protection: &Protection, number: i64, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let is_suspended = |one: &Repository| {
-        one.number == number && one.state == RepositoryState::Suspended
-    };
+    let is_suspended =
+        |one: &Repository| one.number == number && one.state == RepositoryState::Suspended;
     if protection.repositories.iter().any(is_suspended) {
         return Some(now);
     }

@@ -1,5 +1,5 @@
-//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`starts`], [`backups`] and [`ha::fence`],
-//! which say why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
+//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`credits`], [`erasure`], [`starts`], [`backups`] and
+//! [`ha::fence`], which say why; what must change is submitted as an operation. A tick takes no input, so a restart, a poke and the timer share one path, and
 //! the next tick is the retry.
 
 pub mod backups;
@@ -7,6 +7,7 @@ pub mod credits;
 pub mod databases;
 pub mod drift;
 pub mod drills;
+pub mod erasure;
 pub mod events;
 pub mod ha;
 pub mod meters;
@@ -16,6 +17,7 @@ pub mod parameters;
 pub mod pooler;
 pub mod power;
 pub mod repositories;
+pub mod restore_drills;
 pub mod schedule;
 pub mod starts;
 pub mod storage;
@@ -75,6 +77,8 @@ async fn look_at_everything(services: Arc<Services>, mut stop: watch::Receiver<b
             _ = schedule.tick() => {
                 logged("schedule", schedule::tick(&services)).await;
                 logged("meters", meters::tick(&services)).await;
+                logged("restore_drills", restore_drills::tick(&services)).await;
+                logged("erasure", erasure::tick(&services)).await;
             }
             _ = credits.tick() => logged("credits", credits::tick(&services)).await,
             _ = stop.changed() => {}

@@ -56,7 +56,11 @@ impl Door<'_> {
     ) -> Result<OperationId, SubmitError> {
         let about = match repository {
             1 => format!("{}: {}", due.kind.label().to_lowercase(), due.reason),
-            _ => format!("{} into repository {repository}: {}", due.kind.label().to_lowercase(), due.reason),
+            _ => format!(
+                "{} into repository {repository}: {}",
+                due.kind.label().to_lowercase(),
+                due.reason
+            ),
         };
         let asked = take::Asked::new(due.kind, "").into_repository(repository);
         let change = Change::new(OperationKind::Backup, &about, &asked);

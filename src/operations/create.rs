@@ -112,7 +112,7 @@ pub const STEPS: &[Step] = &[
 
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
 
-fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
             return Ok(Outcome::Done(json!({ "member": member.id, "host": member.host_id })));
@@ -135,7 +135,7 @@ fn reserve_placement(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn release_placement(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn release_placement(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let mut tx = ctx.begin_write().await?;
         tx.delete_members(&ctx.server.id).await?;
@@ -164,7 +164,7 @@ struct Image {
     version: String,
 }
 
-fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
         match image::ensure(ctx, member).await? {
@@ -183,7 +183,7 @@ fn ensure_image(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn issue_certificate(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn issue_certificate(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let (services, id) = (&ctx.services, &ctx.server.id);
         // The last one written: when it is there, all are. Written in one transaction anyhow.
@@ -236,7 +236,7 @@ fn issue_certificate(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn create_network(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn create_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         networks::ensure(ctx).await?;
         Ok(Outcome::done())
@@ -257,21 +257,21 @@ pub(super) fn remove_network(ctx: &StepContext) -> StepResult<'_> {
 
 /// Where a stranger's object has the name, ours cannot be, and theirs is not ours to remove: an
 /// undoing that waits for it would never end.
-fn ours_is_gone(removed: Result<(), EngineError>) -> Result<(), EngineError> {
+pub(super) fn ours_is_gone(removed: Result<(), EngineError>) -> Result<(), EngineError> {
     match removed {
         Err(EngineError::Foreign(_)) => Ok(()),
         other => other,
     }
 }
 
-fn create_volume(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn create_volume(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         disk::make(ctx).await?;
         Ok(Outcome::done())
     })
 }
 
-fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn remove_volume(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
             for helper in member.disk_helpers() {
@@ -327,7 +327,7 @@ fn create_member(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn remove_member(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn remove_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         if let Some(member) = ctx.members.first() {
             ours_is_gone(ctx.engine(member)?.remove_container(&member.container()).await)?;
@@ -349,7 +349,7 @@ pub(super) fn wait_accepting(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(member::wait_accepting(ctx))
 }
 
-fn create_admin_role(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn create_admin_role(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let member = ctx.member()?;
         let Some(address) = access::address_of(ctx.engine(member)?, member).await? else {
@@ -370,7 +370,7 @@ pub(super) fn publish_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(member::open_route(ctx))
 }
 
-fn withdraw_route(ctx: &StepContext) -> StepResult<'_> {
+pub(super) fn withdraw_route(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let mut tx = ctx.begin_write().await?;
         tx.delete_route(&ctx.server.id).await?;

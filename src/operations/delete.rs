@@ -7,6 +7,7 @@
 
 use super::context::StepContext;
 use super::create;
+use super::last_piece;
 use super::member;
 use super::pair_power;
 use super::pooler;
@@ -14,12 +15,17 @@ use super::step::{Outcome, Step, StepError, Undo};
 use super::stop;
 use crate::domain::server::{Member, SettledState};
 use crate::engine::{Engine, OwnedObject, label};
+use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Time that PostgreSQL has to end in an orderly way: until the next step this can still be taken back.
 const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// Looks whether the last of the log is archived, and the time between two.
+const ARCHIVE_LOOKS: u32 = 40;
+const ARCHIVE_SOON: Duration = Duration::from_millis(500);
 
 pub const STEPS: &[Step] = &[
     Step {
@@ -28,6 +34,14 @@ pub const STEPS: &[Step] = &[
         run: stop::close_route,
         undo: Undo::Run(reopen_route),
         deadline: Duration::from_secs(60),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "archive_last_piece",
+        title: "Archive the last of the log",
+        run: archive_last_piece,
+        undo: Undo::None("the server only began its next piece a little earlier"),
+        deadline: Duration::from_secs(120),
         point_of_no_return: false,
     },
     Step {
@@ -76,6 +90,43 @@ fn reopen_route(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
+/// What was committed last can be restored too while the backups are kept. A server or an archive that does not answer
+/// is no reason to keep what shall go: the log says how far it can be restored.
+fn archive_last_piece(ctx: &StepContext) -> StepResult<'_> {
+    Box::pin(async move {
+        if ctx.services.store.repositories(&ctx.server.id).await?.is_empty() {
+            ctx.log("There are no backups of it: nothing can be restored after the deletion").await;
+            return Ok(Outcome::done());
+        }
+        match last_of_the_log(ctx).await {
+            Ok(at) => {
+                let mut tx = ctx.begin_write().await?;
+                tx.raise_archived_until(&ctx.server.id, at).await?;
+                ctx.commit(tx).await?;
+                let at = at.to_rfc3339_opts(SecondsFormat::Micros, true);
+                ctx.log(format!("Every commit before {at} is in the repository")).await;
+            }
+            Err(why) => {
+                ctx.log(format!("The last of the log may be missing from the repository: {why}"))
+                    .await;
+            }
+        }
+        Ok(Outcome::done())
+    })
+}
+
+async fn last_of_the_log(ctx: &StepContext) -> Result<DateTime<Utc>, String> {
+    let (services, id) = (&ctx.services, &ctx.server.id);
+    let ended = last_piece::end(services, id).await?;
+    for _ in 0..ARCHIVE_LOOKS {
+        if last_piece::is_archived(services, id, &ended).await? {
+            return Ok(ended.at);
+        }
+        tokio::time::sleep(ARCHIVE_SOON).await;
+    }
+    Err("the archive did not take it in time".into())
+}
+
 /// A server whose creation was unwound has no container; one that somebody removed by hand neither.
 fn stop_member(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
@@ -106,6 +157,7 @@ fn remove_member(ctx: &StepContext) -> StepResult<'_> {
             let engine = ctx.engine(member)?;
             engine.remove_container(&member.init_container()).await?;
             engine.remove_container(&member.copy_container()).await?;
+            engine.remove_container(&member.restore_container()).await?;
             engine.remove_container(&member.container()).await?;
             for left in left_over(engine, member).await? {
                 engine.remove_container(&left).await?;

@@ -406,7 +406,7 @@ impl Door<'_> {
     }
 
     /// What stands in the way may be this very request, come twice at once: the other copy of it won.
-    async fn same_or(
+    pub(super) async fn same_or(
         &self,
         key: Option<&str>,
         refusal: Refusal,
@@ -415,7 +415,7 @@ impl Door<'_> {
     }
 
     /// A failed write: the same request come twice, the other of two that met, or the database's fault.
-    async fn explain(
+    pub(super) async fn explain(
         &self,
         error: StoreError,
         key: Option<&str>,

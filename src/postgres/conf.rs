@@ -5,11 +5,13 @@
 
 mod archive;
 mod hba;
+mod recovery;
 mod replication;
 mod values;
 
 pub use archive::Archiving;
 pub use hba::Admission;
+pub use recovery::{Recovery, RecoveryTarget};
 pub use replication::{
     Commits, NOBODY, Replication, ReplicationFiles, Source, replication_files, standby_signal,
 };

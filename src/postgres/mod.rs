@@ -17,6 +17,7 @@ pub mod pgbackrest;
 pub mod pgbouncer;
 pub mod pooler;
 pub mod replication;
+pub mod restore_drill;
 
 use crate::domain::names::AdminLogin;
 use crate::secrets::Secret;

@@ -410,15 +410,16 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Forgets a server and everything that hangs on it but its operations and its activity.
+    /// Forgets a server and everything that hangs on it but its operations, its activity, and what its backups need
+    /// where [`WriteTx::note_deleted`] kept them.
     pub async fn delete_server(&mut self, server: &ServerId) -> Result<(), StoreError> {
         self.delete_members(server).await?;
+        self.leave_backups(server).await?;
         for meter in Meter::ALL {
             self.set_meter(server, meter, None).await?;
         }
         for statement in [
             "DELETE FROM locks WHERE scope = 'server' AND scope_id = $1",
-            "DELETE FROM server_secrets WHERE server_id = $1",
             "DELETE FROM server_observations WHERE server_id = $1",
             "DELETE FROM cpu_credits WHERE server_id = $1",
             "DELETE FROM metric_samples WHERE server_id = $1",

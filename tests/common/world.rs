@@ -8,19 +8,22 @@ mod kit;
 use pgflex::certificates::Authority;
 use pgflex::clock::{Clock, ManualClock, new_uuid};
 use pgflex::domain::activity::Actor;
-use pgflex::domain::backup::BackupType;
+use pgflex::domain::backup::{BackupType, RestoreTarget};
 use pgflex::domain::catalog::Tier;
 use pgflex::domain::ha::{Durability, HaMode, HighAvailability};
 use pgflex::domain::host::Place;
-use pgflex::domain::ids::{NetworkId, OperationId, ServerId};
+use pgflex::domain::ids::{GroupId, NetworkId, OperationId, ServerId};
+use pgflex::domain::names::ServerName;
+use pgflex::domain::network::Access;
 use pgflex::domain::operation::{Needs, Operation, OperationKind, OperationStatus};
 use pgflex::domain::server::ServerSpec;
 use pgflex::domain::virtual_network::{NetworkState, VirtualNetwork};
 use pgflex::engine::Engine;
 use pgflex::engine::fake::FakeEngine;
+use pgflex::operations::ask_restore::NewRestore;
 use pgflex::operations::context::Services;
 use pgflex::operations::runner::{Hook, RunError, Runner};
-use pgflex::operations::submit::{Change, Door, NewServer};
+use pgflex::operations::submit::{Change, Door, NewServer, SubmitError};
 use pgflex::poke::Poke;
 use pgflex::postgres::fake::FakePostgres;
 use pgflex::secrets::{Sealer, Secret};
@@ -136,6 +139,12 @@ impl World {
             let named = self.door().take_backup(&server, asked, &actor, None).await.unwrap();
             self.succeed(&named).await;
         }
+        if matches!(kind, OperationKind::Restore | OperationKind::RestoreDrill) {
+            self.succeed(&self.submit_on(OperationKind::Backup, &server).await).await;
+        }
+        if kind == OperationKind::Restore {
+            return self.submit_restore(&server, &RestoreTarget::Latest).await.unwrap();
+        }
         if changes::is_of_a_pair(kind) {
             self.plant_pair(&server).await;
         }
@@ -143,6 +152,30 @@ impl World {
             self.succeed(&self.submit_on(OperationKind::BuildStandby, &server).await).await;
         }
         self.submit_on(kind, &server).await
+    }
+
+    /// Asks for a server "copy" from the backups of another one.
+    pub async fn submit_restore(
+        &self,
+        source: &ServerId,
+        target: &RestoreTarget,
+    ) -> Result<OperationId, SubmitError> {
+        let (verifier, name) = (Secret::new(VERIFIER), ServerName::parse("copy").unwrap());
+        let new = NewRestore {
+            source,
+            repository: 1,
+            target,
+            set: None,
+            name: &name,
+            zone: "1",
+            access: Access::Public,
+            network: None,
+            admin_verifier: &verifier,
+            ports: (20000, 20999),
+            idempotency_key: None,
+        };
+        let (group, sealer) = (GroupId::default_group(), &self.services.sealer);
+        self.door().restore(&group, sealer, &new, &Actor::system()).await
     }
 
     /// High availability is asked for; nobody builds by itself here.

@@ -24,6 +24,7 @@ mod power;
 mod private;
 mod recovery;
 mod replication;
+mod restores;
 mod second_factor;
 mod storage;
 mod story;

@@ -4,6 +4,7 @@
 //! archived log lie; a server has a part of it, its *stanza*, which no other server ever writes into. The *window* is
 //! what can be restored: computed from what the repository holds, never from what should be there.
 
+mod choose;
 mod name;
 mod piece;
 mod schedule;
@@ -12,6 +13,7 @@ pub mod suspend;
 mod target;
 mod window;
 
+pub use choose::{Chosen, choose};
 pub use name::{NAME_CHARS_MAX, check_name};
 pub use piece::Piece;
 pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due};

@@ -1,6 +1,7 @@
 //! What the fake tells of the members it runs, for those who play PostgreSQL, and what becomes of containers.
 
 use super::objects::{Container, Objects, Outcome, Volume};
+use super::repositories::RECOVERY_SIGNAL;
 use super::{EVENTS, FakeEngine, State};
 use crate::engine::{EngineError, EngineEvent, EventKind};
 use std::net::{IpAddr, SocketAddr};
@@ -141,6 +142,21 @@ impl Volume {
     fn text(&self, path: &str) -> String {
         let bytes = self.files.get(path).map(Vec::as_slice).unwrap_or_default();
         String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    /// How a start ends for one that was restored and is to recover: at the end of the archive, or without a way to it.
+    pub(super) fn recovered(&mut self) -> (Option<i64>, Option<&'static str>) {
+        if !self.files.contains_key(RECOVERY_SIGNAL) {
+            return (None, None);
+        }
+        let can_fetch = self.text("config/postgresql.conf").contains("\nrestore_command = ")
+            && self.files.contains_key("config/recovery.conf");
+        if !can_fetch {
+            let why = "FATAL:  must specify \"restore_command\" when standby mode is not enabled";
+            return (Some(1), Some(why));
+        }
+        self.files.remove(RECOVERY_SIGNAL);
+        (None, Some("P00   INFO: unable to find 00000001000000000000000A in the archive"))
     }
 
     /// What a copy leaves: exit code and last line.

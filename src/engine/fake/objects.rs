@@ -205,7 +205,8 @@ impl Objects {
             return Err(EngineError::Refused(format!("a network of {name} not found")));
         }
         // pgBackRest takes no lock on the data.
-        let is_backup = |command: &str| repositories::is_server(command) || repositories::is_tool(command);
+        let is_backup =
+            |command: &str| repositories::is_server(command) || repositories::is_tool(command);
         let locks = |other: &&Container| {
             other.is_alive()
                 && other.spec.volume == volume
@@ -250,7 +251,11 @@ impl Objects {
         } else if command.starts_with("pgbouncer ") {
             (!data.files.contains_key("config/pgbouncer.ini")).then_some(1)
         } else if data.is_initialised && data.files.contains_key("config/postgresql.conf") {
-            None
+            let (code, line) = data.recovered();
+            if let Some(line) = line {
+                self.write_output(name, &[line]);
+            }
+            code
         } else {
             Some(1)
         };

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 /// The first backup is of this second (2026-11-23 10:00 UTC); each further one is a minute later.
 const FIRST: i64 = 1_795_428_000;
 
+/// With this file in it a data directory recovers from an archive before it becomes a server.
+pub(super) const RECOVERY_SIGNAL: &str = "data/recovery.signal";
+
 /// One backup in a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FakeSet {
@@ -69,8 +72,17 @@ pub(super) fn is_tool(command: &str) -> bool {
     command.contains("pgbackrest") && !is_server(command)
 }
 
-const COMMANDS: [&str; 7] =
-    ["stanza-create", "stanza-delete", "backup", "expire", "info", "verify", "restore"];
+const COMMANDS: [&str; 9] = [
+    "stanza-create",
+    "stanza-delete",
+    "backup",
+    "expire",
+    "info",
+    "verify",
+    "restore",
+    "drill",
+    "erase",
+];
 
 impl Order {
     fn command(&self) -> &str {
@@ -126,6 +138,11 @@ impl Repositories {
             Some(mount) => mount.volume.clone(),
             None => self.volumes.keys().next().cloned().ok_or("no repository answers")?,
         };
+        if command == "erase" {
+            let stanza = order.words.last().cloned().unwrap_or_default();
+            self.volumes.entry(volume).or_default().remove(&stanza);
+            return Ok(String::new());
+        }
         // Without its file it knows neither the repository nor the key.
         if !data.files.contains_key("config/backup.conf") {
             return Err("unable to open missing file 'backup.conf' for read".into());
@@ -136,7 +153,7 @@ impl Repositories {
             return Err("unable to find primary cluster - cannot proceed".into());
         }
         let is_read_only = order.repository.as_ref().is_some_and(|mount| mount.read_only);
-        if is_read_only && !matches!(command, "info" | "verify" | "restore") {
+        if is_read_only && !matches!(command, "info" | "verify" | "restore" | "drill") {
             return Err("unable to open file for write: [30] Read-only file system".into());
         }
         let name = order.option("stanza").unwrap_or_default();
@@ -164,6 +181,7 @@ impl Repositories {
             "expire" => stanza.expire(order.option("set").as_deref()),
             "verify" => Ok(stanza.verify(&name, order.option("set").as_deref())),
             "restore" => stanza.restore(order.option("set").as_deref(), data),
+            "drill" => stanza.drill(&name, order, data),
             other => Err(format!("invalid command '{other}'")),
         }
     }
@@ -232,7 +250,26 @@ impl Stanza {
             return Err("no backup set found to restore".into());
         }
         data.is_initialised = true;
+        data.files.insert(RECOVERY_SIGNAL.into(), vec![]);
         Ok("restore command end: completed successfully".into())
+    }
+
+    /// All that the script of a drill prints, of a database with two tables.
+    fn drill(&self, name: &str, order: &Order, data: &Volume) -> Result<String, String> {
+        let label = order.option("set").unwrap_or_default();
+        if !self.sets.iter().any(|set| set.label == label) || self.damaged.contains(&label) {
+            return Err("no backup set found to restore".into());
+        }
+        let needed = ["config/postgresql.conf", "config/pg_hba.conf", "config/recovery.conf"];
+        if let Some(file) = needed.iter().find(|file| !data.files.contains_key(**file)) {
+            return Err(format!("could not open file {file}"));
+        }
+        Ok(format!(
+            "stage=restore\narchive={}\nrestore_micros=2500000\nbytes=23416374\nstage=replay\nreplay_micros=500000\n\
+             last_commit=1795428000000000\nasked=00000001000000000000000A\nstage=count\ndatabases=2\ntables=2\nrows=1502\n\
+             uncounted=0\nstage=check\nchecked=821\nstage=done",
+            answer(name, Some(self))
+        ))
     }
 }
 

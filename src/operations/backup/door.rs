@@ -39,8 +39,7 @@ pub async fn open(
     repository: &Repository,
 ) -> Result<Result<Door, Outcome>, StepError> {
     let services = &ctx.services;
-    let is_near =
-        repository::is_one_engine(services, &member.host_id, &repository.host_id).await?;
+    let is_near = repository::is_one_engine(services, &member.host_id, &repository.host_id).await?;
     let publish = if is_near { None } else { Some(published(services, member)?) };
     let engine = repository::engine(services, &member.host_id)?;
     if publish.is_some()
@@ -78,7 +77,8 @@ pub async fn close(services: &Services, member: &Member) -> Result<(), StepError
 }
 
 fn published(services: &Services, member: &Member) -> Result<SocketAddr, StepError> {
-    let address = services.engines.member_address(&member.host_id).filter(|_| member.port.is_some());
+    let address =
+        services.engines.member_address(&member.host_id).filter(|_| member.port.is_some());
     let place = address.zip(door_port(services.settings.member_ports));
     place.map(|(address, port)| SocketAddr::new(address, port)).ok_or_else(|| {
         StepError::permanent(
@@ -162,10 +162,8 @@ async fn files(
     let issued = services.authority.issue_repository(&names, services.clock.now());
     let issued =
         issued.map_err(|error| StepError::permanent(error.to_string(), "Try it again."))?;
-    let client = Client {
-        name: repository.server_id.to_string(),
-        stanzas: vec![repository.stanza.clone()],
-    };
+    let client =
+        Client { name: repository.server_id.to_string(), stanzas: vec![repository.stanza.clone()] };
     let key = Secret::new(issued.key.reveal());
     let mut files = keys::tls_files(services, &repository.server_id).await?;
     files.extend(keys::role_files(services, &repository.server_id).await?);

@@ -4,8 +4,8 @@
 
 use super::delete;
 use super::list::{self, Verdict};
-use super::take_ready;
 use super::subject::{self, run};
+use super::take_ready;
 use super::tool::{self, Ran, Run};
 use crate::domain::backup::{BackupType, Repository};
 use crate::operations::context::StepContext;

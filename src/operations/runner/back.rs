@@ -169,7 +169,10 @@ pub(in crate::operations) async fn settle_server(
             tx.set_settled(&operation.server_id, settled).await?;
             tx.follow_meters(&operation.server_id, settled).await?;
         }
-        Settlement::Gone => tx.delete_server(&operation.server_id).await?,
+        Settlement::Gone => {
+            tx.note_deleted(&operation.server_id, &operation.requested_by).await?;
+            tx.delete_server(&operation.server_id).await?;
+        }
         Settlement::Unchanged => {}
     }
     Ok(if succeeded { ActivityOutcome::Succeeded } else { ActivityOutcome::Failed })

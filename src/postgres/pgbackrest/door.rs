@@ -23,7 +23,9 @@ pub fn door_files(client: &Client, certificate: &str, key: &Secret) -> Vec<Confi
 /// Arguments of a door: whoever comes through it reaches PostgreSQL as a helper on the member's volume does.
 pub fn door_command(server: &str) -> Vec<String> {
     let mut words = server_name(server);
-    words.extend(["pgbackrest", &format!("--config={DIRECTORY}/door.conf"), "server"].map(Into::into));
+    words.extend(
+        ["pgbackrest", &format!("--config={DIRECTORY}/door.conf"), "server"].map(Into::into),
+    );
     words
 }
 

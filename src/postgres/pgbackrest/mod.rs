@@ -14,7 +14,7 @@ pub use door::{DOOR_NAME, door_command, door_files, door_port, through};
 pub use info::{BackupSet, InfoError, StanzaInfo, parse_info};
 
 use super::conf::ConfigFile;
-use crate::domain::backup::Retention;
+use crate::domain::backup::{Piece, Retention};
 use crate::domain::version::Major;
 use crate::secrets::Secret;
 use std::fmt;
@@ -103,8 +103,26 @@ pub fn recovery_file(from: &Access<'_>) -> ConfigFile {
 }
 
 /// The command by which PostgreSQL fetches a piece of its log.
+///
+/// pgBackRest ends with 1 when the archive has no such piece. PostgreSQL takes every code up to 125 for that, and would
+/// become a server in the middle of the log when the repository does not answer or a piece is damaged. So each other
+/// error is told by a code that ends the recovery.
 pub fn restore_command(stanza: &str) -> String {
-    format!("pgbackrest --config={RECOVERY_CONF} --stanza={stanza} archive-get %f \"%p\"")
+    format!(
+        "pgbackrest --config={RECOVERY_CONF} --stanza={stanza} archive-get %f \"%p\" || {{ test $? -eq 1 && exit 1; exit 126; }}"
+    )
+}
+
+/// The piece of the log that a recovery asked for last and the archive has not, by the lines that PostgreSQL and
+/// [`restore_command`] wrote. A recovery that came to the end of the archive asked for the piece behind the last one;
+/// one that ended at a damaged piece did not.
+pub fn asked_in_vain(lines: &[String], piece_bytes: u64) -> Option<Piece> {
+    let name = |line: &String| {
+        let (_, rest) = line.split_once("unable to find ")?;
+        let (name, _) = rest.split_once(" in the archive")?;
+        Piece::parse(name, piece_bytes)
+    };
+    lines.iter().rev().find_map(name)
 }
 
 /// What a helper takes a backup by, or gives one back: one repository, which is its number 1.
@@ -241,6 +259,21 @@ mod tests {
         assert!(text.contains("tls-server-auth=a=pgflex-1,pgflex-2\n"), "{text}");
         assert!(!text.contains("tls-server-auth=b"), "{text}");
         assert!(!text.contains("cipher") && !text.contains("=*\ntls-server-auth"), "{text}");
+    }
+
+    #[test]
+    fn a_recovery_that_came_to_the_end_is_told_from_one_that_did_not() {
+        let lines = |names: &[&str]| -> Vec<String> {
+            names
+                .iter()
+                .map(|name| format!("P00   INFO: unable to find {name} in the archive"))
+                .collect()
+        };
+        let asked =
+            |names: &[&str]| asked_in_vain(&lines(names), 16 << 20).map(|piece| piece.number);
+        assert_eq!(asked(&["000000010000000000000004", "00000002.history"]), Some(4));
+        assert_eq!(asked(&["00000002.history"]), None);
+        assert!(restore_command("s").ends_with("|| { test $? -eq 1 && exit 1; exit 126; }"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What must be true after an operation ended.
 
-use super::{backups, far, pairs, power};
+use super::{backups, far, pairs, power, restores};
 use crate::world::{VERIFIER, World, changes};
 use pgflex::domain::activity::ActivityOutcome;
 use pgflex::domain::meter::Meter;
@@ -34,6 +34,9 @@ pub async fn assert_succeeded(world: &World, operation: &Operation, why: &str) {
     assert_eq!(mine[0].outcome, ActivityOutcome::Succeeded, "{why}");
     if changes::is_of_a_pair(operation.kind) {
         return pairs::assert_succeeded(world, operation, why).await;
+    }
+    if operation.kind == OperationKind::Restore {
+        return restores::assert_restored(world, operation, why).await;
     }
     match operation.kind {
         OperationKind::Delete => assert_nothing_left(world, why).await,
@@ -81,6 +84,7 @@ async fn assert_changed(world: &World, operation: &Operation, why: &str) {
         OperationKind::Backup => backups::assert_taken(world, operation, why).await,
         OperationKind::DeleteBackup => backups::assert_deleted(world, operation, why).await,
         OperationKind::SuspendRepository => far::assert_suspended(world, operation, why).await,
+        OperationKind::RestoreDrill => restores::assert_proven(world, operation, why).await,
         _ => {}
     }
 }
@@ -101,6 +105,7 @@ async fn assert_unchanged(world: &World, operation: &Operation, why: &str) {
         OperationKind::Backup => backups::assert_not_taken(world, operation, why).await,
         OperationKind::DeleteBackup => backups::assert_listed_is_there(world, operation, why).await,
         OperationKind::SuspendRepository => far::assert_not_suspended(world, operation, why).await,
+        OperationKind::RestoreDrill => restores::assert_not_proven(world, operation, why).await,
         _ => {}
     }
 }
@@ -272,6 +277,9 @@ pub async fn assert_unwound(world: &World, operation: &Operation, why: &str) {
     );
     if changes::is_of_a_pair(operation.kind) {
         return pairs::assert_unwound(world, operation, why).await;
+    }
+    if operation.kind == OperationKind::Restore {
+        return restores::assert_not_restored(world, operation, why).await;
     }
     let server = world.services.store.server(&operation.server_id).await.unwrap().unwrap();
     match operation.kind {

@@ -11,6 +11,7 @@ mod pair_stories;
 mod pairs;
 mod power;
 mod repair;
+mod restores;
 mod seams;
 mod stories;
 mod words;

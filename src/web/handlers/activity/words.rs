@@ -19,6 +19,7 @@ const WORDS: &[(&str, &str)] = &[
     ("role.assign", "Assign role in group"),
     ("role.remove", "Remove role in group"),
     ("server.enable_high_availability", "Enable high availability"),
+    ("server.erase_backups", "Erase backups of a deleted server"),
     ("server.start_notice", "Notice of a start to come"),
     ("operation.retry", "Retry operation"),
     ("operation.cancel", "Cancel operation"),
