@@ -105,12 +105,12 @@ mod tests {
         use BackupType::{Differential, Full};
         assert_eq!(kind(0, &[], None, None), Some(Full));
         let full = backup(Full, 0);
-        assert_eq!(kind(23, &[full.clone()], None, None), None);
-        assert_eq!(kind(24, &[full.clone()], None, None), Some(Differential));
+        assert_eq!(kind(23, std::slice::from_ref(&full), None, None), None);
+        assert_eq!(kind(24, std::slice::from_ref(&full), None, None), Some(Differential));
         let daily = backup(Differential, 24);
         assert_eq!(kind(47, &[full.clone(), daily.clone()], None, None), None);
         assert_eq!(kind(168, &[full.clone(), daily], None, None), Some(Full));
-        assert_eq!(kind(3, &[full.clone()], Some(2), None), Some(Full), "a gap");
+        assert_eq!(kind(3, std::slice::from_ref(&full), Some(2), None), Some(Full), "a gap");
         let bad = Backup { failure: "damaged".into(), ..full };
         assert_eq!(kind(1, &[bad], None, None), Some(Full), "one that is not whole does not count");
     }

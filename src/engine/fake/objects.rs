@@ -204,15 +204,7 @@ impl Objects {
         if container.is_cut_off {
             return Err(EngineError::Refused(format!("a network of {name} not found")));
         }
-        // pgBackRest takes no lock on the data.
-        let is_backup =
-            |command: &str| repositories::is_server(command) || repositories::is_tool(command);
-        let locks = |other: &&Container| {
-            other.is_alive()
-                && other.spec.volume == volume
-                && !is_backup(&other.spec.command.join(" "))
-        };
-        let is_taken = !is_backup(&command) && self.containers.values().any(|other| locks(&other));
+        let is_taken = self.is_taken(&volume, &command);
         // What ended in order left a database that was shut down; where, only those know who play PostgreSQL.
         let is_member =
             |other: &Container| other.spec.command.iter().any(|word| word == "postgres");
@@ -268,6 +260,18 @@ impl Objects {
         }
         self.load(name, true);
         Ok(())
+    }
+
+    /// Whether a command that locks the data finds it locked by another. pgBackRest takes no lock.
+    fn is_taken(&self, volume: &str, command: &str) -> bool {
+        let is_backup =
+            |command: &str| repositories::is_server(command) || repositories::is_tool(command);
+        let locks = |other: &Container| {
+            other.is_alive()
+                && other.spec.volume == volume
+                && !is_backup(&other.spec.command.join(" "))
+        };
+        !is_backup(command) && self.containers.values().any(locks)
     }
 
     pub(super) fn stop(&mut self, name: &str) -> Outcome {

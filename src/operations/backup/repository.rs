@@ -13,8 +13,8 @@ use crate::engine::{
     ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, NetworkJoin, RepositoryMount,
 };
 use crate::operations::context::Services;
-use crate::operations::member;
 use crate::operations::step::{Outcome, StepError};
+use crate::operations::{image, member};
 use crate::postgres::pgbackrest::{
     self, Client, REPOSITORY_NAME, REPOSITORY_PORT, Reach, RepositoryTls,
 };
@@ -64,7 +64,7 @@ pub async fn ensure(
     major: Major,
 ) -> Result<Outcome, StepError> {
     let engine = engine(services, host)?;
-    let image = match engine.ensure_image(major).await? {
+    let image = match image::ensure_on(services, host, major).await? {
         ImageProgress::Ready { id, .. } => id,
         ImageProgress::Building { now, .. } => return Ok(Outcome::Wait(IMAGE_SOON, now)),
     };

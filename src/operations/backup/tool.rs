@@ -8,13 +8,12 @@ use crate::domain::backup::{Repository, Retention};
 use crate::domain::ids::HostId;
 use crate::domain::server::{Member, internal_name, network_name};
 use crate::engine::blueprint_repository::Tool;
-use crate::engine::{ContainerSpec, Engine, FileSpec, ImageProgress, label};
+use crate::engine::{ContainerSpec, FileSpec, ImageProgress, label};
 use crate::operations::access::{open_secret, secret};
 use crate::operations::context::{Services, StepContext};
-use crate::operations::member;
 use crate::operations::step::{Outcome, StepError};
+use crate::operations::{image, member};
 use crate::postgres::pgbackrest::{self, Reach};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one look waits for the end.
@@ -175,7 +174,7 @@ async fn advance(
         found = None;
     }
     if found.is_none() {
-        let Some(spec) = describe(services, &engine, run, id).await? else { return Ok(None) };
+        let Some(spec) = describe(services, run, id).await? else { return Ok(None) };
         if let Some(volume) = own_volume(&run.place) {
             let plan = repository::blueprint(services, &run.repository.host_id);
             engine.ensure_volume(&plan.tool_volume(&volume)).await?;
@@ -206,7 +205,6 @@ async fn finish(services: &Services, run: &Run<'_>, seen: Seen) -> Result<Ran, S
 /// The helper; `None` while its image is on its way.
 async fn describe(
     services: &Services,
-    engine: &Arc<dyn Engine>,
     run: &Run<'_>,
     id: String,
 ) -> Result<Option<ContainerSpec>, StepError> {
@@ -218,7 +216,7 @@ async fn describe(
             Some(network_name(&member.server_id)),
             Some(member.id.to_string()),
         ),
-        place => match engine.ensure_image(run.repository.major).await? {
+        place => match image::ensure_on(services, host_of(run), run.repository.major).await? {
             ImageProgress::Ready { id, .. } => (id, name_of(place), network_of(place), None),
             ImageProgress::Building { .. } => return Ok(None),
         },
