@@ -211,7 +211,7 @@ impl Watch {
                 self.clients.insert(key, clients);
             }
             let network = network_name(&server.id);
-            if repository::is_one_engine(services, host, &member.host_id).await? {
+            if repository::shares_network(services, host, member).await? {
                 let seen = engine.network(&network).await?;
                 if seen.is_some_and(|seen| !seen.containers.contains(&name)) {
                     repository::enter(services, host, major, &network).await?;

@@ -402,7 +402,7 @@ fn create_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         super::networks::ensure(ctx).await?;
         let (from, member) = (source_repository(ctx).await?, ctx.member()?);
-        if repository::is_one_engine(&ctx.services, &from.host_id, &member.host_id).await? {
+        if repository::shares_network(&ctx.services, &from.host_id, member).await? {
             let network = network_name(&ctx.server.id);
             repository::enter(&ctx.services, &from.host_id, from.major, &network).await?;
         }

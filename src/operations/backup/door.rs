@@ -39,7 +39,7 @@ pub async fn open(
     repository: &Repository,
 ) -> Result<Result<Door, Outcome>, StepError> {
     let services = &ctx.services;
-    let is_near = repository::is_one_engine(services, &member.host_id, &repository.host_id).await?;
+    let is_near = repository::shares_network(services, &repository.host_id, member).await?;
     let publish = if is_near { None } else { Some(published(services, member)?) };
     let engine = repository::engine(services, &member.host_id)?;
     if publish.is_some()

@@ -175,21 +175,27 @@ pub fn name_on(host: &HostId) -> String {
     format!("{REPOSITORY_NAME}-{}", host.short())
 }
 
-/// Whether two hosts are one Docker Engine, so that what is on them is in one network.
+/// Whether a member and the repository of a host meet in the member's own network: on one Docker Engine. Where both are
+/// reached at addresses, those are used: engines of machines that were copied from one another tell the same identity.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn is_one_engine(
+pub async fn shares_network(
     services: &Services,
-    one: &HostId,
-    other: &HostId,
+    host: &HostId,
+    member: &Member,
 ) -> Result<bool, StepError> {
-    if one == other {
+    if *host == member.host_id {
         return Ok(true);
+    }
+    let has_address = |host: &HostId| services.engines.member_address(host).is_some();
+    if member.port.is_some() && has_address(host) && has_address(&member.host_id) {
+        return Ok(false);
     }
     let loads = services.store.host_loads_all().await?;
     let seen = |id: &HostId| loads.iter().find(|load| load.host.id == *id).map(SeenHost::from);
-    Ok(seen(one).zip(seen(other)).is_some_and(|(one, other)| sharing::is_one_engine(&one, &other)))
+    let both = seen(host).zip(seen(&member.host_id));
+    Ok(both.is_some_and(|(one, other)| sharing::is_one_engine(&one, &other)))
 }
 
 /// Gives the server of a repository its place in a network, where members reach it by [`name_on`].
@@ -249,7 +255,7 @@ pub async fn reach_of(
     member: &Member,
 ) -> Result<Reach, String> {
     let host = &repository.host_id;
-    if is_one_engine(services, host, &member.host_id).await.map_err(|error| error.to_string())? {
+    if shares_network(services, host, member).await.map_err(|error| error.to_string())? {
         return Ok(Reach::Tls { host: name_on(host), port: REPOSITORY_PORT });
     }
     let address = services.engines.member_address(host);

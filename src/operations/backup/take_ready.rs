@@ -47,7 +47,7 @@ pub(super) fn prepare_repository(ctx: &StepContext) -> StepResult<'_> {
             Outcome::Done(_) => {}
             wait @ Outcome::Wait(..) => return Ok(wait),
         }
-        if repository::is_one_engine(services, host, &member.host_id).await? {
+        if repository::shares_network(services, host, member).await? {
             repository::enter(services, host, major, &network_name(&ctx.server.id)).await?;
         }
         Ok(Outcome::Done(serde_json::json!(Subject { member: member.id.clone() })))
