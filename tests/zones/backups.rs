@@ -110,7 +110,8 @@ async fn restore(
 async fn assert_whole(portal: &Portal, server: &ServerId, repository: &Repository) {
     let zone = zone_of(portal, repository).await;
     let name = format!("pgflex-{}-repository-17", repository.host_id.short());
-    let folder = format!("/var/lib/pgbackrest/archive/{}", stanza_of(server));
+    let part = if repository.number == 1 { "" } else { "/2" };
+    let folder = format!("/var/lib/pgbackrest{part}/archive/{}", stanza_of(server));
     let found = portal.zones.docker(zone, &["exec", &name, "find", &folder, "-type", "f"]);
     let mut seen = BTreeSet::new();
     for path in found.lines() {

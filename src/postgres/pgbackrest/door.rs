@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn a_helper_finds_the_data_behind_the_door() {
         let key = Secret::new("k".to_owned());
-        let one = Access { stanza: "s", major: Major::V17, reach: Reach::Mounted, key: &key };
+        let one =
+            Access { stanza: "s", number: 1, major: Major::V17, reach: Reach::Mounted, key: &key };
         let near = helper_file(&one, Retention::default());
         assert!(!String::from_utf8(near.content.clone()).unwrap().contains("pg1-host"));
         let door = Reach::Tls { host: "10.0.0.1".into(), port: 22996 };

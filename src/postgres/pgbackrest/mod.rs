@@ -49,6 +49,8 @@ pub enum Reach {
 #[derive(Clone)]
 pub struct Access<'a> {
     pub stanza: &'a str,
+    /// The server's own number of the repository.
+    pub number: i64,
     pub major: Major,
     pub reach: Reach,
     /// What backups and log are encrypted with; at least 48 random bytes, written as text.
@@ -205,7 +207,7 @@ fn push_repository(text: &mut String, one: &Access<'_>, number: u32) {
     let mut line = |name: &str, value: &str| {
         text.push_str(&format!("repo{number}-{name}={value}\n"));
     };
-    line("path", "/var/lib/pgbackrest");
+    line("path", &path_of(one.number));
     line("cipher-type", "aes-256-cbc");
     line("cipher-pass", one.key.reveal());
     if let Reach::Tls { host, port } = &one.reach {
@@ -215,6 +217,15 @@ fn push_repository(text: &mut String, one: &Access<'_>, number: u32) {
         line("host-ca-file", &format!("{DIRECTORY}/repository-ca.crt"));
         line("host-cert-file", &format!("{DIRECTORY}/repository.crt"));
         line("host-key-file", &format!("{DIRECTORY}/repository.key"));
+    }
+}
+
+/// Where a server's part of a repository lies in its volume. pgBackRest refuses to work with two repositories of one
+/// path, though each is on a host of its own.
+fn path_of(number: i64) -> String {
+    match number {
+        1 => "/var/lib/pgbackrest".into(),
+        number => format!("/var/lib/pgbackrest/{number}"),
     }
 }
 
@@ -241,8 +252,16 @@ mod tests {
         let key = Secret::new("k".repeat(64));
         let far = Reach::Tls { host: "10.0.0.2".into(), port: 22999 };
         let near = Reach::Tls { host: REPOSITORY_NAME.into(), port: REPOSITORY_PORT };
-        let access = |reach| Access { stanza: "pgflex-1", major: Major::V17, reach, key: &key };
-        let text = text(&archive_file(&[access(near), access(far)]));
+        let access = |number, reach| Access {
+            stanza: "pgflex-1",
+            number,
+            major: Major::V17,
+            reach,
+            key: &key,
+        };
+        let text = text(&archive_file(&[access(1, near), access(2, far)]));
+        assert!(text.contains("repo1-path=/var/lib/pgbackrest\n"), "{text}");
+        assert!(text.contains("repo2-path=/var/lib/pgbackrest/2\n"), "never the same twice");
         assert!(text.contains("repo1-host=pgflex-repository\n"), "{text}");
         assert!(text.contains("repo2-host=10.0.0.2\nrepo2-host-type=tls\nrepo2-host-port=22999\n"));
         assert_eq!(text.matches(&"k".repeat(64)).count(), 2);
@@ -280,7 +299,7 @@ mod tests {
     fn blocks_are_copied_where_the_version_can() {
         let key = Secret::new("k".to_owned());
         let has = |major| {
-            let one = Access { stanza: "s", major, reach: Reach::Mounted, key: &key };
+            let one = Access { stanza: "s", number: 1, major, reach: Reach::Mounted, key: &key };
             text(&helper_file(&one, Retention::default())).contains("repo1-block=y")
         };
         assert_eq!([Major::V15, Major::V17, Major::V18].map(has), [false, true, true]);
