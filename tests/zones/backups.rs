@@ -54,7 +54,11 @@ async fn back_up(portal: &Portal, server: &ServerId, repository: i64) {
 async fn write(portal: &Portal, server: &ServerId, row: u32) {
     let sql = format!("CREATE TABLE IF NOT EXISTS t (a int); INSERT INTO t VALUES ({row})");
     portal.psql(server, &sql).await.unwrap();
-    let piece = portal.psql(server, "SELECT pg_walfile_name(pg_switch_wal())").await.unwrap();
+    let piece = "SELECT pg_walfile_name(pg_current_wal_lsn())";
+    let piece = portal.psql(server, piece).await.unwrap();
+    // More than what a piece holds ends it.
+    let fill = "SELECT pg_logical_emit_message(false, 'fill', repeat('x', 17000000)) IS NULL";
+    portal.psql(server, fill).await.unwrap();
     let is_there = format!("SELECT last_archived_wal >= '{piece}' FROM pg_stat_archiver");
     let archived =
         async |portal: &Portal| portal.psql(server, &is_there).await.is_ok_and(|yes| yes == "t");
