@@ -47,7 +47,8 @@ pub async fn open(
     {
         return Ok(Err(Outcome::Wait(BUSY_SOON, line)));
     }
-    let spec = describe(ctx, member, publish);
+    let address = engine.container(&member.container()).await?.and_then(|facts| facts.address);
+    let spec = describe(ctx, member, (publish, address.as_deref()));
     remove_if_other(&engine, &spec).await?;
     engine.ensure_container(&spec).await?;
     if engine.container(&spec.name).await?.is_none_or(|facts| facts.state != "running") {
@@ -88,11 +89,15 @@ fn published(services: &Services, member: &Member) -> Result<SocketAddr, StepErr
     })
 }
 
-fn describe(ctx: &StepContext, member: &Member, publish: Option<SocketAddr>) -> ContainerSpec {
+fn describe(
+    ctx: &StepContext,
+    member: &Member,
+    (publish, address): (Option<SocketAddr>, Option<&str>),
+) -> ContainerSpec {
     let tool = Tool {
         name: member.door_container(),
         image: member.image.clone(),
-        command: door_command(&internal_name(&member.server_id)),
+        command: door_command((&internal_name(&member.server_id), address)),
         volume: member.volume(),
         network: None,
         run: format!("{}/door", ctx.operation.id),

@@ -222,10 +222,18 @@ async fn describe(
         },
     };
     let is_mounted = *host_of(run) == run.repository.host_id;
+    let address = match &run.place {
+        Place::Member(member) => {
+            let engine = repository::engine(services, &member.host_id)?;
+            engine.container(&member.container()).await?.and_then(|facts| facts.address)
+        }
+        Place::Apart(_) | Place::Far(..) => None,
+    };
+    let host = (internal_name(server), address);
     let tool = Tool {
         name: name_of(&run.place),
         image,
-        command: pgbackrest::helper_command(&internal_name(server), stanza, run.command),
+        command: pgbackrest::helper_command((&host.0, host.1.as_deref()), stanza, run.command),
         volume,
         network,
         run: id,

@@ -1,6 +1,6 @@
 //! A door: for one backup, the server of pgBackRest's protocol beside a member's data, for a helper that is elsewhere.
 
-use super::{Client, DIRECTORY, REPOSITORY_PORT, Reach, file, header, server_name};
+use super::{Client, DIRECTORY, Host, REPOSITORY_PORT, Reach, file, header, server_name};
 use crate::domain::version::Major;
 use crate::postgres::conf::ConfigFile;
 use crate::secrets::Secret;
@@ -21,7 +21,7 @@ pub fn door_files(client: &Client, certificate: &str, key: &Secret) -> Vec<Confi
 }
 
 /// Arguments of a door: whoever comes through it reaches PostgreSQL as a helper on the member's volume does.
-pub fn door_command(server: &str) -> Vec<String> {
+pub fn door_command(server: Host<'_>) -> Vec<String> {
     let mut words = server_name(server);
     words.extend(
         ["pgbackrest", &format!("--config={DIRECTORY}/door.conf"), "server"].map(Into::into),
@@ -62,8 +62,11 @@ mod tests {
         assert_eq!(text.matches("tls-server-auth=").count(), 1);
         assert!(text.contains("tls-server-auth=id=pgflex-1\n"), "{text}");
         assert!(!text.contains("cipher") && !text.contains("repo1"), "{text}");
-        let command = door_command("db").join(" ");
-        assert!(command.contains("PGHOST=db") && command.ends_with(" server"), "{command}");
+        let command = door_command(("db", Some("10.0.0.7"))).join(" ");
+        assert!(
+            command.contains("PGHOST=db PGHOSTADDR=10.0.0.7 ") && command.ends_with(" server"),
+            "{command}"
+        );
     }
 
     #[test]

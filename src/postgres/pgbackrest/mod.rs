@@ -174,7 +174,7 @@ pub fn server_command() -> Vec<String> {
 
 /// Arguments of a helper on a member's volume. pgBackRest knows no way over TCP to PostgreSQL but what libpq reads
 /// from its environment; nothing in it is secret.
-pub fn helper_command(server: &str, stanza: &str, command: &[&str]) -> Vec<String> {
+pub fn helper_command(server: Host<'_>, stanza: &str, command: &[&str]) -> Vec<String> {
     let mut words = server_name(server);
     words.extend([
         "pgbackrest".into(),
@@ -185,16 +185,21 @@ pub fn helper_command(server: &str, stanza: &str, command: &[&str]) -> Vec<Strin
     words
 }
 
-/// How libpq inside of pgBackRest finds PostgreSQL by the server's name in its network.
-fn server_name(server: &str) -> Vec<String> {
-    vec![
-        "env".into(),
-        format!("PGHOST={server}"),
+/// PostgreSQL as libpq inside of pgBackRest shall find it: the name in its certificate, and its address where that is
+/// known. A member that was promoted has no name in its network until it is made anew.
+pub type Host<'a> = (&'a str, Option<&'a str>);
+
+fn server_name((name, address): Host<'_>) -> Vec<String> {
+    let address = address.map(|address| format!("PGHOSTADDR={address}"));
+    let mut words = vec!["env".into(), format!("PGHOST={name}")];
+    words.extend(address);
+    words.extend([
         "PGSSLMODE=verify-full".into(),
         format!("PGSSLROOTCERT={DIRECTORY}/repository-ca.crt"),
         format!("PGSSLCERT={DIRECTORY}/backup.crt"),
         format!("PGSSLKEY={DIRECTORY}/backup.key"),
-    ]
+    ]);
+    words
 }
 
 fn header() -> String {
