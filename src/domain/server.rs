@@ -236,6 +236,11 @@ impl Member {
         format!("pgflex-{}-backup", self.id.short())
     }
 
+    /// Name of the container through which a helper on another host reads the volume while it takes a backup.
+    pub fn door_container(&self) -> String {
+        format!("pgflex-{}-door", self.id.short())
+    }
+
     /// Name of the helper container that restores a backup into the volume.
     pub fn restore_container(&self) -> String {
         format!("pgflex-{}-restore", self.id.short())

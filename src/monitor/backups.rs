@@ -12,7 +12,9 @@
 //! **Put right without an operation:** the server of a repository, which holds no data, and its place in the networks
 //! of members. Whoever makes such a network anew need not think of it.
 
-use crate::domain::backup::{Archive, Gap, Piece, Protection, Repository, RepositoryState, due};
+use crate::domain::backup::{
+    Archive, Gap, Piece, Protection, Redundancy, Repository, RepositoryState, due,
+};
 use crate::domain::ha::Lsn;
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::server::{Member, Server, SettledState, network_name};
@@ -31,6 +33,8 @@ use chrono::{DateTime, Duration, Utc};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+/// Number of the repository in another zone.
+const SECOND: i64 = 2;
 /// Time between two looks at a server that archives.
 const LOOK_EVERY: Duration = Duration::seconds(55);
 /// The moment of a look is so long before it: the place and the time are read one after the other.
@@ -105,10 +109,16 @@ fn follow(before: &Archive, samples: &mut Samples, look: &ArchiverLook) -> Archi
 /// What may be missing after a change of primary. A standby takes pieces for archived as soon as it has them, so what the
 /// old primary had not handed over when it ended is in no repository: from the last moment that was measured on, nothing
 /// is claimed until a backup begins anew. After an orderly change this claims less than is there.
-fn hole(before: &Archive, promoted: Option<DateTime<Utc>>, seen_at: DateTime<Utc>) -> Option<Gap> {
+/// Every repository got its pieces from the old primary alone, so it is one gap in each.
+fn hole(
+    before: &Archive,
+    number: i64,
+    promoted: Option<DateTime<Utc>>,
+    seen_at: DateTime<Utc>,
+) -> Option<Gap> {
     let began_at = before.until?;
     promoted.filter(|promoted| *promoted > began_at).map(|_| Gap {
-        repository: NEAR,
+        repository: number,
         began_at,
         ended_at: Some(seen_at),
         reason:
@@ -132,7 +142,7 @@ impl Watch {
                 continue;
             }
             let Some(server) = services.store.server(&member.server_id).await? else { continue };
-            self.look_at(services, (&server, &member), &mut busy).await?;
+            self.look_at(services, (&server, &member), (&silent, &mut busy)).await?;
         }
         Ok(())
     }
@@ -141,7 +151,7 @@ impl Watch {
         &mut self,
         services: &Arc<Services>,
         (server, member): (&Server, &Member),
-        busy: &mut HashSet<HostId>,
+        (silent, busy): (&HashSet<HostId>, &mut HashSet<HostId>),
     ) -> Result<(), StoreError> {
         let protection = services.store.protection(&server.id).await?;
         let near = protection.repositories.iter().find(|one| one.number == NEAR).cloned();
@@ -151,22 +161,34 @@ impl Watch {
             return Ok(());
         }
         self.servers.entry(server.id.clone()).or_default().looked_at = Some(now);
-        if let Some(near) = near.as_ref().filter(|one| one.state == RepositoryState::Active) {
-            self.repair(services, (server, member), near).await?;
+        let is_active = |one: &&Repository| one.state == RepositoryState::Active;
+        for one in protection.repositories.iter().filter(is_active) {
+            if !silent.contains(&one.host_id) {
+                self.repair(services, (server, member), one).await?;
+            }
         }
         // One that does not answer would not let a backup in either.
         let Some((target, look)) = ask(services, server, member).await else { return Ok(()) };
-        if near.is_some_and(|one| one.state == RepositoryState::Active) {
-            self.keep(services, (server, member), &protection.archive, (&target, &look)).await?;
+        let active: Vec<i64> =
+            protection.repositories.iter().filter(is_active).map(|one| one.number).collect();
+        if !active.is_empty() {
+            let before = (&protection.archive, active.as_slice());
+            self.keep(services, (server, member), before, (&target, &look)).await?;
         }
-        take_due(services, (server, member), &protection, busy).await
+        for number in numbers(&protection) {
+            let known = protection.repositories.iter().find(|one| one.number == number);
+            if known.is_none_or(|one| !silent.contains(&one.host_id)) {
+                take_due(services, (server, member), (&protection, number), busy).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn keep(
         &mut self,
         services: &Services,
         (server, member): (&Server, &Member),
-        before: &Archive,
+        (before, numbers): (&Archive, &[i64]),
         (target, look): (&Target, &ArchiverLook),
     ) -> Result<(), StoreError> {
         let known = self.servers.entry(server.id.clone()).or_default();
@@ -180,8 +202,10 @@ impl Watch {
         let promoted = promoted.first().and_then(|one| one.opened_at);
         let mut tx = services.store.begin_write(services.clock.now()).await?;
         tx.set_archive(&server.id, &archive).await?;
-        if let Some(gap) = hole(before, promoted, look.at) {
-            tx.put_backup_gap(&server.id, &gap).await?;
+        for number in numbers {
+            if let Some(gap) = hole(before, *number, promoted, look.at) {
+                tx.put_backup_gap(&server.id, &gap).await?;
+            }
         }
         tx.commit(Record::Nothing("what was seen")).await?;
         let is_old = |at: Option<DateTime<Utc>>| at.is_none_or(|at| at < look.at - MARK_AFTER);
@@ -218,7 +242,7 @@ impl Watch {
                 self.clients.insert(key, clients);
             }
             let network = network_name(&server.id);
-            if *host == member.host_id {
+            if repository::shares_network(services, host, member).await? {
                 let seen = engine.network(&network).await?;
                 if seen.is_some_and(|seen| !seen.containers.contains(&name)) {
                     repository::enter(services, host, major, &network).await?;
@@ -251,23 +275,43 @@ async fn reason(services: &Services, member: &Member) -> Option<String> {
     refusal_in(&engine.tail(&member.container(), 100).await.ok()?)
 }
 
+/// The repositories that backups go into: of the second, only as long as it is asked for.
+fn numbers(protection: &Protection) -> Vec<i64> {
+    match protection.policy.redundancy {
+        Redundancy::Local => vec![NEAR],
+        // The second waits for the first to be there, so that the first is where the primary is.
+        Redundancy::Zone if protection.good_in(NEAR).next().is_none() => vec![NEAR],
+        Redundancy::Zone => vec![NEAR, SECOND],
+    }
+}
+
+/// One that was suspended lacks what was written meanwhile: a full backup takes it up again.
+fn gap_of(protection: &Protection, number: i64, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let is_suspended =
+        |one: &Repository| one.number == number && one.state == RepositoryState::Suspended;
+    if protection.repositories.iter().any(is_suspended) {
+        return Some(now);
+    }
+    let gaps = protection.gaps.iter().filter(|gap| gap.repository == number);
+    gaps.filter_map(|gap| gap.ended_at).max()
+}
+
 async fn take_due(
     services: &Arc<Services>,
     (server, member): (&Server, &Member),
-    protection: &Protection,
+    (protection, number): (&Protection, i64),
     busy: &mut HashSet<HostId>,
 ) -> Result<(), StoreError> {
     if busy.contains(&member.host_id) {
         return Ok(());
     }
-    let last = protection.good_in(NEAR).map(|one| one.started_at).max();
-    let failed = services.store.backup_attempts(&server.id, last).await?;
-    let gaps = protection.gaps.iter().filter(|gap| gap.repository == NEAR);
-    let gap = gaps.filter_map(|gap| gap.ended_at).max();
-    let backups: Vec<_> = protection.good_in(NEAR).cloned().collect();
+    let last = protection.good_in(number).map(|one| one.started_at).max();
+    let failed = services.store.backup_attempts((&server.id, number), last).await?;
+    let gap = gap_of(protection, number, services.clock.now());
+    let backups: Vec<_> = protection.good_in(number).cloned().collect();
     let Some(due) = due(services.clock.now(), &backups, gap, failed) else { return Ok(()) };
     let door = Door { store: &services.store, clock: &*services.clock, poke: &services.poke };
-    match door.take_due(&server.id, &due).await {
+    match door.take_due_into(&server.id, (&due, number)).await {
         Ok(_) => {
             busy.insert(member.host_id.clone());
         }
@@ -333,16 +377,16 @@ mod tests {
     #[test]
     fn after_a_change_of_primary_nothing_is_claimed_that_was_not_measured() {
         let before = Archive { until: Some(at(100)), ..Archive::default() };
-        let gap = hole(&before, Some(at(130)), at(140)).unwrap();
+        let gap = hole(&before, NEAR, Some(at(130)), at(140)).unwrap();
         assert_eq!((gap.began_at, gap.ended_at), (at(100), Some(at(140))));
         let after = Archive { until: Some(at(150)), ..Archive::default() };
         assert_eq!(
-            hole(&after, Some(at(130)), at(160)),
+            hole(&after, NEAR, Some(at(130)), at(160)),
             None,
             "the new line of the log is measured"
         );
-        assert_eq!(hole(&before, None, at(140)), None);
-        assert_eq!(hole(&Archive::default(), Some(at(130)), at(140)), None);
+        assert_eq!(hole(&before, NEAR, None, at(140)), None);
+        assert_eq!(hole(&Archive::default(), NEAR, Some(at(130)), at(140)), None);
     }
 
     #[test]

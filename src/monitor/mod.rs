@@ -16,6 +16,7 @@ pub mod observe;
 pub mod parameters;
 pub mod pooler;
 pub mod power;
+pub mod repositories;
 pub mod restore_drills;
 pub mod schedule;
 pub mod starts;
@@ -70,6 +71,7 @@ async fn look_at_everything(services: Arc<Services>, mut stop: watch::Receiver<b
         logged("databases", databases::tick(&services)).await;
         logged("storage", storage::tick(&services)).await;
         logged("backups", archives.tick(&services)).await;
+        logged("repositories", repositories::tick(&services)).await;
         tokio::select! {
             () = tokio::time::sleep(OBSERVE_EVERY) => {}
             () = services.poke.wait_monitor() => tokio::time::sleep(CALM).await,

@@ -274,6 +274,7 @@ fn keeps_address(kind: OperationKind) -> bool {
         | OperationKind::ChangeDurability
         | OperationKind::Backup
         | OperationKind::DeleteBackup
+        | OperationKind::SuspendRepository
         | OperationKind::RestoreDrill => true,
         OperationKind::Create
         | OperationKind::Restore

@@ -1,12 +1,13 @@
 //! Backups asked for by a person, or by the schedule: the checks before anything is submitted.
 
-use super::backup::{delete, take};
+use super::backup::{delete, suspend, take};
 use super::submit::{Change, Door, SubmitError};
 use crate::domain::activity::Actor;
 use crate::domain::backup::{BackupType, Due, ON_DEMAND_MAX, check_name};
 use crate::domain::ids::{OperationId, ServerId};
 use crate::domain::operation::OperationKind;
 use crate::domain::refusal::Refusal;
+use chrono::{DateTime, Utc};
 
 impl Door<'_> {
     /// Submits a backup under a name of the person's own.
@@ -48,10 +49,46 @@ impl Door<'_> {
     ///
     /// # Errors
     /// A refusal when something else is under way; the next look asks again.
-    pub async fn take_due(&self, server: &ServerId, due: &Due) -> Result<OperationId, SubmitError> {
-        let about = format!("{}: {}", due.kind.label().to_lowercase(), due.reason);
-        let change = Change::new(OperationKind::Backup, &about, &take::Asked::new(due.kind, ""));
+    pub async fn take_due_into(
+        &self,
+        server: &ServerId,
+        (due, repository): (&Due, i64),
+    ) -> Result<OperationId, SubmitError> {
+        let about = match repository {
+            1 => format!("{}: {}", due.kind.label().to_lowercase(), due.reason),
+            _ => format!(
+                "{} into repository {repository}: {}",
+                due.kind.label().to_lowercase(),
+                due.reason
+            ),
+        };
+        let asked = take::Asked::new(due.kind, "").into_repository(repository);
+        let change = Change::new(OperationKind::Backup, &about, &asked);
         self.submit_change(change, server, &Actor::system(), None).await
+    }
+
+    /// Submits that the log does not wait for a repository any more; every commit until the time is in it.
+    ///
+    /// # Errors
+    /// A refusal when something else is under way; the next look asks again.
+    pub async fn suspend_repository(
+        &self,
+        server: &ServerId,
+        repository: i64,
+        (archived_until, reason): (DateTime<Utc>, &str),
+    ) -> Result<OperationId, SubmitError> {
+        let about = format!("repository {repository}: {reason}");
+        let asked = suspend::Asked { repository, archived_until, reason: reason.to_owned() };
+        let change = Change::new(OperationKind::SuspendRepository, &about, &asked);
+        self.submit_change(change, server, &Actor::system(), None).await
+    }
+
+    /// The same into the first repository.
+    ///
+    /// # Errors
+    /// As [`Door::take_due_into`].
+    pub async fn take_due(&self, server: &ServerId, due: &Due) -> Result<OperationId, SubmitError> {
+        self.take_due_into(server, (due, 1)).await
     }
 
     /// Submits the deletion of a backup that was asked for.
@@ -71,7 +108,7 @@ impl Door<'_> {
         let protection = self.store.protection(server).await?;
         let found = delete::deletable(&protection, label).map_err(Refusal::whole)?;
         let about = format!("“{}”", found.name);
-        let asked = delete::Asked { label: label.to_owned() };
+        let asked = delete::Asked { label: label.to_owned(), repository: found.repository };
         let change = Change::new(OperationKind::DeleteBackup, &about, &asked);
         self.submit_change(change, server, actor, key).await
     }

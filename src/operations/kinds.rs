@@ -65,6 +65,7 @@ pub fn steps(kind: OperationKind) -> &'static [Step] {
         OperationKind::RecoverPrimary => ha::recover::STEPS,
         OperationKind::Backup => backup::take::STEPS,
         OperationKind::DeleteBackup => backup::delete::STEPS,
+        OperationKind::SuspendRepository => backup::suspend::STEPS,
         OperationKind::Restore => restore::STEPS,
         OperationKind::RestoreDrill => restore_drill::STEPS,
     }
@@ -112,6 +113,7 @@ pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
             | OperationKind::RecoverPrimary
             | OperationKind::Backup
             | OperationKind::DeleteBackup
+            | OperationKind::SuspendRepository
             | OperationKind::RestoreDrill,
             _,
         ) => Settlement::Unchanged,

@@ -365,7 +365,7 @@ fn make_keys(ctx: &StepContext) -> StepResult<'_> {
 fn enter_repository(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let from = source_repository(ctx).await?;
-        repository::reach_of(&ctx.services, &from, ctx.member()?).map_err(|why| {
+        repository::reach_of(&ctx.services, &from, ctx.member()?).await.map_err(|why| {
             StepError::permanent(
                 why,
                 "Restore into the zone of the repository, or give both hosts a member address.",
@@ -402,7 +402,7 @@ fn create_network(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         super::networks::ensure(ctx).await?;
         let (from, member) = (source_repository(ctx).await?, ctx.member()?);
-        if from.host_id == member.host_id {
+        if repository::shares_network(&ctx.services, &from.host_id, member).await? {
             let network = network_name(&ctx.server.id);
             repository::enter(&ctx.services, &from.host_id, from.major, &network).await?;
         }

@@ -67,7 +67,7 @@ fn is_near(ctx: &StepContext, from: &Repository) -> Result<bool, StepError> {
 }
 
 async fn files(ctx: &StepContext, from: &Repository) -> Result<Vec<FileSpec>, StepError> {
-    let reach = if is_near(ctx, from)? { Reach::Mounted } else { reach(ctx, from)? };
+    let reach = if is_near(ctx, from)? { Reach::Mounted } else { reach(ctx, from).await? };
     let opened = keys::open(&ctx.services, from, reach).await?;
     let file = pgbackrest::helper_file(&opened.access(), Retention::default());
     let mut files = member::collect(vec![file]);
@@ -76,8 +76,8 @@ async fn files(ctx: &StepContext, from: &Repository) -> Result<Vec<FileSpec>, St
 }
 
 /// How the new member reaches the repository's server.
-pub(super) fn reach(ctx: &StepContext, from: &Repository) -> Result<Reach, StepError> {
-    repository::reach_of(&ctx.services, from, ctx.member()?).map_err(|why| {
+pub(super) async fn reach(ctx: &StepContext, from: &Repository) -> Result<Reach, StepError> {
+    repository::reach_of(&ctx.services, from, ctx.member()?).await.map_err(|why| {
         StepError::permanent(
             why,
             "Restore into the zone of the repository, or give both hosts a member address.",

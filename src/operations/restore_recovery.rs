@@ -84,7 +84,7 @@ async fn files(ctx: &StepContext, target: RecoveryTarget) -> Result<Vec<FileSpec
     for file in files.iter_mut().filter(|file| file.path == CONFIGURATION) {
         file.content.extend_from_slice(lines.as_bytes());
     }
-    let opened = keys::open(&ctx.services, &from, reach(ctx, &from)?).await?;
+    let opened = keys::open(&ctx.services, &from, reach(ctx, &from).await?).await?;
     files.extend(member::collect(vec![pgbackrest::recovery_file(&opened.access())]));
     files.extend(keys::tls_files(&ctx.services, &ctx.server.id).await?);
     Ok(files)

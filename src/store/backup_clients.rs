@@ -55,21 +55,30 @@ impl Store {
     /// When the store does not answer.
     pub async fn backup_attempts(
         &self,
-        server: &ServerId,
+        (server, repository): (&ServerId, i64),
         since: Option<DateTime<Utc>>,
     ) -> Result<Option<Attempt>, StoreError> {
-        let (failures, ended): (i64, Option<i64>) = sqlx::query_as(
-            "SELECT COUNT(*), MAX(ended_at) FROM operations
+        let rows: Vec<(String, Option<i64>)> = sqlx::query_as(
+            "SELECT input, ended_at FROM operations
              WHERE server_id = $1 AND kind = $2 AND is_active = 0 AND created_at > $3",
         )
         .bind(server.as_str())
         .bind(OperationKind::Backup.key())
         .bind(since.map_or(i64::MIN, micros))
-        .fetch_one(self.read())
+        .fetch_all(self.read())
         .await?;
-        let attempt =
-            |ended_at| Attempt { failures: u32::try_from(failures).unwrap_or(u32::MAX), ended_at };
-        Ok(time_option(ended).map(attempt))
+        let number = |input: &str| {
+            let asked: serde_json::Value = serde_json::from_str(input).unwrap_or_default();
+            asked.get("repository").and_then(serde_json::Value::as_i64).unwrap_or(1)
+        };
+        let ended: Vec<Option<i64>> = rows
+            .into_iter()
+            .filter(|(input, _)| number(input) == repository)
+            .map(|(_, ended)| ended)
+            .collect();
+        let failures = u32::try_from(ended.len()).unwrap_or(u32::MAX);
+        let last = time_option(ended.into_iter().flatten().max());
+        Ok(last.map(|ended_at| Attempt { failures, ended_at }))
     }
 }
 

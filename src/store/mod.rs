@@ -12,6 +12,7 @@ pub mod activity;
 pub mod assignments;
 mod backup_clients;
 mod backup_policy;
+mod backup_repositories;
 pub mod backups;
 mod codec;
 pub mod costs;

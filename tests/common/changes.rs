@@ -57,6 +57,9 @@ pub fn input(kind: OperationKind) -> Value {
         OperationKind::ResetPassword => json!({ "reset": RESET }),
         OperationKind::Backup => json!({ "type": "full", "name": "" }),
         OperationKind::DeleteBackup => json!({ "label": NAMED_BACKUP }),
+        OperationKind::SuspendRepository => json!({
+            "repository": 1, "archived_until": "2026-11-23T10:00:00Z", "reason": "Its host is away."
+        }),
         OperationKind::Restore | OperationKind::RestoreDrill => Value::Null,
         OperationKind::ChangePooler => {
             let pooler = Pooler { enabled: true, ..Pooler::default() };

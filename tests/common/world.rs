@@ -131,6 +131,9 @@ impl World {
         if kind == OperationKind::ChangeExtension {
             self.succeed(&self.submit_on(OperationKind::AllowExtensions, &server).await).await;
         }
+        if kind == OperationKind::SuspendRepository {
+            self.succeed(&self.submit_on(OperationKind::Backup, &server).await).await;
+        }
         if kind == OperationKind::DeleteBackup {
             self.succeed(&self.submit_on(OperationKind::Backup, &server).await).await;
             let (asked, actor) = ((BackupType::Full, "before"), Actor::system());

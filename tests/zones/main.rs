@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod backups;
 mod checker;
 mod delay;
 mod engines;
@@ -46,6 +47,8 @@ const STORIES: &[(&str, Story)] = &[
     story!(stories::an_image_is_carried_to_a_zone_that_lacks_it),
     story!(stories::a_zone_that_is_cut_off_holds_up_no_other),
     story!(stories::an_engine_that_is_cut_off_is_silent_within_seconds),
+    story!(backups::a_lost_zone_is_restored_in_another),
+    story!(backups::backups_follow_the_primary),
     story!(faults::the_usual_faults_lose_nothing),
     story!(faults::what_is_required_waits_for_two_hosts),
     story!(faults::a_drill_measures_itself),

@@ -34,7 +34,7 @@ pub struct Portal {
     pub app: App,
     pub browser: Client,
     arguments: Vec<String>,
-    ports: (u16, u16),
+    pub ports: (u16, u16),
     child: Option<Child>,
     /// A gateway of its own process, when one was started.
     gateway: Option<Child>,

@@ -8,6 +8,8 @@ mod choose;
 mod name;
 mod piece;
 mod schedule;
+mod second;
+pub mod suspend;
 mod target;
 mod window;
 
@@ -15,6 +17,7 @@ pub use choose::{Chosen, choose};
 pub use name::{NAME_CHARS_MAX, check_name};
 pub use piece::Piece;
 pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due, may_expire};
+pub use second::choose_second;
 pub use target::{RestoreTarget, TargetError};
 pub use window::{Gap, Refused, Span, Window, check, window};
 

@@ -36,6 +36,7 @@ pub enum OperationKind {
     RecoverPrimary,
     Backup,
     DeleteBackup,
+    SuspendRepository,
     Restore,
     RestoreDrill,
 }
@@ -82,7 +83,7 @@ impl Needs {
 }
 
 impl OperationKind {
-    pub const ALL: [OperationKind; 29] = [
+    pub const ALL: [OperationKind; 30] = [
         OperationKind::Create,
         OperationKind::Delete,
         OperationKind::Restart,
@@ -110,6 +111,7 @@ impl OperationKind {
         OperationKind::RecoverPrimary,
         OperationKind::Backup,
         OperationKind::DeleteBackup,
+        OperationKind::SuspendRepository,
         OperationKind::Restore,
         OperationKind::RestoreDrill,
     ];
@@ -360,6 +362,15 @@ impl OperationKind {
                 needs: Needs::Any,
                 deadline_minutes: 60,
                 availability: "The database stays available; nothing can be restored from the deleted backup any more.",
+            },
+            OperationKind::SuspendRepository => KindFacts {
+                key: "suspend_repository",
+                label: "Suspend repository",
+                action: "backup.suspend_repository",
+                state: ServerState::Ready,
+                needs: Needs::Ready,
+                deadline_minutes: 15,
+                availability: "The database stays available. Its log is not kept for the repository any more: there is a gap in what can be restored from it.",
             },
             OperationKind::Restore => KindFacts {
                 key: "restore",

@@ -79,7 +79,8 @@ impl OperationKind {
     /// Whether it may run while a standby is built. What a person chooses for the time without a standby must not
     /// wait for hours of copying: it goes by the row in all it does, and so does the build.
     pub fn goes_beside_build(self) -> bool {
-        self.leaves_members_alone() || self == OperationKind::ChangeDurability
+        self.leaves_members_alone()
+            || matches!(self, OperationKind::ChangeDurability | OperationKind::SuspendRepository)
     }
 
     /// Whether it leaves containers and files of members alone.

@@ -204,15 +204,13 @@ impl Objects {
             _ => self.check_port(container)?,
         }
         let (volume, words) = (container.spec.volume.clone(), container.spec.command.clone());
-        let (command, is_tool) = (words.join(" "), repositories::is_tool(&words.join(" ")));
+        let command = words.join(" ");
         let container_repository = container.spec.repository.clone();
         self.disks.check_mount(&volume)?;
         if container.is_cut_off {
             return Err(EngineError::Refused(format!("a network of {name} not found")));
         }
-        let is_taken =
-            self.containers.values().any(|other| other.is_alive() && other.spec.volume == volume)
-                && !is_tool;
+        let is_taken = self.is_taken(&volume, &command);
         // What ended in order left a database that was shut down; where, only those know who play PostgreSQL.
         let is_member =
             |other: &Container| other.spec.command.iter().any(|word| word == "postgres");
@@ -246,7 +244,8 @@ impl Objects {
                 Some(end.code)
             }
         } else if repositories::is_server(&command) {
-            (!data.files.contains_key("config/server.conf")).then_some(1)
+            let conf = repositories::server_file(&words);
+            (!conf.is_some_and(|path| data.files.contains_key(&path))).then_some(1)
         } else if command.starts_with("pgbouncer ") {
             (!data.files.contains_key("config/pgbouncer.ini")).then_some(1)
         } else if data.is_initialised && data.files.contains_key("config/postgresql.conf") {
@@ -267,6 +266,18 @@ impl Objects {
         }
         self.load(name, true);
         Ok(())
+    }
+
+    /// Whether a command that locks the data finds it locked by another. pgBackRest takes no lock.
+    fn is_taken(&self, volume: &str, command: &str) -> bool {
+        let is_backup =
+            |command: &str| repositories::is_server(command) || repositories::is_tool(command);
+        let locks = |other: &Container| {
+            other.is_alive()
+                && other.spec.volume == volume
+                && !is_backup(&other.spec.command.join(" "))
+        };
+        !is_backup(command) && self.containers.values().any(locks)
     }
 
     pub(super) fn stop(&mut self, name: &str) -> Outcome {

@@ -62,6 +62,12 @@ pub(super) fn is_server(command: &str) -> bool {
     command.contains("pgbackrest") && command.ends_with(" server")
 }
 
+/// Path of the file that a server of pgBackRest's protocol works from.
+pub(super) fn server_file(words: &[String]) -> Option<String> {
+    let path = words.iter().find_map(|word| word.strip_prefix("--config="))?;
+    path.strip_prefix("/var/lib/pgflex/").map(str::to_owned)
+}
+
 pub(super) fn is_tool(command: &str) -> bool {
     command.contains("pgbackrest") && !is_server(command)
 }
@@ -142,6 +148,11 @@ impl Repositories {
         // Without its file it knows neither the repository nor the key.
         if !data.files.contains_key("config/backup.conf") {
             return Err("unable to open missing file 'backup.conf' for read".into());
+        }
+        let conf = data.files.get("config/backup.conf").cloned().unwrap_or_default();
+        let is_through_door = String::from_utf8_lossy(&conf).contains("\npg1-host=");
+        if matches!(command, "backup" | "stanza-create") && data.is_initialised == is_through_door {
+            return Err("unable to find primary cluster - cannot proceed".into());
         }
         let is_read_only = order.repository.as_ref().is_some_and(|mount| mount.read_only);
         if is_read_only && !matches!(command, "info" | "verify" | "restore" | "drill") {

@@ -38,6 +38,13 @@ type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     pub label: String,
+    /// Number of the repository that has it.
+    #[serde(default = "near_number")]
+    pub repository: i64,
+}
+
+fn near_number() -> i64 {
+    NEAR
 }
 
 /// The backup of this label, when it may be deleted.
@@ -45,14 +52,14 @@ pub struct Asked {
 /// # Errors
 /// A sentence that says why not.
 pub fn deletable<'a>(protection: &'a Protection, label: &str) -> Result<&'a Backup, String> {
-    let found = protection.backups.iter().find(|one| one.repository == NEAR && one.label == label);
+    let found = protection.backups.iter().find(|one| one.label == label);
     let found = found.ok_or_else(|| format!("There is no backup {label} any more."))?;
     if !found.is_on_demand() {
         return Err(
             "Only backups that were asked for can be deleted. The others are kept for the retention and removed after it by themselves.".into(),
         );
     }
-    let later = protection.based_on(NEAR, label);
+    let later = protection.based_on(found.repository, label);
     if let Some(one) = later.first() {
         let others = later.len() - 1;
         let more = if others > 0 { format!(" and {others} more") } else { String::new() };
@@ -62,7 +69,8 @@ pub fn deletable<'a>(protection: &'a Protection, label: &str) -> Result<&'a Back
         ));
     }
     let is_other = |one: &&Backup| one.kind == BackupType::Full && one.label != found.label;
-    if found.kind == BackupType::Full && !protection.good_in(NEAR).any(|one| is_other(&one)) {
+    let is_full = found.kind == BackupType::Full;
+    if is_full && !protection.good_in(found.repository).any(|one| is_other(&one)) {
         return Err("It is the only good full backup. Take another full one first.".into());
     }
     Ok(found)
@@ -79,7 +87,8 @@ fn check(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-fn place(ctx: &StepContext) -> Place<'static> {
+/// Where a server's backups are worked on without its data.
+pub(super) fn place(ctx: &StepContext) -> Place<'static> {
     Place::Apart(format!("pgflex-{}-tool", ctx.server.id.short()))
 }
 

@@ -18,7 +18,10 @@ pub async fn archive(ctx: &StepContext) -> Result<(Archiving, Vec<FileSpec>), St
     let active: Vec<&Repository> =
         all.iter().filter(|one| one.state == RepositoryState::Active).collect();
     if active.is_empty() {
-        return Ok((Archiving::Waiting, vec![]));
+        // A log that waits for a repository which nobody can say comes back would fill the disk: that is its gap.
+        let is_suspended = all.iter().any(|one| one.state == RepositoryState::Suspended);
+        let state = if is_suspended { Archiving::Suspended } else { Archiving::Waiting };
+        return Ok((state, vec![]));
     }
     let mut opened = vec![];
     for one in active {
@@ -32,7 +35,7 @@ pub async fn archive(ctx: &StepContext) -> Result<(Archiving, Vec<FileSpec>), St
 
 /// A member that reaches no repository keeps its log: what it tries fails, and is seen to fail.
 async fn reach(ctx: &StepContext, one: &Repository) -> Result<Reach, StepError> {
-    match repository::reach_of(&ctx.services, one, ctx.member()?) {
+    match repository::reach_of(&ctx.services, one, ctx.member()?).await {
         Ok(reach) => Ok(reach),
         Err(why) => {
             ctx.log(format!("As a primary it could not hand its log over. {why}")).await;

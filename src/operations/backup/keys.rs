@@ -124,6 +124,7 @@ impl Opened {
     pub fn access(&self) -> Access<'_> {
         Access {
             stanza: &self.repository.stanza,
+            number: self.repository.number,
             major: self.repository.major,
             reach: self.reach.clone(),
             key: &self.key,

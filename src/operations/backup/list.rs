@@ -79,12 +79,8 @@ pub async fn keep(
     let oldest = rows.iter().map(|one| one.started_at).min();
     let mut tx = ctx.begin_write().await?;
     tx.replace_backups(&ctx.server.id, repository.number, &rows).await?;
-    tx.put_repository(&Repository {
-        looked_at: Some(ctx.services.clock.now()),
-        bytes: Some(rows.iter().map(|one| one.stored_bytes).sum()),
-        ..repository.clone()
-    })
-    .await?;
+    let (now, bytes) = (ctx.services.clock.now(), rows.iter().map(|one| one.stored_bytes).sum());
+    tx.note_repository(&ctx.server.id, repository.number, now, bytes).await?;
     if let Some(oldest) = oldest {
         tx.prune_backup_gaps(&ctx.server.id, repository.number, oldest).await?;
     }

@@ -1,10 +1,13 @@
 //! Backups: the repository of a host, and taking, verifying and deleting what lies in it.
 
 pub mod delete;
+pub mod door;
 pub mod files;
 pub mod keys;
 pub mod list;
 pub mod repository;
+mod subject;
+pub mod suspend;
 pub mod take;
 pub mod take_ready;
 pub mod tool;

@@ -6,14 +6,15 @@
 use crate::domain::backup::Repository;
 use crate::domain::ids::HostId;
 use crate::domain::server::Member;
+use crate::domain::sharing::{self, SeenHost};
 use crate::domain::version::Major;
 use crate::engine::blueprint_repository::{RepositoryBlueprint, published_port};
 use crate::engine::{
     ContainerSpec, Engine, EngineError, FileSpec, ImageProgress, NetworkJoin, RepositoryMount,
 };
 use crate::operations::context::Services;
-use crate::operations::member;
 use crate::operations::step::{Outcome, StepError};
+use crate::operations::{image, member};
 use crate::postgres::pgbackrest::{
     self, Client, REPOSITORY_NAME, REPOSITORY_PORT, Reach, RepositoryTls,
 };
@@ -63,7 +64,7 @@ pub async fn ensure(
     major: Major,
 ) -> Result<Outcome, StepError> {
     let engine = engine(services, host)?;
-    let image = match engine.ensure_image(major).await? {
+    let image = match image::ensure_on(services, host, major).await? {
         ImageProgress::Ready { id, .. } => id,
         ImageProgress::Building { now, .. } => return Ok(Outcome::Wait(IMAGE_SOON, now)),
     };
@@ -153,7 +154,7 @@ fn files(
     host: &HostId,
     clients: &[Client],
 ) -> Result<Vec<FileSpec>, StepError> {
-    let mut names = vec![REPOSITORY_NAME.to_owned()];
+    let mut names = vec![name_on(host)];
     names.extend(services.engines.member_address(host).map(|address| address.to_string()));
     let issued = services.authority.issue_repository(&names, services.clock.now());
     let issued =
@@ -168,7 +169,36 @@ fn files(
     Ok(member::collect(files))
 }
 
-/// Gives the server of a repository its place in a network, where members reach it by [`REPOSITORY_NAME`].
+/// Name of a host's repository in the networks of servers on its engine, where that of another host of the same engine
+/// may be too.
+pub fn name_on(host: &HostId) -> String {
+    format!("{REPOSITORY_NAME}-{}", host.short())
+}
+
+/// Whether a member and the repository of a host meet in the member's own network: on one Docker Engine. Where both are
+/// reached at addresses, those are used: engines of machines that were copied from one another tell the same identity.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn shares_network(
+    services: &Services,
+    host: &HostId,
+    member: &Member,
+) -> Result<bool, StepError> {
+    if *host == member.host_id {
+        return Ok(true);
+    }
+    let has_address = |host: &HostId| services.engines.member_address(host).is_some();
+    if member.port.is_some() && has_address(host) && has_address(&member.host_id) {
+        return Ok(false);
+    }
+    let loads = services.store.host_loads_all().await?;
+    let seen = |id: &HostId| loads.iter().find(|load| load.host.id == *id).map(SeenHost::from);
+    let both = seen(host).zip(seen(&member.host_id));
+    Ok(both.is_some_and(|(one, other)| sharing::is_one_engine(&one, &other)))
+}
+
+/// Gives the server of a repository its place in a network, where members reach it by [`name_on`].
 ///
 /// # Errors
 /// When the engine refuses.
@@ -178,7 +208,7 @@ pub async fn enter(
     major: Major,
     network: &str,
 ) -> Result<(), StepError> {
-    let join = NetworkJoin { network: network.to_owned(), aliases: vec![REPOSITORY_NAME.into()] };
+    let join = NetworkJoin { network: network.to_owned(), aliases: vec![name_on(host)] };
     let name = blueprint(services, host).server_name(major);
     Ok(engine(services, host)?.connect_network(&name, &join).await?)
 }
@@ -219,15 +249,16 @@ fn published(
 ///
 /// # Errors
 /// A sentence that says why it cannot.
-pub fn reach_of(
+pub async fn reach_of(
     services: &Services,
     repository: &Repository,
     member: &Member,
 ) -> Result<Reach, String> {
-    if repository.host_id == member.host_id {
-        return Ok(Reach::Tls { host: REPOSITORY_NAME.into(), port: REPOSITORY_PORT });
+    let host = &repository.host_id;
+    if shares_network(services, host, member).await.map_err(|error| error.to_string())? {
+        return Ok(Reach::Tls { host: name_on(host), port: REPOSITORY_PORT });
     }
-    let address = services.engines.member_address(&repository.host_id);
+    let address = services.engines.member_address(host);
     let port = published_port(services.settings.member_ports, repository.major);
     match (address, port) {
         (Some(address), Some(port)) if member.port.is_some() => {

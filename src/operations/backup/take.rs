@@ -2,9 +2,11 @@
 //! same work. What is listed is what the repository holds and was read whole; until the list is written, all of it
 //! can be taken back, and what was copied is removed again.
 
+use super::delete;
 use super::list::{self, Verdict};
+use super::subject::{self, run};
 use super::take_ready;
-use super::tool::{self, Place, Ran, Run};
+use super::tool::{self, Ran, Run};
 use crate::domain::backup::{BackupType, Repository, may_expire};
 use crate::operations::context::StepContext;
 use crate::operations::ha::pieces;
@@ -117,11 +119,23 @@ pub struct Asked {
     /// Empty for one that the schedule takes.
     #[serde(default)]
     pub name: String,
+    /// Number of the repository that it goes into.
+    #[serde(default = "near_number")]
+    pub repository: i64,
+}
+
+fn near_number() -> i64 {
+    take_ready::NEAR
 }
 
 impl Asked {
     pub fn new(kind: BackupType, name: &str) -> Self {
-        Self { kind: kind.key().into(), name: name.into() }
+        Self { kind: kind.key().into(), name: name.into(), repository: take_ready::NEAR }
+    }
+
+    /// The same into another repository.
+    pub fn into_repository(self, repository: i64) -> Self {
+        Self { repository, ..self }
     }
 
     fn backup_type(&self) -> Result<BackupType, StepError> {
@@ -140,29 +154,21 @@ struct Copied {
     label: String,
 }
 
-/// The server's place in the repository that its backups go into.
+/// Number of the repository that the operation is about.
+pub(super) fn number(ctx: &StepContext) -> i64 {
+    let asked = ctx.operation.input.get("repository").and_then(serde_json::Value::as_i64);
+    asked.unwrap_or(take_ready::NEAR)
+}
+
+/// The server's place in the repository that the operation is about.
 ///
 /// # Errors
 /// When an earlier step did not choose one.
 pub(super) async fn near(ctx: &StepContext) -> Result<Repository, StepError> {
     let all = ctx.services.store.repositories(&ctx.server.id).await?;
-    all.into_iter().find(|one| one.number == take_ready::NEAR).ok_or_else(|| {
-        StepError::permanent("The server has no repository.", "Take the backup again.")
+    all.into_iter().find(|one| one.number == number(ctx)).ok_or_else(|| {
+        StepError::permanent("The server has no such repository.", "Take the backup again.")
     })
-}
-
-/// One run on the primary's volume.
-pub(super) async fn run(
-    ctx: &StepContext,
-    purpose: &str,
-    command: &[&str],
-) -> Result<Ran, StepError> {
-    let repository = near(ctx).await?;
-    let retention = ctx.services.store.protection(&ctx.server.id).await?.policy.retention;
-    let only_reads = matches!(command.first(), Some(&("verify" | "info")));
-    let place = Place::Member(ctx.member()?);
-    let run = Run { place, repository: &repository, purpose, command, retention, only_reads };
-    tool::run(ctx, &run).await
 }
 
 fn copy(ctx: &StepContext) -> StepResult<'_> {
@@ -187,7 +193,7 @@ fn copy(ctx: &StepContext) -> StepResult<'_> {
 /// pgBackRest rests a backup on the newest full one, whatever we found out about that: unless it is good, a full one it is.
 async fn possible(ctx: &StepContext, asked: BackupType) -> Result<BackupType, StepError> {
     let protection = ctx.services.store.protection(&ctx.server.id).await?;
-    let fulls = protection.backups.iter().filter(|one| one.repository == take_ready::NEAR);
+    let fulls = protection.backups.iter().filter(|one| one.repository == number(ctx));
     let newest = fulls.filter(|one| one.kind == BackupType::Full).max_by_key(|one| one.ended_at);
     Ok(if newest.is_some_and(|one| one.is_good()) { asked } else { BackupType::Full })
 }
@@ -244,7 +250,8 @@ async fn not_whole(ctx: &StepContext, label: &str, why: &str) -> Result<StepErro
 fn read_pages(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let Copied { label } = ctx.output("copy")?;
-        let (repository, place) = (near(ctx).await?, Place::Member(ctx.member()?));
+        let (repository, member) = (near(ctx).await?, subject::primary(ctx)?);
+        let place = subject::place(&repository, member);
         let info = match list::read(ctx, place, &repository, "pages").await? {
             Err(line) => return Ok(wait(line)),
             Ok(info) => info,
@@ -264,7 +271,7 @@ fn expire(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let protection = ctx.services.store.protection(&ctx.server.id).await?;
         let fulls: Vec<_> =
-            protection.backups.iter().filter(|one| one.repository == take_ready::NEAR).collect();
+            protection.backups.iter().filter(|one| one.repository == number(ctx)).collect();
         if !may_expire(&fulls, protection.policy.retention, ctx.services.clock.now()) {
             ctx.log("Nothing is removed: the backup that the retention would rest on is not good")
                 .await;
@@ -284,8 +291,9 @@ fn expire(ctx: &StepContext) -> StepResult<'_> {
 fn write_list(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let Copied { label } = ctx.output("copy")?;
-        let (repository, member) = (near(ctx).await?, ctx.member()?);
-        let info = match list::read(ctx, Place::Member(member), &repository, "list").await? {
+        let (repository, member) = (near(ctx).await?, subject::primary(ctx)?);
+        let place = subject::place(&repository, member);
+        let info = match list::read(ctx, place, &repository, "list").await? {
             Err(line) => return Ok(wait(line)),
             Ok(info) => info,
         };
@@ -297,7 +305,7 @@ fn write_list(ctx: &StepContext) -> StepResult<'_> {
         }
         let verdict = Verdict { label, at: ctx.services.clock.now() };
         list::keep(ctx, &repository, &info, Some(&verdict)).await?;
-        tool::remove(&ctx.services, &Place::Member(member), &member.host_id).await?;
+        subject::clear(ctx).await?;
         Ok(Outcome::done())
     })
 }
@@ -308,18 +316,17 @@ pub(super) fn wait(line: String) -> Outcome {
 
 pub(super) fn remove_helper(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let member = ctx.member()?;
-        let removed = tool::remove(&ctx.services, &Place::Member(member), &member.host_id).await;
-        pieces::or_leave(ctx, removed).await?;
+        subject::clear(ctx).await?;
         Ok(Outcome::done())
     })
 }
 
 /// What this operation copied is removed from the repository, and the list is read again: what is on record is what is
-/// there. Where pgBackRest cannot do that any more, the record at least has nothing of this operation.
+/// there. Where that cannot be done any more, the record at least has nothing of this operation. None of it needs the
+/// member's host, which may be what was lost.
 fn take_back(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let member = ctx.member()?;
+        subject::clear(ctx).await?;
         let taken_back = match remove_own(ctx).await {
             Ok(Some(wait)) => return Ok(wait),
             Ok(None) => Ok(()),
@@ -327,10 +334,15 @@ fn take_back(ctx: &StepContext) -> StepResult<'_> {
                 ctx.log(format!("The copy is left to the next backup: {what}")).await;
                 forget_own(ctx).await
             }
-            Err(other) => Err(other),
+            Err(StepError::LeaseLost) => Err(StepError::LeaseLost),
+            Err(other) => {
+                forget_own(ctx).await?;
+                Err(other)
+            }
         };
         pieces::or_leave(ctx, taken_back).await?;
-        let removed = tool::remove(&ctx.services, &Place::Member(member), &member.host_id).await;
+        let host = near(ctx).await?.host_id;
+        let removed = tool::remove(&ctx.services, &delete::place(ctx), &host).await;
         pieces::or_leave(ctx, removed).await?;
         Ok(Outcome::done())
     })
@@ -341,12 +353,11 @@ const LOOK_AGAIN: &str = "undo-list";
 const EXPIRE_OWN: &str = "undo-expire";
 
 async fn remove_own(ctx: &StepContext) -> Result<Option<Outcome>, StepError> {
-    let (repository, member) = (near(ctx).await?, ctx.member()?);
+    let (repository, place) = (near(ctx).await?, delete::place(ctx));
     let (services, asker) = (&ctx.services, ctx.operation.id.to_string());
-    let place = Place::Member(member);
-    let now = tool::under_way(services, &asker, &place, &member.host_id).await?;
+    let now = tool::under_way(services, &asker, &place, &repository.host_id).await?;
     if now.as_deref() == Some(EXPIRE_OWN)
-        && let Err(wait) = run(ctx, EXPIRE_OWN, &["expire"]).await?.or_wait()
+        && let Err(wait) = expire_own(ctx, &repository, &["expire"]).await?.or_wait()
     {
         return Ok(Some(wait));
     }
@@ -363,8 +374,19 @@ async fn remove_own(ctx: &StepContext) -> Result<Option<Outcome>, StepError> {
         return Ok(None);
     };
     let set = format!("--set={}", own.label);
-    run(ctx, EXPIRE_OWN, &["expire", &set]).await?;
+    expire_own(ctx, &repository, &["expire", &set]).await?;
     Ok(Some(wait("the copy is removed again".into())))
+}
+
+async fn expire_own(
+    ctx: &StepContext,
+    repository: &Repository,
+    command: &[&str],
+) -> Result<Ran, StepError> {
+    let retention = ctx.services.store.protection(&ctx.server.id).await?.policy.retention;
+    let (place, purpose) = (delete::place(ctx), EXPIRE_OWN);
+    let run = Run { place, repository, purpose, command, retention, only_reads: false };
+    tool::run(ctx, &run).await
 }
 
 async fn forget_own(ctx: &StepContext) -> Result<(), StepError> {

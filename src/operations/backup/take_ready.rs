@@ -1,11 +1,15 @@
 //! What a backup rests on: keys, the repository, a way into PostgreSQL, the server's place in the repository, and a log
 //! that arrives there. Every backup makes sure of all of it, so that what was lost since the last one is put right.
 
-use super::take::{near, run, wait};
+use super::subject::{Subject, primary, run};
+use super::take::{near, number, wait};
 use super::{keys, repository};
-use crate::domain::backup::{Piece, Repository, RepositoryState, stanza_of};
+use crate::domain::backup::{Piece, Repository, RepositoryState, choose_second, stanza_of};
 use crate::domain::ha::Lsn;
+use crate::domain::ids::HostId;
 use crate::domain::operation::OperationKind;
+use crate::domain::partner::Site;
+use crate::domain::placement::HostLoad;
 use crate::domain::server::{Member, network_name};
 use crate::operations::context::StepContext;
 use crate::operations::ha;
@@ -33,36 +37,39 @@ pub(super) fn make_keys(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
-/// The repository is on the host where the primary was when its first backup was taken.
+/// The first repository is on the host where the primary was when its first backup was taken, the second in another zone.
 pub(super) fn prepare_repository(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let (services, member) = (&ctx.services, ctx.member()?);
         let chosen = choose(ctx, member).await?;
-        if chosen.host_id != member.host_id {
-            return Err(elsewhere(ctx, &chosen).await?);
-        }
         let (host, major) = (&chosen.host_id, chosen.major);
         match repository::ensure(services, host, major).await? {
             Outcome::Done(_) => {}
             wait @ Outcome::Wait(..) => return Ok(wait),
         }
-        repository::enter(services, host, major, &network_name(&ctx.server.id)).await?;
-        Ok(Outcome::done())
+        if repository::shares_network(services, host, member).await? {
+            repository::enter(services, host, major, &network_name(&ctx.server.id)).await?;
+        }
+        Ok(Outcome::Done(serde_json::json!(Subject { member: member.id.clone() })))
     })
 }
 
 async fn choose(ctx: &StepContext, member: &Member) -> Result<Repository, StepError> {
+    let number = number(ctx);
     let all = ctx.services.store.repositories(&ctx.server.id).await?;
-    // One that was never prepared holds nothing: after a failover it is chosen again.
-    let is_settled =
-        |one: &Repository| one.state != RepositoryState::Planned || one.host_id == member.host_id;
-    if let Some(found) = all.into_iter().find(|one| one.number == NEAR && is_settled(one)) {
-        return Ok(found);
+    // One that was never prepared holds nothing: after a failover it is chosen again, the near one with the primary and the
+    // second one away from it.
+    let is_settled = |one: &&Repository| {
+        one.state != RepositoryState::Planned || (one.host_id == member.host_id) == (number == NEAR)
+    };
+    if let Some(found) = all.iter().find(|one| one.number == number && is_settled(one)) {
+        return Ok(found.clone());
     }
+    let host_id = if number == NEAR { member.host_id.clone() } else { second(ctx, member).await? };
     let chosen = Repository {
         server_id: ctx.server.id.clone(),
-        number: NEAR,
-        host_id: member.host_id.clone(),
+        number,
+        host_id,
         stanza: stanza_of(&ctx.server.id),
         major: ctx.server.spec.major,
         state: RepositoryState::Planned,
@@ -76,18 +83,22 @@ async fn choose(ctx: &StepContext, member: &Member) -> Result<Repository, StepEr
     Ok(chosen)
 }
 
-/// pgBackRest copies only where the repository is.
-async fn elsewhere(ctx: &StepContext, chosen: &Repository) -> Result<StepError, StepError> {
-    let host = ctx.services.store.host(&chosen.host_id).await?;
-    let name = host.map_or_else(|| "that is gone".into(), |host| host.name);
-    Ok(StepError::permanent(
-        format!(
-            "The primary is on another host than its backups, which are on host {name}: it cannot be copied from there. The backups that are there are kept."
-        ),
-        format!(
-            "Bring the primary back to host {name} with a planned switchover; the backup is taken then by itself."
-        ),
-    ))
+/// In another zone than the primary is in. What was there first stays where it is, whoever is the primary.
+async fn second(ctx: &StepContext, member: &Member) -> Result<HostId, StepError> {
+    let nowhere = |why: String| {
+        let advice = "Nothing was changed. Backups go on into the first repository.";
+        StepError::permanent(format!("There is no place for a second repository: {why}"), advice)
+    };
+    let loads = ctx.services.store.host_loads().await?;
+    let here = loads.iter().find(|load| load.host.id == member.host_id);
+    let here = here.ok_or_else(|| nowhere("the primary's host is no longer configured.".into()))?;
+    let near = ctx.services.store.repositories(&ctx.server.id).await?;
+    let is_taken = |load: &HostLoad| {
+        near.iter().any(|one| one.host_id == load.host.id) && load.host.id != member.host_id
+    };
+    let (site, spec) = (Site::of_member(here, member), &ctx.server.spec);
+    let free: Vec<HostLoad> = loads.iter().filter(|load| !is_taken(load)).cloned().collect();
+    choose_second(&free, (&spec.region, &member.zone), &site).map_err(nowhere)
 }
 
 /// Role, certificate and rules by which the helper logs in. Only what may have changed is written: a daily backup
@@ -144,7 +155,7 @@ async fn put_files(ctx: &StepContext) -> Result<Option<Outcome>, StepError> {
     Ok(Some(Outcome::Wait(SOON, "PostgreSQL reads its configuration".into())))
 }
 
-async fn put_on_pair(
+pub(super) async fn put_on_pair(
     ctx: &StepContext,
     member: &Member,
     row: &crate::domain::ha::HighAvailability,
@@ -185,19 +196,18 @@ struct Marked {
 /// From here on the members hand their log over. The marker ends a piece, so that there is one to hand over.
 pub(super) fn begin_archive(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        primary(ctx)?;
         let repository = near(ctx).await?;
         if repository.state != RepositoryState::Active {
-            let active = Repository {
-                state: RepositoryState::Active,
-                since: ctx.services.clock.now(),
-                ..repository
-            };
+            let now = ctx.services.clock.now();
             let mut tx = ctx.begin_write().await?;
-            tx.put_repository(&active).await?;
+            tx.resume_repository(&ctx.server.id, repository.number, now).await?;
             ctx.commit(tx).await?;
         }
         let target = look::target(ctx).await?;
-        if !hands_over(ctx).await?
+        // A step that was killed between the two finds it active, but not yet in the files.
+        let is_new = near(ctx).await?.since >= ctx.operation.created_at;
+        if (is_new || !hands_over(ctx).await?)
             && let Some(wait) = put_files(ctx).await?
         {
             return Ok(wait);

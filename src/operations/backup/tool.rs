@@ -2,18 +2,18 @@
 //! waits for the same run. A container that has the name but is of another run belongs to nobody any more (the lane of
 //! backups is this operation's) and is removed first.
 
+use super::door::Door;
 use super::{keys, repository};
 use crate::domain::backup::{Repository, Retention};
 use crate::domain::ids::HostId;
 use crate::domain::server::{Member, internal_name, network_name};
 use crate::engine::blueprint_repository::Tool;
-use crate::engine::{ContainerSpec, Engine, FileSpec, ImageProgress, label};
+use crate::engine::{ContainerSpec, FileSpec, ImageProgress, label};
 use crate::operations::access::{open_secret, secret};
 use crate::operations::context::{Services, StepContext};
-use crate::operations::member;
 use crate::operations::step::{Outcome, StepError};
+use crate::operations::{image, member};
 use crate::postgres::pgbackrest::{self, Reach};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one look waits for the end.
@@ -31,6 +31,8 @@ pub enum Place<'a> {
     /// On a small volume of its own on the repository's host, for what needs no data directory: container and volume
     /// have this name.
     Apart(String),
+    /// On a small volume of its own on the repository's host, with the member's data behind a door.
+    Far(&'a Member, Option<Door>),
 }
 
 /// One run.
@@ -132,24 +134,29 @@ pub async fn remove(
     let engine = repository::engine(services, host)?;
     let name = name_of(place);
     engine.remove_container(&name).await?;
-    if let Place::Apart(volume) = place {
+    if let Some(volume) = own_volume(place) {
         // Files of the run alone: whatever is worth anything is in the repository.
-        engine.remove_volume(volume).await?;
+        engine.remove_volume(&volume).await?;
     }
     Ok(())
 }
 
 fn name_of(place: &Place<'_>) -> String {
     match place {
-        Place::Member(member) => member.backup_container(),
+        Place::Member(member) | Place::Far(member, _) => member.backup_container(),
         Place::Apart(name) => name.clone(),
     }
+}
+
+/// The volume that is there for the run alone.
+fn own_volume(place: &Place<'_>) -> Option<String> {
+    (!matches!(place, Place::Member(_))).then(|| name_of(place))
 }
 
 fn host_of<'a>(run: &'a Run<'_>) -> &'a HostId {
     match &run.place {
         Place::Member(member) => &member.host_id,
-        Place::Apart(_) => &run.repository.host_id,
+        Place::Apart(_) | Place::Far(..) => &run.repository.host_id,
     }
 }
 
@@ -167,10 +174,10 @@ async fn advance(
         found = None;
     }
     if found.is_none() {
-        let Some(spec) = describe(services, &engine, run, id).await? else { return Ok(None) };
-        if let Place::Apart(volume) = &run.place {
+        let Some(spec) = describe(services, run, id).await? else { return Ok(None) };
+        if let Some(volume) = own_volume(&run.place) {
             let plan = repository::blueprint(services, &run.repository.host_id);
-            engine.ensure_volume(&plan.tool_volume(volume)).await?;
+            engine.ensure_volume(&plan.tool_volume(&volume)).await?;
         }
         engine.ensure_container(&spec).await?;
     }
@@ -198,7 +205,6 @@ async fn finish(services: &Services, run: &Run<'_>, seen: Seen) -> Result<Ran, S
 /// The helper; `None` while its image is on its way.
 async fn describe(
     services: &Services,
-    engine: &Arc<dyn Engine>,
     run: &Run<'_>,
     id: String,
 ) -> Result<Option<ContainerSpec>, StepError> {
@@ -210,16 +216,24 @@ async fn describe(
             Some(network_name(&member.server_id)),
             Some(member.id.to_string()),
         ),
-        Place::Apart(name) => match engine.ensure_image(run.repository.major).await? {
-            ImageProgress::Ready { id, .. } => (id, name.clone(), None, None),
+        place => match image::ensure_on(services, host_of(run), run.repository.major).await? {
+            ImageProgress::Ready { id, .. } => (id, name_of(place), network_of(place), None),
             ImageProgress::Building { .. } => return Ok(None),
         },
     };
     let is_mounted = *host_of(run) == run.repository.host_id;
+    let address = match &run.place {
+        Place::Member(member) => {
+            let engine = repository::engine(services, &member.host_id)?;
+            engine.container(&member.container()).await?.and_then(|facts| facts.address)
+        }
+        Place::Apart(_) | Place::Far(..) => None,
+    };
+    let host = (internal_name(server), address);
     let tool = Tool {
         name: name_of(&run.place),
         image,
-        command: pgbackrest::helper_command(&internal_name(server), stanza, run.command),
+        command: pgbackrest::helper_command((&host.0, host.1.as_deref()), stanza, run.command),
         volume,
         network,
         run: id,
@@ -229,19 +243,31 @@ async fn describe(
     Ok(Some(repository::blueprint(services, &run.repository.host_id).tool(tool)))
 }
 
+fn network_of(place: &Place<'_>) -> Option<String> {
+    match place {
+        Place::Far(_, door) => door.as_ref().map(|door| door.network.clone()),
+        Place::Member(_) | Place::Apart(_) => None,
+    }
+}
+
 async fn files(services: &Services, run: &Run<'_>) -> Result<Vec<FileSpec>, StepError> {
     let is_mounted = *host_of(run) == run.repository.host_id;
     let (reach, client) = match &run.place {
         _ if is_mounted => (Reach::Mounted, &run.repository.server_id),
         Place::Member(member) => {
-            let reach = repository::reach_of(services, run.repository, member);
+            let reach = repository::reach_of(services, run.repository, member).await;
             let advice = "Nothing was changed. Give both hosts a member address.";
             (reach.map_err(|why| StepError::permanent(why, advice))?, &member.server_id)
         }
-        Place::Apart(_) => (Reach::Mounted, &run.repository.server_id),
+        _ => (Reach::Mounted, &run.repository.server_id),
     };
     let opened = keys::open(services, run.repository, reach).await?;
-    let mut files = member::collect(vec![pgbackrest::helper_file(&opened.access(), run.retention)]);
+    let file = pgbackrest::helper_file(&opened.access(), run.retention);
+    let file = match &run.place {
+        Place::Far(_, Some(door)) => pgbackrest::through(file, &door.reach),
+        _ => file,
+    };
+    let mut files = member::collect(vec![file]);
     if open_secret(services, client, secret::REPOSITORY_KEY).await?.is_some() {
         files.extend(keys::tls_files(services, client).await?);
         files.extend(keys::role_files(services, client).await?);

@@ -11,12 +11,17 @@ use crate::postgres::pgbackrest::archive_command;
 /// A piece of the log is handed over after this time though it is not full: what a lost host may cost.
 const PIECE_SECONDS: u64 = 60;
 
+/// Says of every piece that it was handed over.
+const GIVE_UP: &str = "/bin/true";
+
 /// Where the log goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Archiving {
     /// Nowhere yet: it is kept.
     #[default]
     Waiting,
+    /// Nowhere, because no repository was reached for long: it is not kept.
+    Suspended,
     /// Into this stanza of every repository that the member's own file names.
     Into(String),
 }
@@ -25,6 +30,7 @@ pub enum Archiving {
 pub(super) fn group(settings: &Settings<'_>) -> Group {
     let command = match &settings.archiving {
         Archiving::Waiting => String::new(),
+        Archiving::Suspended => GIVE_UP.to_owned(),
         Archiving::Into(stanza) => archive_command(stanza),
     };
     vec![

@@ -9,8 +9,10 @@
 //! asks for no other. Its protocol does not check paths within the repository: a program that runs inside a member's
 //! container as PostgreSQL's user could name others. What it found there is encrypted with keys that it does not have.
 
+mod door;
 mod info;
 
+pub use door::{DOOR_NAME, door_command, door_files, door_port, through};
 pub use info::{BackupSet, InfoError, StanzaInfo, parse_info};
 
 use super::conf::ConfigFile;
@@ -49,6 +51,8 @@ pub enum Reach {
 #[derive(Clone)]
 pub struct Access<'a> {
     pub stanza: &'a str,
+    /// The server's own number of the repository.
+    pub number: i64,
     pub major: Major,
     pub reach: Reach,
     /// What backups and log are encrypted with; at least 48 random bytes, written as text.
@@ -186,19 +190,31 @@ pub fn server_command() -> Vec<String> {
 
 /// Arguments of a helper on a member's volume. pgBackRest knows no way over TCP to PostgreSQL but what libpq reads
 /// from its environment; nothing in it is secret.
-pub fn helper_command(server_name: &str, stanza: &str, command: &[&str]) -> Vec<String> {
-    let mut words: Vec<String> = vec![
-        "env".into(),
-        format!("PGHOST={server_name}"),
+pub fn helper_command(server: Host<'_>, stanza: &str, command: &[&str]) -> Vec<String> {
+    let mut words = server_name(server);
+    words.extend([
+        "pgbackrest".into(),
+        format!("--config={HELPER_CONF}"),
+        format!("--stanza={stanza}"),
+    ]);
+    words.extend(command.iter().map(|word| (*word).to_owned()));
+    words
+}
+
+/// PostgreSQL as libpq inside of pgBackRest shall find it: the name in its certificate, and its address where that is
+/// known. A member that was promoted has no name in its network until it is made anew.
+pub type Host<'a> = (&'a str, Option<&'a str>);
+
+fn server_name((name, address): Host<'_>) -> Vec<String> {
+    let address = address.map(|address| format!("PGHOSTADDR={address}"));
+    let mut words = vec!["env".into(), format!("PGHOST={name}")];
+    words.extend(address);
+    words.extend([
         "PGSSLMODE=verify-full".into(),
         format!("PGSSLROOTCERT={DIRECTORY}/repository-ca.crt"),
         format!("PGSSLCERT={DIRECTORY}/backup.crt"),
         format!("PGSSLKEY={DIRECTORY}/backup.key"),
-        "pgbackrest".into(),
-        format!("--config={HELPER_CONF}"),
-        format!("--stanza={stanza}"),
-    ];
-    words.extend(command.iter().map(|word| (*word).to_owned()));
+    ]);
     words
 }
 
@@ -212,7 +228,7 @@ fn push_repository(text: &mut String, one: &Access<'_>, number: u32) {
     let mut line = |name: &str, value: &str| {
         text.push_str(&format!("repo{number}-{name}={value}\n"));
     };
-    line("path", "/var/lib/pgbackrest");
+    line("path", &path_of(one.number));
     line("cipher-type", "aes-256-cbc");
     line("cipher-pass", one.key.reveal());
     if let Reach::Tls { host, port } = &one.reach {
@@ -222,6 +238,15 @@ fn push_repository(text: &mut String, one: &Access<'_>, number: u32) {
         line("host-ca-file", &format!("{DIRECTORY}/repository-ca.crt"));
         line("host-cert-file", &format!("{DIRECTORY}/repository.crt"));
         line("host-key-file", &format!("{DIRECTORY}/repository.key"));
+    }
+}
+
+/// Where a server's part of a repository lies in its volume. pgBackRest refuses to work with two repositories of one
+/// path, though each is on a host of its own.
+fn path_of(number: i64) -> String {
+    match number {
+        1 => "/var/lib/pgbackrest".into(),
+        number => format!("/var/lib/pgbackrest/{number}"),
     }
 }
 
@@ -248,8 +273,16 @@ mod tests {
         let key = Secret::new("k".repeat(64));
         let far = Reach::Tls { host: "10.0.0.2".into(), port: 22999 };
         let near = Reach::Tls { host: REPOSITORY_NAME.into(), port: REPOSITORY_PORT };
-        let access = |reach| Access { stanza: "pgflex-1", major: Major::V17, reach, key: &key };
-        let text = text(&archive_file(&[access(near), access(far)]));
+        let access = |number, reach| Access {
+            stanza: "pgflex-1",
+            number,
+            major: Major::V17,
+            reach,
+            key: &key,
+        };
+        let text = text(&archive_file(&[access(1, near), access(2, far)]));
+        assert!(text.contains("repo1-path=/var/lib/pgbackrest\n"), "{text}");
+        assert!(text.contains("repo2-path=/var/lib/pgbackrest/2\n"), "never the same twice");
         assert!(text.contains("repo1-host=pgflex-repository\n"), "{text}");
         assert!(text.contains("repo2-host=10.0.0.2\nrepo2-host-type=tls\nrepo2-host-port=22999\n"));
         assert_eq!(text.matches(&"k".repeat(64)).count(), 2);
@@ -287,7 +320,7 @@ mod tests {
     fn blocks_are_copied_where_the_version_can() {
         let key = Secret::new("k".to_owned());
         let has = |major| {
-            let one = Access { stanza: "s", major, reach: Reach::Mounted, key: &key };
+            let one = Access { stanza: "s", number: 1, major, reach: Reach::Mounted, key: &key };
             text(&helper_file(&one, Retention::default())).contains("repo1-block=y")
         };
         assert_eq!([Major::V15, Major::V17, Major::V18].map(has), [false, true, true]);

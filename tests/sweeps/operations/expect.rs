@@ -1,6 +1,6 @@
 //! What must be true after an operation ended.
 
-use super::{backups, pairs, power, restores};
+use super::{backups, far, pairs, power, restores};
 use crate::world::{VERIFIER, World, changes};
 use pgflex::domain::activity::ActivityOutcome;
 use pgflex::domain::meter::Meter;
@@ -83,6 +83,7 @@ async fn assert_changed(world: &World, operation: &Operation, why: &str) {
         }
         OperationKind::Backup => backups::assert_taken(world, operation, why).await,
         OperationKind::DeleteBackup => backups::assert_deleted(world, operation, why).await,
+        OperationKind::SuspendRepository => far::assert_suspended(world, operation, why).await,
         OperationKind::RestoreDrill => restores::assert_proven(world, operation, why).await,
         _ => {}
     }
@@ -103,6 +104,7 @@ async fn assert_unchanged(world: &World, operation: &Operation, why: &str) {
         }
         OperationKind::Backup => backups::assert_not_taken(world, operation, why).await,
         OperationKind::DeleteBackup => backups::assert_listed_is_there(world, operation, why).await,
+        OperationKind::SuspendRepository => far::assert_not_suspended(world, operation, why).await,
         OperationKind::RestoreDrill => restores::assert_not_proven(world, operation, why).await,
         _ => {}
     }

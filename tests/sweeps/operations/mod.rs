@@ -5,6 +5,7 @@
 mod backups;
 mod durability;
 mod expect;
+mod far;
 mod pair_changes;
 mod pair_stories;
 mod pairs;

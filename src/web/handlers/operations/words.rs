@@ -30,6 +30,11 @@ pub const fn of(kind: OperationKind) -> Words {
             taken_back: "The backup was not deleted.",
             given_up: "It was given up. The list of backups shows what the repository still holds.",
         },
+        OperationKind::SuspendRepository => Words {
+            succeeded: "The log does not wait for the repository any more, so it does not fill the disk. When the repository's host answers again, a full backup goes into it by itself; until then what can be restored from it ends at the gap.",
+            taken_back: "Nothing was changed: the log still waits for the repository.",
+            given_up: "It was given up. The log of a member may still wait for the repository; the next backup, or the next change of the server's configuration, puts that right.",
+        },
         OperationKind::Restore => Words {
             succeeded: "The new server accepts connections. The page Backup and restore says which moment it really reached. Next: check who may connect, then its data.",
             taken_back: "Everything it made was removed: no container, volume or network is left. The server it comes from and its backups are untouched.",
