@@ -252,6 +252,8 @@ pub struct ContainerFacts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineEvent {
     pub what: EventKind,
+    /// Engine's id of the container: a name goes on with the container that replaces it.
+    pub id: String,
     /// Name of the container.
     pub container: String,
     pub labels: Labels,

@@ -12,7 +12,7 @@ use crate::domain::ha::MemberRole;
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::server::Member;
 use crate::domain::starts::{FAILED_MAX, FAILED_WITHIN, GivenUp, OBSERVATION, Starts};
-use crate::engine::{Engine, EngineEvent, EventKind};
+use crate::engine::{ContainerFacts, Engine, EngineEvent, EventKind};
 use crate::operations::context::Services;
 use crate::operations::runner::chain;
 use crate::store::{Record, StoreError};
@@ -75,12 +75,16 @@ async fn look(
         return Ok(());
     };
     let name = member.container();
-    let kinds: Vec<EventKind> =
-        heard.iter().filter(|event| event.container == name).map(|event| event.what).collect();
-    if kinds.is_empty() {
+    let own: Vec<_> = heard.iter().filter(|event| event.container == name).collect();
+    if own.is_empty() {
         return Ok(());
     }
-    count(services, &member, &kinds).await?;
+    let died: Vec<&str> = own
+        .iter()
+        .filter(|event| event.what == EventKind::Died)
+        .map(|event| event.id.as_str())
+        .collect();
+    count(services, &member, &died).await?;
     let looks = observe::look_at(services, server).await?;
     let Some(seen) = looks.iter().find(|look| look.member.id == member.id) else { return Ok(()) };
     if seen.facts.accepts_queries == Some(false) {
@@ -119,15 +123,15 @@ async fn wait_for_answer(
 }
 
 /// Counts the ends before an answer. The look before says whether the start that ended now had come to answer.
-async fn count(
-    services: &Arc<Services>,
-    member: &Member,
-    kinds: &[EventKind],
-) -> Result<(), StoreError> {
+/// `died`: the engine's ids of what ended. One that somebody removed did not fail to start, and whatever has its name
+/// by now is none of it.
+async fn count(services: &Arc<Services>, member: &Member, died: &[&str]) -> Result<(), StoreError> {
     let id = &member.server_id;
-    let ends = kinds.iter().filter(|kind| **kind == EventKind::Died).count();
-    // An operation that starts a container sees for itself whether it stays.
-    if ends == 0 || !services.store.quiet_servers().await?.contains_key(id.as_str()) {
+    let Some(engine) = services.engines.get(&member.host_id) else { return Ok(()) };
+    let Ok(Some(facts)) = engine.container(&member.container()).await else { return Ok(()) };
+    let is_removed = matches!(facts.state.as_str(), "removing" | "dead");
+    let ends = died.iter().filter(|died| **died == facts.id).count();
+    if ends == 0 || is_removed || !is_quiet(services, id).await? {
         return Ok(());
     }
     let before = services.store.member_observations(id).await?;
@@ -142,16 +146,20 @@ async fn count(
     let now = services.clock.now();
     let before = starts.map(|observed| observed.facts).unwrap_or_default();
     let mut starts = (0..failed).fold(before, |starts, _| starts.failed_at(now));
-    let Some(engine) = services.engines.get(&member.host_id) else { return Ok(()) };
     if starts.is_loop() {
         starts.given_up = Some(given_up(services, &engine, member).await);
         tell(services, member, &starts).await?;
     }
     services.store.observe_servers(now, OBSERVATION, &[(id.clone(), starts.clone())]).await?;
-    if starts.given_up.is_some() {
-        leave(&engine, member).await;
+    if starts.given_up.is_some() && is_quiet(services, id).await? {
+        leave(&engine, &facts, id).await;
     }
     Ok(())
+}
+
+/// An operation that starts a container sees for itself whether it stays.
+async fn is_quiet(services: &Services, server: &ServerId) -> Result<bool, StoreError> {
+    Ok(services.store.quiet_servers().await?.contains_key(server.as_str()))
 }
 
 async fn given_up(services: &Services, engine: &Arc<dyn Engine>, member: &Member) -> GivenUp {
@@ -168,15 +176,15 @@ async fn given_up(services: &Services, engine: &Arc<dyn Engine>, member: &Member
     }
 }
 
-/// The engine does not start it again. One that does not answer is told at the next end.
-async fn leave(engine: &Arc<dyn Engine>, member: &Member) {
-    let name = member.container();
+/// The engine does not start it again. One that does not answer is told at the next end. By its id and not by its name: a
+/// repair that begins at this moment makes another container of the same name, which is not to be stopped.
+async fn leave(engine: &Arc<dyn Engine>, looped: &ContainerFacts, server: &ServerId) {
     let left = async {
-        engine.set_restart(&name, false).await?;
-        engine.stop_container(&name, STOP).await
+        engine.set_restart(&looped.id, false).await?;
+        engine.stop_container(&looped.id, STOP).await
     };
     if let Err(error) = left.await {
-        tracing::warn!(server.id = %member.server_id, %error, "a container that does not come up was not stopped");
+        tracing::warn!(server.id = %server, %error, "a container that does not come up was not stopped");
     }
 }
 

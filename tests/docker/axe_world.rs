@@ -69,7 +69,7 @@ async fn ends(
     wanted: OperationStatus,
 ) -> pgflex::domain::operation::Operation {
     let operation = portal.wait_settled(id).await;
-    assert_eq!(operation.status, wanted, "{operation:?}\n{}", portal.log());
+    assert_eq!(operation.status, wanted, "{operation:?}\n{}", portal.tail());
     operation
 }
 

@@ -34,7 +34,7 @@ async fn until(
         if is_so(&seen) {
             return seen;
         }
-        assert!(Instant::now() < end, "{what}: {seen:?}\n{}", portal.log());
+        assert!(Instant::now() < end, "{what}: {seen:?}\n{}", portal.tail());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }

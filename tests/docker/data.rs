@@ -143,7 +143,7 @@ pub async fn succeeded(portal: &Portal, server: &ServerId, change: Change) {
         "{:?} {:?}\n{}",
         operation.failed_step,
         operation.error,
-        portal.log()
+        portal.tail()
     );
 }
 
@@ -239,7 +239,7 @@ async fn seen(portal: &Portal, server: &ServerId, name: &str) -> DatabaseFacts {
         if let Some(facts) = look.and_then(|look| look.facts.find(name).cloned()) {
             return facts;
         }
-        assert!(Instant::now() < end, "the monitor never saw it: {}", portal.log());
+        assert!(Instant::now() < end, "the monitor never saw it: {}", portal.tail());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

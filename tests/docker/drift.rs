@@ -61,7 +61,7 @@ async fn repaired(portal: &Portal, server: &ServerId, earlier: usize) -> Operati
             assert_eq!(repairs[0].requested_by, Actor::system().name);
             return repairs[0].clone();
         }
-        assert!(Instant::now() < end, "nobody repairs: {}", portal.log());
+        assert!(Instant::now() < end, "nobody repairs: {}", portal.tail());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

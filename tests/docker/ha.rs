@@ -32,7 +32,7 @@ impl Story {
             seen.iter().any(|seen| seen.facts.is_some())
         };
         while !looked().await {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{}", portal.log());
+            assert!(begun.elapsed() < Duration::from_secs(30), "{}", portal.tail());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         println!("{:>7} ms  first look at the host", begun.elapsed().as_millis());

@@ -5,6 +5,7 @@ use crate::portal::Portal;
 use crate::support::{has_engine, objects_of_servers, socket};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
+use pgflex::domain::starts::{OBSERVATION, Starts};
 use pgflex::operations::kinds::steps;
 use pgflex::operations::runner::Point;
 
@@ -46,7 +47,7 @@ async fn a_creation_survives_sigkill_at_every_moment() {
             OperationStatus::Succeeded,
             "{moment}: {:?}\n{}",
             operation.error,
-            portal.log()
+            portal.tail()
         );
         let members = portal.app.store.members(&operation.server_id).await.unwrap();
         let network = pgflex::domain::server::network_name(&operation.server_id);
@@ -102,7 +103,7 @@ async fn a_deletion_survives_sigkill_at_every_moment() {
             portal.wait_settled(&delete).await.status,
             OperationStatus::Succeeded,
             "{moment}\n{}",
-            portal.log()
+            portal.tail()
         );
         assert_eq!(names(&portal).await, Vec::<String>::new(), "{moment}");
         portal.kill();
@@ -152,14 +153,18 @@ async fn every_change_survives_sigkill_at_every_moment() {
             portal.kill();
             portal.start(&[]);
             let operation = portal.wait_settled(&submitted.unwrap()).await;
-            let why = format!("{kind:?} {moment}: {:?}\n{}", operation.error, portal.log());
+            let why = format!("{kind:?} {moment}: {:?}\n{}", operation.error, portal.tail());
             assert_eq!(operation.status, OperationStatus::Succeeded, "{why}");
             let left = names(&portal).await;
             // A backup that the kill cut off may be at work again.
             let count = left.iter().filter(|name| !name.contains("-backup")).count();
-            assert_eq!(count, 4, "{why}: container, disk and its mount, network: {left:?}");
+            assert_eq!(count, 4, "{left:?}: container, disk and its mount, network\n{why}");
             assert_eq!(portal.psql_when_open(&server, "SELECT n FROM kept").await, "1", "{why}");
         }
     }
+    // A container that is removed did not fail to start: nobody gives up on what has its name by now, nor stops it.
+    let starts = portal.app.store.server_observation::<Starts>(&server, OBSERVATION).await.unwrap();
+    let starts = starts.map(|starts| starts.facts).unwrap_or_default();
+    assert_eq!(starts.given_up, None, "{:?}\n{}", starts.failed, portal.tail());
     portal.finish().await;
 }

@@ -42,12 +42,12 @@ impl Shop {
 
     async fn succeeds(&self, kind: OperationKind, input: Value) {
         let ended = timed(&format!("{kind:?} {input}"), self.ends(kind, input)).await;
-        assert_eq!(ended.status, OperationStatus::Succeeded, "{ended:?}\n{}", self.portal.log());
+        assert_eq!(ended.status, OperationStatus::Succeeded, "{ended:?}\n{}", self.portal.tail());
     }
 
     async fn fails(&self, kind: OperationKind, input: Value) -> String {
         let ended = timed(&format!("{kind:?} {input}"), self.ends(kind, input)).await;
-        assert_eq!(ended.status, OperationStatus::Failed, "{ended:?}\n{}", self.portal.log());
+        assert_eq!(ended.status, OperationStatus::Failed, "{ended:?}\n{}", self.portal.tail());
         ended.error.unwrap()
     }
 
@@ -91,7 +91,7 @@ impl Shop {
             if let Some(seen) = seen.unwrap().filter(|seen| wanted(&seen.facts)) {
                 return seen.facts;
             }
-            assert!(Instant::now() < end, "the monitor does not see it: {}", self.portal.log());
+            assert!(Instant::now() < end, "the monitor does not see it: {}", self.portal.tail());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -105,7 +105,7 @@ impl Shop {
             if let Some(seen) = seen.unwrap().filter(|seen| wanted(&seen.facts)) {
                 return seen.facts;
             }
-            assert!(Instant::now() < end, "the monitor does not see it: {}", self.portal.log());
+            assert!(Instant::now() < end, "the monitor does not see it: {}", self.portal.tail());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

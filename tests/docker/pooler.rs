@@ -29,7 +29,7 @@ fn when_open(portal: &Portal, login: &Login<'_>, sql: &str) -> String {
     loop {
         match login.psql(portal, sql) {
             Ok(text) => return text,
-            Err(why) => assert!(Instant::now() < end, "{why}\n{}", portal.log()),
+            Err(why) => assert!(Instant::now() < end, "{why}\n{}", portal.tail()),
         }
         std::thread::sleep(Duration::from_millis(200));
     }

@@ -180,13 +180,22 @@ impl Portal {
             match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(_) => {}
-                Err(_) => panic!("the portal never printed {text:?}; its log:\n{}", self.log()),
+                Err(_) => panic!("the portal never printed {text:?}; its log:\n{}", self.tail()),
             }
         }
     }
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log.txt")).unwrap_or_default()
+    }
+
+    /// The last lines of the log for the message of a failure: what is printed of one is cut at some length.
+    pub fn tail(&self) -> String {
+        let log = self.log();
+        let lines = log.lines().filter(|line| !line.contains("actix_server"));
+        let mut last: Vec<&str> = lines.rev().take(30).collect();
+        last.reverse();
+        last.join("\n")
     }
 
     /// SIGKILL: nothing of it gets to run again.
@@ -238,7 +247,7 @@ impl Portal {
             if operation.status.is_settled() {
                 return operation;
             }
-            assert!(Instant::now() < end, "{:?}\n{}", operation, self.log());
+            assert!(Instant::now() < end, "{:?}\n{}", operation, self.tail());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

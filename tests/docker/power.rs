@@ -32,7 +32,7 @@ async fn run(portal: &Portal, server: &ServerId, change: Change) {
     let words = format!("{:?} {}", change.kind, change.input);
     let id = portal.door().submit_change(change, server, &Actor::system(), None).await.unwrap();
     let ended = portal.wait_settled(&id).await;
-    assert_eq!(ended.status, OperationStatus::Succeeded, "{:?}\n{}", ended.error, portal.log());
+    assert_eq!(ended.status, OperationStatus::Succeeded, "{:?}\n{}", ended.error, portal.tail());
     println!("{words}: {:?}", begun.elapsed());
 }
 

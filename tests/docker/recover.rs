@@ -68,7 +68,7 @@ async fn wait_backed_up(portal: &Portal) {
             println!("{:>7.2} s  until the store was backed up", begun.elapsed().as_secs_f64());
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "{record:?}\n{}", portal.log());
+        assert!(begun.elapsed() < PATIENCE, "{record:?}\n{}", portal.tail());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -115,8 +115,8 @@ async fn a_lost_portal_is_recovered_from_the_backup_on_a_host() {
     }
     // Long enough for a repair that nobody asked for.
     tokio::time::sleep(Duration::from_secs(20)).await;
-    assert_eq!(run_of(&portal, &servers[0]).await, runs[0], "{}", portal.log());
-    assert_eq!(run_of(&portal, &servers[1]).await, runs[1], "{}", portal.log());
+    assert_eq!(run_of(&portal, &servers[0]).await, runs[0], "{}", portal.tail());
+    assert_eq!(run_of(&portal, &servers[1]).await, runs[1], "{}", portal.tail());
     let late = created(&portal, "later").await;
     assert_eq!(portal.psql_when_open(&late, "SELECT name FROM kept").await, "later");
     portal.finish().await;
@@ -157,12 +157,14 @@ async fn without_any_backup_labels_bring_servers_back_with_new_certificates() {
     for (server, name) in servers.iter().zip(["shop", "bank"]) {
         assert_eq!(portal.psql_when_open(server, "SELECT name FROM kept").await, name);
     }
-    let all = portal.app.store.operations(&OperationFilter::default()).await.unwrap();
+    let mut all = portal.app.store.operations(&OperationFilter::default()).await.unwrap();
+    // Nothing is known of their backups, so the monitor takes one of each as soon as it comes to it.
+    all.retain(|one| one.kind != OperationKind::Backup);
     assert!(all.iter().all(|one| one.kind == OperationKind::RenewCertificate), "{all:?}");
     for one in &all {
         assert_eq!(portal.wait_settled(&one.id).await.status, OperationStatus::Succeeded);
     }
-    assert_eq!(run_of(&portal, &servers[0]).await, runs[0], "{}", portal.log());
-    assert_eq!(run_of(&portal, &servers[1]).await, runs[1], "{}", portal.log());
+    assert_eq!(run_of(&portal, &servers[0]).await, runs[0], "{}", portal.tail());
+    assert_eq!(run_of(&portal, &servers[1]).await, runs[1], "{}", portal.tail());
     portal.finish().await;
 }

@@ -125,7 +125,7 @@ async fn what_kills_a_single_server_loses_nothing_and_writes_go_on() {
             if last.is_some_and(|at| at > struck + Duration::from_secs(1)) {
                 break;
             }
-            assert!(begun.elapsed() < PATIENCE, "{fault:?}: no writes: {}", portal.log());
+            assert!(begun.elapsed() < PATIENCE, "{fault:?}: no writes: {}", portal.tail());
         }
         let gap = gap(&acknowledged.0.lock().await, begun);
         println!("{:>7.2} s  longest time without writes: {fault:?}", gap.as_secs_f64());
@@ -163,7 +163,7 @@ async fn a_postgresql_that_never_comes_up_is_given_up_and_goes_on_when_it_is_men
         if let Some(given_up) = starts.unwrap().and_then(|starts| starts.facts.given_up) {
             break given_up;
         }
-        assert!(begun.elapsed() < PATIENCE, "nobody gives up: {}", portal.log());
+        assert!(begun.elapsed() < PATIENCE, "nobody gives up: {}", portal.tail());
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     assert!(given_up.line.contains("FATAL") || given_up.line.contains("no_such_thing"));

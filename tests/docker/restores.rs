@@ -190,7 +190,7 @@ async fn succeeded(portal: &Portal, id: &OperationId) -> ServerId {
         ended.failed_step,
         ended.error,
         ended.advice,
-        portal.log()
+        portal.tail()
     );
     ended.server_id
 }

@@ -36,7 +36,7 @@ impl Plant {
         portal.wait_line("pgflex is at");
         let create = portal.submit_create("shop").await;
         let made = portal.wait_settled(&create).await;
-        assert_eq!(made.status, OperationStatus::Succeeded, "{:?}\n{}", made.error, portal.log());
+        assert_eq!(made.status, OperationStatus::Succeeded, "{:?}\n{}", made.error, portal.tail());
         let took = made.ended_at.unwrap() - made.created_at;
         println!("created in {} ms", took.num_milliseconds());
         if !is_watched {

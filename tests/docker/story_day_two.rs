@@ -384,7 +384,7 @@ impl Day {
         loop {
             match self.terminal.ask(psql, sql).await {
                 Ok(text) => return assert_eq!(text, answer, "{sql}"),
-                Err(why) => assert!(Instant::now() < end, "{sql}: {why}\n{}", self.portal.log()),
+                Err(why) => assert!(Instant::now() < end, "{sql}: {why}\n{}", self.portal.tail()),
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -68,11 +68,15 @@ where
     }
 }
 
-/// What belongs to servers: the repository of the host, what works on it, and the copies of the portal's own store outlive them.
+/// What belongs to servers: the repository of the host, what works on it, and the copies of the portal's own store outlive
+/// them. A container with which the monitor looks at a disk comes and goes at any moment.
 pub async fn objects_of_servers(engine: &DockerEngine) -> Vec<OwnedObject> {
     let stays = [label::REPOSITORY, label::RUN, label::STORE];
     let mut owned = engine.owned().await.unwrap();
     owned.retain(|object| stays.iter().all(|key| !object.labels.contains_key(*key)));
+    owned.retain(|object| {
+        !["-disk-look", "-disk-tend"].iter().any(|end| object.name.ends_with(end))
+    });
     owned
 }
 

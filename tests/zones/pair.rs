@@ -257,7 +257,7 @@ async fn hosts_are_seen(portal: &Portal) {
         if loads.iter().filter(|load| load.facts.is_some()).count() == 3 {
             return;
         }
-        assert!(begun.elapsed() < FAILOVER_WITHIN, "hosts are not seen\n{}", portal.log());
+        assert!(begun.elapsed() < FAILOVER_WITHIN, "hosts are not seen\n{}", portal.tail());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

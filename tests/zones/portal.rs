@@ -154,6 +154,15 @@ impl Portal {
         std::fs::read_to_string(self.folder.join("log.txt")).unwrap_or_default()
     }
 
+    /// The last lines of the log for the message of a failure: what is printed of one is cut at some length.
+    pub fn tail(&self) -> String {
+        let log = self.log();
+        let lines = log.lines().filter(|line| !line.contains("actix_server"));
+        let mut last: Vec<&str> = lines.rev().take(30).collect();
+        last.reverse();
+        last.join("\n")
+    }
+
     /// A page as the owner sees it.
     pub async fn page(&mut self, path: &str) -> String {
         let answer = self.browser.get(path).await.unwrap();
@@ -221,7 +230,7 @@ impl Portal {
             if operation.status.is_settled() {
                 return operation;
             }
-            assert!(Instant::now() < end, "{operation:?}\n{}", self.log());
+            assert!(Instant::now() < end, "{operation:?}\n{}", self.tail());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -229,7 +238,7 @@ impl Portal {
     /// Waits until it has succeeded.
     pub async fn succeed(&self, id: &OperationId) -> Operation {
         let ended = self.wait_settled(id).await;
-        assert_eq!(ended.status, OperationStatus::Succeeded, "{:?}\n{}", ended.error, self.log());
+        assert_eq!(ended.status, OperationStatus::Succeeded, "{:?}\n{}", ended.error, self.tail());
         ended
     }
 
@@ -252,7 +261,7 @@ impl Portal {
     pub async fn until(&self, what: &str, mut is_so: impl AsyncFnMut(&Self) -> bool) {
         let end = Instant::now() + Duration::from_secs(60);
         while !is_so(self).await {
-            assert!(Instant::now() < end, "never: {what}\n{}", self.log());
+            assert!(Instant::now() < end, "never: {what}\n{}", self.tail());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

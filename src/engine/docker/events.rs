@@ -63,7 +63,8 @@ fn read(message: EventMessage) -> Option<EngineEvent> {
         "unpause" => EventKind::Unpaused,
         _ => return None,
     };
-    let mut labels: Labels = message.actor?.attributes?.into_iter().collect();
+    let actor = message.actor?;
+    let mut labels: Labels = actor.attributes?.into_iter().collect();
     let container = labels.remove("name")?;
-    Some(EngineEvent { what, container, labels })
+    Some(EngineEvent { what, id: actor.id?, container, labels })
 }

@@ -122,7 +122,8 @@ impl State {
     /// Tells those who follow the engine's events.
     pub(super) fn tell(&self, what: EventKind, container: &str) {
         if let Some(facts) = self.objects.facts(container) {
-            let event = EngineEvent { what, container: container.to_owned(), labels: facts.labels };
+            let (id, labels) = (facts.id, facts.labels);
+            let event = EngineEvent { what, id, container: container.to_owned(), labels };
             let _ = self.events.send(event);
         }
     }
