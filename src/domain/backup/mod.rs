@@ -5,6 +5,7 @@
 //! what can be restored: computed from what the repository holds, never from what should be there.
 
 mod choose;
+pub mod continuity;
 mod name;
 mod piece;
 mod schedule;
