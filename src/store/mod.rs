@@ -10,6 +10,7 @@
 pub mod accounts;
 pub mod activity;
 pub mod assignments;
+mod archive_checks;
 mod backup_clients;
 mod backup_policy;
 mod backup_repositories;
