@@ -8,6 +8,7 @@ mod admin;
 mod axe;
 mod axe_pages;
 mod axe_world;
+mod archives;
 mod backups;
 mod browser;
 mod connect_strings;
