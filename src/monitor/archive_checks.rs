@@ -343,7 +343,9 @@ async fn is_settled(
     let is_newest = look.archived.timeline == look.line.timeline;
     let is_measured = match promoted(services, &of.server.id).await? {
         None => true,
-        Some(opened) => opened.is_some() && protection.archive.until > opened,
+        Some(opened) => {
+            opened.is_some_and(|at| at < look.begun_at) && protection.archive.until > opened
+        }
     };
     Ok(is_newest && is_measured)
 }
@@ -443,7 +445,8 @@ async fn keep(
             tracing::warn!(server.id = %id, repository = number, missing, "pieces of the log are missing in an archive");
         }
         tx.replace_backup_gaps(id, number, &found.gaps).await?;
-        let check = ArchiveCheck { repository: number, at: look.begun_at, needed: found.needed, missing };
+        let check =
+            ArchiveCheck { repository: number, at: look.begun_at, needed: found.needed, missing };
         tx.put_archive_check(id, &check).await?;
     }
     if let Some(oldest) = look.before.iter().map(|one| one.started_at).min()

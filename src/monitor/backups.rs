@@ -14,7 +14,7 @@
 
 use crate::domain::backup::continuity::Moment;
 use crate::domain::backup::{
-    Archive, Gap, Piece, Protection, Redundancy, Repository, RepositoryState, due,
+    Archive, BackupType, Gap, Piece, Protection, Redundancy, Repository, RepositoryState, due, room,
 };
 use crate::domain::ha::Lsn;
 use crate::domain::ids::{HostId, ServerId};
@@ -323,6 +323,22 @@ fn gap_of(protection: &Protection, number: i64, now: DateTime<Utc>) -> Option<Da
     gaps.filter_map(|gap| gap.ended_at).max()
 }
 
+/// Whether the host of the repository has less free than the last backup of this type took. The page says the same.
+async fn has_no_room(
+    services: &Services,
+    (protection, number): (&Protection, i64),
+    kind: BackupType,
+) -> Result<bool, StoreError> {
+    let Some(repository) = protection.repositories.iter().find(|one| one.number == number) else {
+        return Ok(false);
+    };
+    let seen = services.store.host_observations().await?;
+    let seen = seen.into_iter().find(|seen| seen.host_id == repository.host_id);
+    let free = seen.and_then(|seen| seen.facts).and_then(|(_, facts)| facts.storage_free_bytes);
+    let expected = room::expected(kind, protection.good_in(number));
+    Ok(room::is_too_little(free, expected))
+}
+
 async fn take_due(
     services: &Arc<Services>,
     (server, member): (&Server, &Member),
@@ -337,6 +353,10 @@ async fn take_due(
     let gap = gap_of(protection, number, services.clock.now());
     let backups: Vec<_> = protection.good_in(number).cloned().collect();
     let Some(due) = due(services.clock.now(), &backups, gap, failed) else { return Ok(()) };
+    if has_no_room(services, (protection, number), due.kind).await? {
+        tracing::warn!(server.id = %server.id, repository = number, "a backup that is due would not fit on its host and is held");
+        return Ok(());
+    }
     let door = Door { store: &services.store, clock: &*services.clock, poke: &services.poke };
     match door.take_due_into(&server.id, (&due, number)).await {
         Ok(_) => {

@@ -75,7 +75,8 @@ pub trait Archiving: Send + Sync {
 /// The former timelines of a line, oldest first, from what PostgreSQL writes into the file with the history of the newest.
 /// `None` when it is no such file.
 pub fn parse_history(text: &str) -> Option<Vec<(i64, Lsn)>> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let former = lines.map(|line| {
         let mut words = line.split_whitespace();
         let timeline = words.next()?.parse().ok()?;
@@ -90,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_history_is_read() {
-        let text = "1\t0/3000158\tno recovery target specified\n\n# x\n2\t1/5000000\tbefore 2000-01-01\n";
+        let text =
+            "1\t0/3000158\tno recovery target specified\n\n# x\n2\t1/5000000\tbefore 2000-01-01\n";
         let found = parse_history(text).unwrap();
         assert_eq!(found, [(1, Lsn(0x0300_0158)), (2, Lsn(0x1_0500_0000))]);
         assert_eq!(parse_history(""), Some(vec![]));

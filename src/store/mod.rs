@@ -9,8 +9,8 @@
 
 pub mod accounts;
 pub mod activity;
-pub mod assignments;
 mod archive_checks;
+pub mod assignments;
 mod backup_clients;
 mod backup_policy;
 mod backup_repositories;

@@ -30,12 +30,14 @@ impl Shop {
 
     /// A row is committed, the piece with it is ended and archived: its name, and a moment behind the commit.
     async fn piece(&self, row: u32) -> (String, DateTime<Utc>) {
-        self.sql(&format!("CREATE TABLE IF NOT EXISTS t (a int); INSERT INTO t VALUES ({row})")).await;
+        self.sql(&format!("CREATE TABLE IF NOT EXISTS t (a int); INSERT INTO t VALUES ({row})"))
+            .await;
         let name = self.sql("SELECT pg_walfile_name(pg_current_wal_lsn())").await;
         let at = self.sql("SELECT extract(epoch FROM clock_timestamp())::bigint + 1").await;
         tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
         // More than what a piece holds ends it.
-        self.sql("SELECT pg_logical_emit_message(false, 'fill', repeat('x', 17000000)) IS NULL").await;
+        self.sql("SELECT pg_logical_emit_message(false, 'fill', repeat('x', 17000000)) IS NULL")
+            .await;
         let is_there = format!("SELECT last_archived_wal >= '{name}' FROM pg_stat_archiver");
         for _ in 0..300 {
             if self.sql(&is_there).await == "t" {
@@ -49,7 +51,8 @@ impl Shop {
     /// In the repository, whose folder is at `/r`.
     fn in_repository(&self, script: &str) -> String {
         let volume = format!("{}:/r", self.volume);
-        let words = ["run", "--rm", "-u", "0", "-v", &volume, "--entrypoint", "sh", &self.image, "-c"];
+        let words =
+            ["run", "--rm", "-u", "0", "-v", &volume, "--entrypoint", "sh", &self.image, "-c"];
         let (is_done, text) = docker(&[&words[..], &[script]].concat());
         assert!(is_done, "{script}: {text}");
         text

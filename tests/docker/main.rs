@@ -5,10 +5,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod admin;
+mod archives;
 mod axe;
 mod axe_pages;
 mod axe_world;
-mod archives;
 mod backups;
 mod browser;
 mod connect_strings;

@@ -93,15 +93,16 @@ pub struct Finding {
 /// A sentence for the log, when what is on record cannot be compared with it.
 pub fn judge(look: &Look<'_>) -> Result<Finding, String> {
     let mut found = Finding { condemned: vanished(look), ..Finding::default() };
-    let is_condemned =
-        |found: &Finding, one: &Backup| found.condemned.iter().any(|(label, _)| *label == one.label);
+    let is_condemned = |found: &Finding, one: &Backup| {
+        found.condemned.iter().any(|(label, _)| *label == one.label)
+    };
     let mut left: Vec<(&Backup, Piece)> = vec![];
     for one in look.backups.iter().filter(|one| one.is_good()) {
         if is_condemned(&found, one) {
             continue;
         }
         let (first, last) = span(one, look.piece_bytes)?;
-        let missing = needed_by(look, one, first, last);
+        let missing = needed_by(look, first, last);
         if !look.line.holds(first.timeline, one.lsn.1) {
             found.condemned.push((one.label.clone(), OTHER_LINE.into()));
         } else if let Some(piece) = missing.first() {
@@ -157,7 +158,8 @@ fn vanished(look: &Look<'_>) -> Vec<(String, String)> {
 }
 
 fn span(one: &Backup, bytes: u64) -> Result<(Piece, Piece), String> {
-    let wrong = || format!("the log of backup {} is from {} to {}", one.label, one.wal.0, one.wal.1);
+    let wrong =
+        || format!("the log of backup {} is from {} to {}", one.label, one.wal.0, one.wal.1);
     let ends = Piece::parse(&one.wal.0, bytes).zip(Piece::parse(&one.wal.1, bytes));
     let (first, last) = ends.ok_or_else(wrong)?;
     let is_one = first.number <= last.number && last.number - first.number < PIECES_MAX;
@@ -169,12 +171,11 @@ fn is_there(look: &Look<'_>, piece: Piece) -> bool {
 }
 
 /// What a backup needs of the log and the repository has not. The last pieces of a former timeline may be read from either.
-fn needed_by(look: &Look<'_>, one: &Backup, first: Piece, last: Piece) -> Vec<Piece> {
+fn needed_by(look: &Look<'_>, first: Piece, last: Piece) -> Vec<Piece> {
     let own = |number| Piece { timeline: first.timeline, number };
     let lacks = |number: &u64| {
         !is_there(look, own(*number)) && !is_there(look, look.line.piece(*number, look.piece_bytes))
     };
-    debug_assert!(one.is_good());
     (first.number..=last.number).filter(lacks).map(own).collect()
 }
 
@@ -209,7 +210,8 @@ fn holes(look: &Look<'_>, from: u64) -> Result<Vec<(u64, u64)>, String> {
 fn gap(look: &Look<'_>, (first, last): (u64, u64), left: &[(&Backup, Piece)]) -> Gap {
     let place = Lsn(first.saturating_mul(look.piece_bytes));
     let measured = look.moments.iter().filter(|one| one.place <= place);
-    let measured = measured.filter(|one| look.line.holds(one.timeline, one.place)).map(|one| one.at);
+    let measured =
+        measured.filter(|one| look.line.holds(one.timeline, one.place)).map(|one| one.at);
     let begun = left.iter().filter(|(one, _)| one.lsn.0 <= place);
     let began_at = measured.chain(begun.map(|(one, _)| one.started_at - SKEW)).max();
     let starts = |behind: bool| {
@@ -228,7 +230,12 @@ fn gap(look: &Look<'_>, (first, last): (u64, u64), left: &[(&Backup, Piece)]) ->
         more => format!("{more} WAL files from {name} on are not in the repository."),
     };
     let began_at = began_at.unwrap_or(look.at).min(ended_at);
-    Gap { repository: look.backups.first().map_or(0, |one| one.repository), began_at, ended_at: Some(ended_at), reason }
+    Gap {
+        repository: look.backups.first().map_or(0, |one| one.repository),
+        began_at,
+        ended_at: Some(ended_at),
+        reason,
+    }
 }
 
 #[cfg(test)]

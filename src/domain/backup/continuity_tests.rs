@@ -43,7 +43,14 @@ fn world(pieces: &[(i64, std::ops::RangeInclusive<u64>)]) -> World {
     let archived = *pieces.keys().next_back().unwrap();
     let line = Line { timeline: archived.timeline, former: vec![] };
     let backups = vec![backup(1, 2, 2)];
-    World { labels: BTreeSet::from(["2F".into()]), backups, pieces, line, archived, moments: vec![] }
+    World {
+        labels: BTreeSet::from(["2F".into()]),
+        backups,
+        pieces,
+        line,
+        archived,
+        moments: vec![],
+    }
 }
 
 fn stored(number: u64) -> Stored {
@@ -198,7 +205,9 @@ fn what_was_removed_by_hand_is_told_with_all_that_rests_on_it() {
     let found = world.judge();
     let labels: Vec<&str> = found.condemned.iter().map(|(label, _)| label.as_str()).collect();
     assert_eq!(labels, ["2F", "4F", "5F"], "what was known to be bad stays as it is told");
-    assert!(found.condemned[0].1.contains("removed") && found.condemned[1].1.contains("rests on 2F"));
+    assert!(
+        found.condemned[0].1.contains("removed") && found.condemned[1].1.contains("rests on 2F")
+    );
     world.labels.clear();
     assert_eq!(world.judge().condemned.len(), 4);
     assert_eq!(world.judge().gaps, [], "without backups nothing is claimed anyway");

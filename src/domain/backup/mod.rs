@@ -8,6 +8,7 @@ mod choose;
 pub mod continuity;
 mod name;
 mod piece;
+pub mod room;
 mod schedule;
 mod second;
 pub mod suspend;

@@ -297,8 +297,7 @@ fn listing(order: &Order, name: &str, stanza: Option<&Stanza>) -> Result<String,
     let filter = order.option("filter").unwrap_or_default();
     let file = json!({ "type": "file", "size": 70, "time": FIRST });
     let mut all = serde_json::Map::new();
-    let (is_archive, is_backup) =
-        (has(&format!("archive/{name}")), has(&format!("backup/{name}")));
+    let (is_archive, is_backup) = (has(&format!("archive/{name}")), has(&format!("backup/{name}")));
     match stanza {
         Some(stanza) if is_archive && filter.contains("archive") => {
             all.insert("archive.info".into(), file.clone());

@@ -102,8 +102,9 @@ async fn a_gap_that_was_assumed_goes_when_the_archive_is_seen_whole() {
         repository: 1,
         began_at: now - Duration::minutes(2),
         ended_at: Some(now),
-        reason: "The primary changed. Whether the old one had archived all of its log is not known."
-            .into(),
+        reason:
+            "The primary changed. Whether the old one had archived all of its log is not known."
+                .into(),
     };
     let open = Gap { ended_at: None, began_at: now, ..assumed.clone() };
     let mut tx = story.world.services.store.begin_write(now).await.unwrap();
@@ -129,9 +130,10 @@ async fn backups_that_somebody_removed_count_for_nothing() {
 async fn a_repository_that_was_removed_is_noticed_when_it_is_put_right() {
     let mut story = Story::begin().await;
     story.look().await;
-    let major = pgflex::domain::version::Major::V17;
-    let server = repository::blueprint(&story.world.services, &story.host).server_name(major);
-    story.world.engine.remove_container(&server).await.unwrap();
+    for major in pgflex::domain::version::Major::ALL {
+        let server = repository::blueprint(&story.world.services, &story.host).server_name(major);
+        story.world.engine.remove_container(&server).await.unwrap();
+    }
     story.world.engine.remove_volume(&story.volume).await.unwrap();
     story.world.clock.wind(Duration::seconds(30));
     assert!(story.look().await.backups[0].is_good(), "no reason to look");
