@@ -3,7 +3,8 @@
 use super::*;
 use chrono::Duration;
 use pgflex::clock::Clock;
-use pgflex::domain::backup::{Gap, Protection, stanza_of};
+use pgflex::domain::activity::Actor;
+use pgflex::domain::backup::{BackupType, Gap, Protection, stanza_of};
 use pgflex::domain::ids::{HostId, ServerId};
 use pgflex::engine::Engine;
 use pgflex::monitor::archive_checks::Watch;
@@ -141,7 +142,7 @@ async fn a_repository_that_was_removed_is_noticed_when_it_is_put_right() {
     story.watch.tick(&story.world.services, &host).await.unwrap();
     assert!(!story.seen().await.backups[0].is_good());
     let volumes = story.world.engine.remaining();
-    assert!(!volumes.iter().any(|name| name.ends_with(&story.volume)), "{volumes:?}");
+    assert!(!volumes.contains(&format!("volume {}", story.volume)), "{volumes:?}");
 }
 
 /// A list that no answer holds is read in parts, and a helper that takes its time is waited for.
@@ -157,7 +158,9 @@ async fn long_lists_are_read_in_parts_over_many_ticks() {
 #[tokio::test]
 async fn nothing_is_compared_while_a_backup_is_at_work() {
     let mut story = Story::begin().await;
-    let asked = story.world.submit(OperationKind::Backup).await;
+    let (door, actor) = (story.world.door(), Actor::system());
+    let wanted = (BackupType::Full, "another");
+    let asked = door.take_backup(&story.server, wanted, &actor, None).await.unwrap();
     assert_eq!(story.look().await.checks, []);
     story.world.run_to_rest(&story.world.runner(), &asked).await;
     assert_eq!(story.look().await.checks.len(), 1);
