@@ -4,7 +4,7 @@ use crate::backup_seed::{Plan, backup, drill, label, now};
 use crate::helpers::{Browser, TestApp, each_database};
 use crate::server_seed::{Seeded, forget, operation, ready, seed};
 use chrono::Duration;
-use pgflex::clock::new_uuid;
+use pgflex::clock::{Clock, new_uuid};
 use pgflex::domain::backup::{Archive, ArchiveCheck, Gap};
 use pgflex::domain::network::Access;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
