@@ -375,8 +375,7 @@ async fn a_deleted_server_is_listed_with_its_time_and_its_way_back() {
             &["Its backups are kept for 7 days", "/servers/deleted"],
         );
         operation(&app, &server, OperationKind::Delete, OperationStatus::Succeeded).await;
-        let mut tx =
-            app.state.store.begin_write(pgflex::clock::Clock::now(&app.clock)).await.unwrap();
+        let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
         tx.note_deleted(&server.id, "olga").await.unwrap();
         tx.commit(pgflex::store::Record::Nothing("a story goes on")).await.unwrap();
         forget(&app, &server).await;
