@@ -17,7 +17,6 @@ use crate::clock::new_uuid;
 use crate::domain::backup::continuity::{self, Finding, Line, Stored};
 use crate::domain::backup::{ArchiveCheck, Backup, Piece, Protection, Repository, RepositoryState};
 use crate::domain::ids::{HostId, ServerId};
-use crate::domain::operation::Lane;
 use crate::domain::server::{Member, Server, SettledState};
 use crate::operations::backup::repository;
 use crate::operations::backup::tool::{self, Place, Ran, Run};
@@ -160,7 +159,7 @@ impl Watch {
         let own = (self.wanted.contains(&key), self.tried_at.get(&key).copied());
         let about = (&protection, of.repository.number);
         Ok(is_due(services.clock.now(), about, promoted, own)
-            && !is_backing_up(services, &of.server.id).await?)
+            && !services.store.is_backing_up(&of.server.id).await?)
     }
 
     async fn look_at(
@@ -224,7 +223,9 @@ impl Watch {
         };
         let protection = services.store.protection(id).await?;
         // What is read while backups come and go is compared with neither.
-        if of_repository(&protection, number) != look.before || is_backing_up(services, id).await? {
+        if of_repository(&protection, number) != look.before
+            || services.store.is_backing_up(id).await?
+        {
             return Ok(Ok(()));
         }
         if self.hand_over(services, of, look, &found).await {
@@ -325,11 +326,6 @@ async fn promoted(
 ) -> Result<Option<Option<DateTime<Utc>>>, StoreError> {
     let last = services.store.promotions(server, 1).await?;
     Ok(last.first().map(|one| one.opened_at))
-}
-
-async fn is_backing_up(services: &Services, server: &ServerId) -> Result<bool, StoreError> {
-    let kinds = services.store.active_kinds_of(server).await?;
-    Ok(kinds.iter().any(|kind| kind.lane() == Lane::Backup))
 }
 
 /// Whether the look covers the line of the log that the last change of primary began, and the log is known to be archived

@@ -31,6 +31,20 @@ impl Store {
         Ok(rows.into_iter().map(check).collect())
     }
 
+    /// Whether an operation that changes a server's backups, or waits to, is under way.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn is_backing_up(&self, server: &ServerId) -> Result<bool, StoreError> {
+        let (count,): (i64,) = sqlx::query_as(
+            "SELECT COUNT(*) FROM operations WHERE server_id = $1 AND is_active = 1 AND lane = 'backup'",
+        )
+        .bind(server.as_str())
+        .fetch_one(self.read())
+        .await?;
+        Ok(count > 0)
+    }
+
     /// Places in the log of a server with their moments, oldest first.
     ///
     /// # Errors
