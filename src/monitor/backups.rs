@@ -12,8 +12,9 @@
 //! **Put right without an operation:** the server of a repository, which holds no data, and its place in the networks
 //! of members. Whoever makes such a network anew need not think of it.
 
+use crate::domain::backup::continuity::Moment;
 use crate::domain::backup::{
-    Archive, Gap, Piece, Protection, Redundancy, Repository, RepositoryState, due,
+    Archive, BackupType, Gap, Piece, Protection, Redundancy, Repository, RepositoryState, due, room,
 };
 use crate::domain::ha::Lsn;
 use crate::domain::ids::{HostId, ServerId};
@@ -41,6 +42,14 @@ const LOOK_EVERY: Duration = Duration::seconds(55);
 const MARGIN: Duration = Duration::seconds(1);
 /// A marker is committed when nothing newer than this is archived.
 const MARK_AFTER: Duration = Duration::minutes(5);
+/// So often a place in the log is kept with its moment for as long as backups reach back: a hole in the archive is told in
+/// times by these, and claims as much too little.
+const NOTE_EVERY: Duration = Duration::minutes(5);
+/// How long a gap that is only assumed is no reason for another full backup: by then the archive was looked at.
+const ASSUMED_FOR: Duration = Duration::minutes(20);
+/// Why a gap is assumed that nobody measured. Replaced when the archive is looked at.
+pub(super) const UNKNOWN: &str =
+    "The primary changed. Whether the old one had archived all of its log is not known.";
 /// Looks that are remembered of one server: more than a day of an archive that stands still.
 const SAMPLES_MAX: usize = 2000;
 
@@ -50,6 +59,8 @@ pub struct Watch {
     servers: HashMap<ServerId, Remembered>,
     /// Who was let in by the server of a repository when that was last written.
     clients: HashMap<(HostId, Major), Vec<Client>>,
+    /// Hosts whose repository was found without its server.
+    put_right: HashSet<HostId>,
 }
 
 #[derive(Default)]
@@ -57,6 +68,8 @@ struct Remembered {
     samples: Samples,
     looked_at: Option<DateTime<Utc>>,
     marked_at: Option<DateTime<Utc>>,
+    /// When a place in the log was last kept for good.
+    noted_at: Option<DateTime<Utc>>,
 }
 
 /// Moments with the places that hold all before them, oldest first.
@@ -108,7 +121,7 @@ fn follow(before: &Archive, samples: &mut Samples, look: &ArchiverLook) -> Archi
 
 /// What may be missing after a change of primary. A standby takes pieces for archived as soon as it has them, so what the
 /// old primary had not handed over when it ended is in no repository: from the last moment that was measured on, nothing
-/// is claimed until a backup begins anew. After an orderly change this claims less than is there.
+/// is claimed until the archive was looked at ([`super::archive_checks`]) or a backup begins anew.
 /// Every repository got its pieces from the old primary alone, so it is one gap in each.
 fn hole(
     before: &Archive,
@@ -121,13 +134,16 @@ fn hole(
         repository: number,
         began_at,
         ended_at: Some(seen_at),
-        reason:
-            "The primary changed. Whether the old one had archived all of its log is not known."
-                .into(),
+        reason: UNKNOWN.into(),
     })
 }
 
 impl Watch {
+    /// Hosts whose repository was found without its server since this was asked last.
+    pub fn take_put_right(&mut self) -> HashSet<HostId> {
+        std::mem::take(&mut self.put_right)
+    }
+
     /// Looks at every server that is Ready.
     ///
     /// # Errors
@@ -202,6 +218,12 @@ impl Watch {
         let promoted = promoted.first().and_then(|one| one.opened_at);
         let mut tx = services.store.begin_write(services.clock.now()).await?;
         tx.set_archive(&server.id, &archive).await?;
+        if known.noted_at.is_none_or(|at| look.at >= at + NOTE_EVERY || look.at < at) {
+            let (at, place) = (look.at - MARGIN, look.written);
+            let moment = Moment { at, timeline: look.timeline, place };
+            tx.put_archive_moment(&server.id, &moment).await?;
+            known.noted_at = Some(look.at);
+        }
         for number in numbers {
             if let Some(gap) = hole(before, *number, promoted, look.at) {
                 tx.put_backup_gap(&server.id, &gap).await?;
@@ -236,6 +258,10 @@ impl Watch {
             let runs = facts.is_some_and(|facts| facts.state == "running");
             if !runs || self.clients.get(&key) != Some(&clients) {
                 tracing::info!(host.id = %host, %name, "the server of a repository is put right");
+                if !runs {
+                    // Whoever removed it may have removed what it served.
+                    self.put_right.insert(host.clone());
+                }
                 if let Outcome::Wait(..) = repository::ensure(services, host, major).await? {
                     return Ok(());
                 }
@@ -257,7 +283,7 @@ impl Watch {
     }
 }
 
-async fn ask(
+pub(super) async fn ask(
     services: &Arc<Services>,
     server: &Server,
     member: &Member,
@@ -292,8 +318,25 @@ fn gap_of(protection: &Protection, number: i64, now: DateTime<Utc>) -> Option<Da
     if protection.repositories.iter().any(is_suspended) {
         return Some(now);
     }
-    let gaps = protection.gaps.iter().filter(|gap| gap.repository == number);
+    let is_open = |gap: &&Gap| gap.reason == UNKNOWN && now < gap.began_at + ASSUMED_FOR;
+    let gaps = protection.gaps.iter().filter(|gap| gap.repository == number && !is_open(gap));
     gaps.filter_map(|gap| gap.ended_at).max()
+}
+
+/// Whether the host of the repository has less free than the last backup of this type took. The page says the same.
+async fn has_no_room(
+    services: &Services,
+    (protection, number): (&Protection, i64),
+    kind: BackupType,
+) -> Result<bool, StoreError> {
+    let Some(repository) = protection.repositories.iter().find(|one| one.number == number) else {
+        return Ok(false);
+    };
+    let seen = services.store.host_observations().await?;
+    let seen = seen.into_iter().find(|seen| seen.host_id == repository.host_id);
+    let free = seen.and_then(|seen| seen.facts).and_then(|(_, facts)| facts.storage_free_bytes);
+    let expected = room::expected(kind, protection.good_in(number));
+    Ok(room::is_too_little(free, expected))
 }
 
 async fn take_due(
@@ -310,6 +353,10 @@ async fn take_due(
     let gap = gap_of(protection, number, services.clock.now());
     let backups: Vec<_> = protection.good_in(number).cloned().collect();
     let Some(due) = due(services.clock.now(), &backups, gap, failed) else { return Ok(()) };
+    if has_no_room(services, (protection, number), due.kind).await? {
+        tracing::warn!(server.id = %server.id, repository = number, "a backup that is due would not fit on its host and is held");
+        return Ok(());
+    }
     let door = Door { store: &services.store, clock: &*services.clock, poke: &services.poke };
     match door.take_due_into(&server.id, (&due, number)).await {
         Ok(_) => {

@@ -1,7 +1,8 @@
-//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`backups`], [`credits`], [`erasure`], [`starts`],
+//! Periodic tasks: observe, decide, submit. Nothing here changes a host but [`archive_checks`], [`backups`], [`credits`], [`erasure`], [`starts`],
 //! [`store_backups`] and [`ha::fence`], which say why; what must change is submitted as an operation. A tick takes no input, so a
 //! restart, a poke and the timer share one path, and the next tick is the retry.
 
+pub mod archive_checks;
 pub mod backups;
 pub mod credits;
 pub mod databases;
@@ -63,6 +64,7 @@ async fn look_at_everything(services: Arc<Services>, mut stop: watch::Receiver<b
     let mut schedule = tokio::time::interval(SCHEDULE_EVERY);
     let mut credits = tokio::time::interval(CREDITS_EVERY);
     let mut archives = backups::Watch::default();
+    let mut checks = archive_checks::Watch::default();
     while !*stop.borrow() {
         logged("observe", observe::tick(&services)).await;
         logged("networks", networks::tick(&services)).await;
@@ -71,6 +73,8 @@ async fn look_at_everything(services: Arc<Services>, mut stop: watch::Receiver<b
         logged("databases", databases::tick(&services)).await;
         logged("storage", storage::tick(&services)).await;
         logged("backups", archives.tick(&services)).await;
+        let put_right = archives.take_put_right();
+        logged("archive checks", checks.tick(&services, &put_right)).await;
         logged("repositories", repositories::tick(&services)).await;
         tokio::select! {
             () = tokio::time::sleep(OBSERVE_EVERY) => {}

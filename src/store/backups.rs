@@ -156,6 +156,7 @@ impl Store {
             repositories: self.repositories(server).await?,
             backups: backups.into_iter().map(BackupRow::into_backup).collect::<Result<_, _>>()?,
             gaps: self.backup_gaps(server).await?,
+            checks: self.archive_checks(server).await?,
             ..Protection::default()
         };
         if let Some(row) = settings {

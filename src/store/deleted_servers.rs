@@ -259,6 +259,8 @@ impl WriteTx {
         for statement in [
             "DELETE FROM backups WHERE server_id = $1",
             "DELETE FROM backup_gaps WHERE server_id = $1",
+            "DELETE FROM archive_checks WHERE server_id = $1",
+            "DELETE FROM archive_moments WHERE server_id = $1",
             "DELETE FROM backup_repositories WHERE server_id = $1",
             "DELETE FROM backup_settings WHERE server_id = $1",
             "DELETE FROM restore_drills WHERE server_id = $1",

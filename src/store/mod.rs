@@ -9,6 +9,7 @@
 
 pub mod accounts;
 pub mod activity;
+mod archive_checks;
 pub mod assignments;
 mod backup_clients;
 mod backup_policy;

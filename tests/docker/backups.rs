@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const MARKER: &str = "walnut-marmalade-0815";
 
-async fn created(portal: &Portal, name: &str) -> ServerId {
+pub(crate) async fn created(portal: &Portal, name: &str) -> ServerId {
     let id = portal.submit_create(name).await;
     let operation = portal.wait_settled(&id).await;
     assert_eq!(operation.status, OperationStatus::Succeeded, "{:?}", operation.error);
@@ -22,7 +22,7 @@ async fn created(portal: &Portal, name: &str) -> ServerId {
 }
 
 /// Waits until what is on record of the server's backups is so.
-async fn until(
+pub(crate) async fn until(
     portal: &Portal,
     server: &ServerId,
     what: &str,
@@ -60,7 +60,7 @@ async fn delete(portal: &Portal, server: &ServerId, label: &str) {
 }
 
 /// Runs a program in a container of the engine: whether it ended well, and all it wrote.
-fn docker(words: &[&str]) -> (bool, String) {
+pub(crate) fn docker(words: &[&str]) -> (bool, String) {
     let output = Command::new("docker").args(words).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod admin;
+mod archives;
 mod axe;
 mod axe_pages;
 mod axe_world;

@@ -4,8 +4,8 @@ use crate::backup_seed::{Plan, backup, drill, label, now};
 use crate::helpers::{Browser, TestApp, each_database};
 use crate::server_seed::{Seeded, forget, operation, ready, seed};
 use chrono::Duration;
-use pgflex::clock::new_uuid;
-use pgflex::domain::backup::Archive;
+use pgflex::clock::{Clock, new_uuid};
+use pgflex::domain::backup::{Archive, ArchiveCheck, Gap};
 use pgflex::domain::network::Access;
 use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::domain::server::SettledState;
@@ -375,8 +375,7 @@ async fn a_deleted_server_is_listed_with_its_time_and_its_way_back() {
             &["Its backups are kept for 7 days", "/servers/deleted"],
         );
         operation(&app, &server, OperationKind::Delete, OperationStatus::Succeeded).await;
-        let mut tx =
-            app.state.store.begin_write(pgflex::clock::Clock::now(&app.clock)).await.unwrap();
+        let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
         tx.note_deleted(&server.id, "olga").await.unwrap();
         tx.commit(pgflex::store::Record::Nothing("a story goes on")).await.unwrap();
         forget(&app, &server).await;
@@ -435,4 +434,56 @@ fn labels_are_those_of_the_tool() {
     assert_eq!(label(at, None), "20260921-141320F");
     let later = at + Duration::days(1);
     assert_eq!(label(later, Some(at)), "20260921-141320F_20260922-141320D");
+}
+
+/// What looks at the archive found: pieces that are missing are counted and drawn, and a repository that somebody emptied
+/// is no server without backups.
+#[actix_web::test]
+async fn a_hole_in_the_archive_and_an_emptied_repository_are_shown() {
+    each_database(async |app| {
+        let mut olga = app.set_up_owner().await;
+        let server = ready(&app, "shop").await;
+        let plan = Plan::usual(&app);
+        plan.write(&app, &server).await;
+        let at = now(&app) - Duration::minutes(12);
+        let looked = async |missing: u64, gaps: &[Gap], condemned: &[&str]| {
+            let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
+            let check = ArchiveCheck { repository: 1, at, needed: 2160, missing };
+            tx.put_archive_check(&server.id, &check).await.unwrap();
+            tx.replace_backup_gaps(&server.id, 1, gaps).await.unwrap();
+            for label in condemned {
+                let why = "It is not in the repository any more.";
+                tx.condemn_backup(&server.id, 1, (label, why)).await.unwrap();
+            }
+            tx.commit(pgflex::store::Record::Nothing("as the monitor does")).await.unwrap();
+        };
+        let path = server.path("/backups");
+        looked(0, &[], &[]).await;
+        let page = olga.get(&path).await.body;
+        has(&page, &["2160 WAL files needed, none missing, compared 12 min ago"]);
+        lacks(&page, &["Protected, with gaps"]);
+
+        let began_at = now(&app) - Duration::hours(108);
+        let gap = Gap {
+            repository: 1,
+            began_at,
+            ended_at: Some(began_at + Duration::hours(5)),
+            reason: "3 WAL files from 0000000100000001000000B1 on are not in the repository."
+                .into(),
+        };
+        looked(3, &[gap], &[]).await;
+        let page = olga.get(&path).await.body;
+        has(
+            &page,
+            &["3 WAL files missing, compared", "Protected, with gaps", "0000000100000001000000B1"],
+        );
+
+        let all: Vec<&str> = plan.backups.iter().map(|one| one.label.as_str()).collect();
+        looked(0, &[], &all).await;
+        let page = olga.get(&path).await.body;
+        has(&page, &["None of the backups on record can be used", "9 backups cannot be used."]);
+        has(&page, &["It is not in the repository any more.", "Not yet protected"]);
+        lacks(&page, &["There is no backup yet."]);
+    })
+    .await;
 }

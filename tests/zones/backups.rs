@@ -140,7 +140,49 @@ async fn assert_whole(portal: &Portal, server: &ServerId, repository: &Repositor
     println!("  repository {} in zone {zone}: {} pieces", repository.number, seen.len());
 }
 
-/// T9, T11: the archive goes on from the new primary into both repositories, the next backup is taken of it, and a
+/// The primary cannot hand its log over any more; whoever takes over can.
+fn keep_from_archive(zones: &Zones, (zone, container): (u8, &str)) {
+    let file = "/var/lib/pgflex/config/archive.conf";
+    zones.docker(zone, &["exec", container, "chmod", "000", file]);
+}
+
+/// A row is committed and some pieces of the log are filled behind it, wherever they go.
+async fn write_alone(portal: &Portal, server: &ServerId, row: u32) {
+    portal.psql(server, &format!("INSERT INTO t VALUES ({row})")).await.unwrap();
+    let fill = "SELECT pg_logical_emit_message(false, 'fill', repeat('x', 17000000)) IS NULL";
+    for _ in 0..2 {
+        portal.psql(server, fill).await.unwrap();
+    }
+}
+
+/// The server's time in whole seconds, a second away from every commit before and behind it.
+async fn moment(portal: &Portal, server: &ServerId) -> chrono::DateTime<chrono::Utc> {
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let text = portal.psql(server, "SELECT extract(epoch FROM now())::bigint").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    chrono::DateTime::from_timestamp(text.parse().unwrap(), 0).unwrap()
+}
+
+/// Every repository was looked at since, nothing is missing, and the window has no gap.
+async fn is_whole_since(portal: &Portal, server: &ServerId, since: chrono::DateTime<chrono::Utc>) {
+    let end = Instant::now() + Duration::from_secs(300);
+    loop {
+        let seen = portal.app.store.protection(server).await.unwrap();
+        let is_whole = |number: i64| {
+            let check = seen.checks.iter().find(|check| check.repository == number);
+            check.is_some_and(|check| check.at > since && check.missing == 0)
+                && seen.window_of(number).spans.len() == 1
+        };
+        if seen.gaps.is_empty() && is_whole(1) && is_whole(2) {
+            println!("  nothing is missing: {:?}", seen.checks);
+            return;
+        }
+        assert!(Instant::now() < end, "{seen:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// T9, T10, T11: the archive goes on from the new primary into both repositories, the next backup is taken of it, and a
 /// moment on either side of the fork can be restored.
 pub async fn backups_follow_the_primary(zones: Arc<Zones>) {
     let pair = Pair::create(Portal::start(&zones).await, "shop").await;
@@ -149,19 +191,20 @@ pub async fn backups_follow_the_primary(zones: Arc<Zones>) {
     back_up(portal, server, 1).await;
     back_up(portal, server, 2).await;
     write(portal, server, 1).await;
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    let before: chrono::DateTime<chrono::Utc> = {
-        let text = portal.psql(server, "SELECT extract(epoch FROM now())::bigint").await.unwrap();
-        chrono::DateTime::from_timestamp(text.parse().unwrap(), 0).unwrap()
-    };
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let before = moment(portal, server).await;
     write(portal, server, 2).await;
 
+    // From here on nothing of the primary is archived.
     let first = pair.place(MemberRole::Primary).await;
+    keep_from_archive(&zones, (first.zone, &first.container));
+    write_alone(portal, server, 3).await;
+    let late = moment(portal, server).await;
+    write_alone(portal, server, 4).await;
     zones.kill_container(first.zone, &first.container);
     pair.changes(2, "the primary was killed").await;
     pair.healthy("the primary was killed").await;
-    write(portal, server, 3).await;
+    write(portal, server, 5).await;
+    is_whole_since(portal, server, late).await;
     for one in repositories(portal, server).await {
         assert_whole(portal, server, &one).await;
     }
@@ -171,7 +214,7 @@ pub async fn backups_follow_the_primary(zones: Arc<Zones>) {
     println!("  taken of the new primary");
 
     let rows = restore(portal, server, ("newest", 3, 1), &RestoreTarget::Latest).await;
-    assert_eq!(rows, "1,2,3");
+    assert_eq!(rows, "1,2,3,4,5");
     let end = Instant::now() + PATIENCE;
     while portal.app.store.protection(server).await.unwrap().archive.until < Some(before) {
         assert!(Instant::now() < end, "never known to be archived");
@@ -179,6 +222,8 @@ pub async fn backups_follow_the_primary(zones: Arc<Zones>) {
     }
     let target = RestoreTarget::Moment { at: before };
     assert_eq!(restore(portal, server, ("past", 3, 2), &target).await, "1");
+    let target = RestoreTarget::Moment { at: late };
+    assert_eq!(restore(portal, server, ("late", 3, 1), &target).await, "1,2,3");
     pair.portal.finish().await;
 }
 

@@ -5,8 +5,10 @@
 //! what can be restored: computed from what the repository holds, never from what should be there.
 
 mod choose;
+pub mod continuity;
 mod name;
 mod piece;
+pub mod room;
 mod schedule;
 mod second;
 pub mod suspend;
@@ -250,6 +252,17 @@ pub struct Archive {
     pub failure: String,
 }
 
+/// A comparison of what a repository holds of the log with what its backups need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveCheck {
+    pub repository: i64,
+    pub at: DateTime<Utc>,
+    /// Pieces that backups which can be used need, up to the last one that was archived.
+    pub needed: u64,
+    /// Pieces that were needed and not there.
+    pub missing: u64,
+}
+
 /// All that is on record about the backups of a server.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Protection {
@@ -259,6 +272,8 @@ pub struct Protection {
     /// Newest first.
     pub backups: Vec<Backup>,
     pub gaps: Vec<Gap>,
+    /// When each repository was last compared with what its backups need.
+    pub checks: Vec<ArchiveCheck>,
     /// Grows with each change of the policy.
     pub version: i64,
 }

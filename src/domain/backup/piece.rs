@@ -37,6 +37,12 @@ impl Piece {
         Some(Self { timeline: i64::try_from(part(0)?).ok()?, number })
     }
 
+    /// Its name, as PostgreSQL writes it.
+    pub fn name(self, bytes: u64) -> String {
+        let in_log = (1_u64 << 32).checked_div(bytes).filter(|count| *count > 0).unwrap_or(1);
+        format!("{:08X}{:08X}{:08X}", self.timeline, self.number / in_log, self.number % in_log)
+    }
+
     /// The place behind its last byte.
     pub fn end(self, bytes: u64) -> Lsn {
         Lsn(self.number.saturating_add(1).saturating_mul(bytes))
@@ -54,6 +60,7 @@ mod tests {
         let piece = Piece::archived("000000020000000100000003", SIZE).unwrap();
         assert_eq!(piece, Piece { timeline: 2, number: 259 });
         assert_eq!(piece.end(SIZE), Lsn::parse("1/4000000").unwrap());
+        assert_eq!(piece.name(SIZE), "000000020000000100000003");
         let note = Piece::archived("000000020000000100000003.00000028.backup", SIZE);
         assert_eq!(note, Some(piece));
         for name in [

@@ -30,7 +30,16 @@ struct Stanza {
     sets: Vec<FakeSet>,
     /// Labels of sets that a verification finds damaged.
     damaged: Vec<String>,
+    /// Names of pieces of the log that are not there, of those that every stanza has.
+    lost: Vec<String>,
+    /// Labels of sets that are in the list and have no files.
+    hollow: Vec<String>,
+    /// Lists of files are longer than an answer can be, unless a part of them is asked for.
+    is_long: bool,
 }
+
+/// Pieces that a stanza has: what the fake PostgreSQL says is archived, and all before it.
+const PIECES: std::ops::RangeInclusive<u32> = 1..=9;
 
 /// By volume, then by name of the stanza.
 #[derive(Default)]
@@ -72,12 +81,13 @@ pub(super) fn is_tool(command: &str) -> bool {
     command.contains("pgbackrest") && !is_server(command)
 }
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "stanza-create",
     "stanza-delete",
     "backup",
     "expire",
     "info",
+    "repo-ls",
     "verify",
     "restore",
     "drill",
@@ -155,7 +165,7 @@ impl Repositories {
             return Err("unable to find primary cluster - cannot proceed".into());
         }
         let is_read_only = order.repository.as_ref().is_some_and(|mount| mount.read_only);
-        if is_read_only && !matches!(command, "info" | "verify" | "restore" | "drill") {
+        if is_read_only && !matches!(command, "info" | "repo-ls" | "verify" | "restore" | "drill") {
             return Err("unable to open file for write: [30] Read-only file system".into());
         }
         let name = order.option("stanza").unwrap_or_default();
@@ -170,6 +180,9 @@ impl Repositories {
         }
         if command == "info" {
             return Ok(answer(&name, stanzas.get(&name)));
+        }
+        if command == "repo-ls" {
+            return listing(order, &name, stanzas.get(&name));
         }
         let missing = || format!("stanza '{name}' is missing");
         let stanza = stanzas.get_mut(&name).ok_or_else(missing)?;
@@ -275,6 +288,44 @@ impl Stanza {
     }
 }
 
+/// As `repo-ls --recurse --output=json` writes it for the two filters that are used; a path that is not there is empty.
+fn listing(order: &Order, name: &str, stanza: Option<&Stanza>) -> Result<String, String> {
+    let has = |word: &str| order.words.iter().any(|one| one == word);
+    if !has("--recurse") || !has("--output=json") {
+        return Err("the fake lists with --recurse and --output=json alone".into());
+    }
+    let filter = order.option("filter").unwrap_or_default();
+    let file = json!({ "type": "file", "size": 70, "time": FIRST });
+    let mut all = serde_json::Map::new();
+    let (is_archive, is_backup) = (has(&format!("archive/{name}")), has(&format!("backup/{name}")));
+    match stanza {
+        Some(stanza) if is_archive && filter.contains("archive") => {
+            all.insert("archive.info".into(), file.clone());
+            let part = filter.split_once("{23}").and_then(|(_, rest)| rest.chars().next());
+            for piece in PIECES.map(|number| format!("0000000100000000{number:08X}")) {
+                let is_asked = part.is_none_or(|part| piece.ends_with(part));
+                if is_asked && !stanza.lost.contains(&piece) {
+                    let sum = "a".repeat(40);
+                    all.insert(format!("17-1/{}/{piece}-{sum}.zst", &piece[..16]), file.clone());
+                }
+            }
+            if stanza.is_long && part.is_none() {
+                let text = Value::Object(all).to_string();
+                return Ok(text.chars().take(text.len() / 2).collect());
+            }
+        }
+        Some(stanza) if is_backup && filter.contains("manifest") => {
+            all.insert("backup.info".into(), file.clone());
+            for set in stanza.sets.iter().filter(|set| !stanza.hollow.contains(&set.label)) {
+                all.insert(format!("{}/backup.manifest", set.label), file.clone());
+            }
+        }
+        Some(_) => return Err(format!("nothing lists {:?}", order.words)),
+        None => {}
+    }
+    Ok(Value::Object(all).to_string())
+}
+
 /// As `info --output=json` writes it.
 fn answer(name: &str, stanza: Option<&Stanza>) -> String {
     let Some(stanza) = stanza else {
@@ -332,6 +383,34 @@ impl FakeEngine {
         let stanzas = state.objects.repositories.volumes.get_mut(volume);
         if let Some(stanza) = stanzas.and_then(|all| all.get_mut(stanza)) {
             stanza.damaged.push(label.to_owned());
+        }
+    }
+
+    /// Somebody removes a piece of the log from a stanza.
+    pub fn lose_piece(&self, volume: &str, stanza: &str, name: &str) {
+        self.with_stanza(volume, stanza, |one| one.lost.push(name.to_owned()));
+    }
+
+    /// Pieces that were lost are archived again.
+    pub fn archive_again(&self, volume: &str, stanza: &str, names: &[String]) {
+        self.with_stanza(volume, stanza, |one| one.lost.retain(|lost| !names.contains(lost)));
+    }
+
+    /// Somebody removes the files of a backup, which stays in pgBackRest's list.
+    pub fn empty_backup(&self, volume: &str, stanza: &str, label: &str) {
+        self.with_stanza(volume, stanza, |one| one.hollow.push(label.to_owned()));
+    }
+
+    /// Whole lists of a stanza's files are longer than an answer can be from now on.
+    pub fn lengthen_lists(&self, volume: &str, stanza: &str) {
+        self.with_stanza(volume, stanza, |one| one.is_long = true);
+    }
+
+    fn with_stanza(&self, volume: &str, stanza: &str, change: impl FnOnce(&mut Stanza)) {
+        let mut state = self.state();
+        let stanzas = state.objects.repositories.volumes.get_mut(volume);
+        if let Some(one) = stanzas.and_then(|all| all.get_mut(stanza)) {
+            change(one);
         }
     }
 

@@ -1,8 +1,10 @@
 //! The archive of the log by SQL.
 
 use super::{TlsPostgres, with_session};
+use crate::domain::backup::Piece;
+use crate::domain::backup::continuity::Line;
 use crate::domain::ha::Lsn;
-use crate::postgres::archive::{ArchiverLook, Archiving, Marker, RecoveryLook};
+use crate::postgres::archive::{ArchiverLook, Archiving, Marker, RecoveryLook, parse_history};
 use crate::postgres::pgbackrest::BACKUP_ROLE;
 use crate::postgres::{PostgresError, Target};
 use async_trait::async_trait;
@@ -23,6 +25,24 @@ const MARKER: &str =
 const RECOVERY: &str =
     "SELECT pg_is_in_recovery(), pg_last_xact_replay_timestamp(), pg_last_wal_replay_lsn()::text,
     (SELECT timeline_id::bigint FROM pg_control_checkpoint())";
+
+/// The control file names the new timeline only after the checkpoint of a promotion; the name of the piece that is written
+/// now does so at once.
+const LINE: &str = "SELECT name, pg_read_file('pg_wal/' || left(name, 8) || '.history', 0, 1000000, true)
+  FROM (SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_walfile_name(pg_current_wal_lsn()) END AS name) AS now";
+
+/// Of the names in `$1` those that are taken for archived and still there as whole pieces, and where the files of their
+/// state lie. Nothing on a standby.
+const KEPT: &str = "SELECT d.name, current_setting('data_directory') || '/pg_wal/archive_status'
+  FROM pg_ls_archive_statusdir() AS s JOIN pg_ls_waldir() AS d ON s.name = d.name || '.done'
+  WHERE d.name = ANY ($1::text[]) AND d.size = $2 AND NOT pg_is_in_recovery() ORDER BY 1";
+
+/// Writes the empty file by which PostgreSQL knows that a piece is to be archived: no shell, and no way to write
+/// anything else.
+fn mark_ready(folder: &str, name: &str) -> String {
+    let path = format!("{folder}/{name}.ready").replace('\'', "''");
+    format!("COPY (SELECT 1 WHERE false) TO '{path}'")
+}
 
 fn place(text: &str) -> Result<Lsn, PostgresError> {
     Lsn::parse(text).ok_or_else(|| PostgresError::Refused(format!("no place in the log: {text}")))
@@ -73,6 +93,46 @@ impl Archiving for TlsPostgres {
         })
         .await?;
         Ok(Marker { at, lsn: place(&lsn)? })
+    }
+
+    async fn line(&self, target: &Target) -> Result<Line, PostgresError> {
+        let (name, history) = with_session(target, |client| async move {
+            let row = client.query_one(LINE, &[]).await?;
+            Ok((row.try_get::<_, Option<String>>(0)?, row.try_get::<_, Option<String>>(1)?))
+        })
+        .await?;
+        let refused = |why: &str| PostgresError::Refused(why.to_owned());
+        let name = name.ok_or_else(|| refused("it is a standby"))?;
+        let timeline = name.get(..8).and_then(|text| i64::from_str_radix(text, 16).ok());
+        let timeline = timeline.ok_or_else(|| refused("no timeline"))?;
+        let former = match (timeline, history) {
+            (1, _) => Some(vec![]),
+            (_, Some(text)) => parse_history(&text),
+            (_, None) => None,
+        };
+        let former = former.ok_or_else(|| refused("the history of its timeline is not there"))?;
+        Ok(Line { timeline, former })
+    }
+
+    async fn hand_over(
+        &self,
+        target: &Target,
+        pieces: &[Piece],
+        piece_bytes: u64,
+    ) -> Result<usize, PostgresError> {
+        let names: Vec<String> = pieces.iter().map(|piece| piece.name(piece_bytes)).collect();
+        let bytes = i64::try_from(piece_bytes).unwrap_or(0);
+        with_session(target, |client| async move {
+            let kept = client.query(KEPT, &[&names, &bytes]).await?;
+            for row in &kept {
+                let (name, folder): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+                if Piece::parse(&name, piece_bytes).is_some() {
+                    client.batch_execute(&mark_ready(&folder, &name)).await?;
+                }
+            }
+            Ok(kept.len())
+        })
+        .await
     }
 
     async fn recovery(&self, target: &Target) -> Result<RecoveryLook, PostgresError> {

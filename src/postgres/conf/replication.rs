@@ -3,8 +3,8 @@
 //! A standby's file already has what it must have the moment it is promoted (F9), so that a promotion writes no
 //! file: what a primary alone obeys means nothing to a standby.
 
-use super::values::Value::{Seconds, Text, Word};
-use super::{ConfigFile, Group, MODE, PATH, Settings, file};
+use super::values::Value::{Bytes, Seconds, Text, Word};
+use super::{ConfigFile, GIB, Group, MODE, PATH, Settings, file};
 use crate::postgres::replication::REPLICATION_ROLE;
 use crate::secrets::Secret;
 use std::fmt;
@@ -137,6 +137,9 @@ pub(super) fn group(settings: &Settings<'_>) -> Option<Group> {
         ("wal_receiver_timeout", Seconds(LINK_SECONDS)),
         // A link that was down for a moment is tried again before commits go on without the standby.
         ("wal_retrieve_retry_interval", Seconds(1)),
+        // A standby takes each piece of the log for archived as soon as it has it. What the old primary could not hand over
+        // any more is handed over by the new one, which must not have removed it by then.
+        ("wal_keep_size", Bytes((settings.storage.bytes() / 64).clamp(GIB / 4, 8 * GIB))),
         ("hot_standby", Word("on")),
         // Nobody reads from a standby, so a query there need not hold back the clean-up of the primary.
         ("hot_standby_feedback", Word("off")),

@@ -1,6 +1,8 @@
 //! The archive of the log in memory.
 
 use super::FakePostgres;
+use crate::domain::backup::Piece;
+use crate::domain::backup::continuity::Line;
 use crate::domain::ha::Lsn;
 use crate::postgres::archive::{ArchiverLook, Archiving, Marker, RecoveryLook};
 use crate::postgres::{PostgresError, Target};
@@ -13,6 +15,11 @@ pub(super) struct Archives {
     look: Option<ArchiverLook>,
     recovery: Option<RecoveryLook>,
     markers: u64,
+    line: Option<Line>,
+    /// Names of pieces that are on the disk, taken for archived.
+    kept: Vec<String>,
+    /// Names of pieces that were marked to be archived again.
+    handed: Vec<String>,
 }
 
 /// Monday, 23 November 2026, 10:00 UTC: what every answer says that nobody ordered otherwise.
@@ -24,6 +31,21 @@ impl FakePostgres {
     /// What the archiver says from now on; `None`: all is archived.
     pub fn set_archiver(&self, look: Option<ArchiverLook>) {
         self.state().archives.look = look;
+    }
+
+    /// The line of the log that is written from now on; `None`: the first one.
+    pub fn set_line(&self, line: Option<Line>) {
+        self.state().archives.line = line;
+    }
+
+    /// Pieces that are on the disk from now on and taken for archived.
+    pub fn set_kept(&self, names: &[&str]) {
+        self.state().archives.kept = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+
+    /// Pieces that were marked to be archived again, in the order of that.
+    pub fn handed_over(&self) -> Vec<String> {
+        self.state().archives.handed.clone()
     }
 
     /// How a recovery stands from now on; `None`: it is over.
@@ -57,6 +79,26 @@ impl Archiving for FakePostgres {
         let mut state = self.state();
         state.archives.markers += 1;
         Ok(Marker { at: usual_time(), lsn: Lsn(0x0900_0000 + state.archives.markers) })
+    }
+
+    async fn line(&self, target: &Target) -> Result<Line, PostgresError> {
+        self.answer("line", target)?;
+        let first = || Line { timeline: 1, former: vec![] };
+        Ok(self.state().archives.line.clone().unwrap_or_else(first))
+    }
+
+    async fn hand_over(
+        &self,
+        target: &Target,
+        pieces: &[Piece],
+        piece_bytes: u64,
+    ) -> Result<usize, PostgresError> {
+        self.answer("hand_over", target)?;
+        let archives = &mut self.state().archives;
+        let asked = pieces.iter().map(|piece| piece.name(piece_bytes));
+        let kept: Vec<String> = asked.filter(|name| archives.kept.contains(name)).collect();
+        archives.handed.extend(kept.iter().cloned());
+        Ok(kept.len())
     }
 
     async fn recovery(&self, target: &Target) -> Result<RecoveryLook, PostgresError> {

@@ -11,6 +11,7 @@
 
 mod door;
 mod info;
+pub mod listing;
 
 pub use door::{DOOR_NAME, door_command, door_files, door_port, through};
 pub use info::{BackupSet, InfoError, StanzaInfo, parse_info};

@@ -2,6 +2,7 @@
 //! killed while it unwinds; with every reply of the engine lost. A new kind is covered by being in
 //! `OperationKind::ALL`, and the counts below fail when a step escapes.
 
+mod archives;
 mod backups;
 mod durability;
 mod expect;

@@ -4,7 +4,7 @@ use super::backups_facts::BackupFacts;
 use super::ha_zones::{self, Truth};
 use super::overview_view::plural;
 use super::storage_view::size_text;
-use crate::domain::backup::{Protection, Repository, RepositoryState, Window};
+use crate::domain::backup::{BackupType, Protection, Repository, RepositoryState, Window, room};
 use crate::web::label::{Chip, Icon, Tone};
 use crate::web::paths;
 use crate::web::time::{Stamp, ago_text, duration_text};
@@ -84,6 +84,8 @@ fn unprotected(facts: &BackupFacts) -> Answer {
         "The first backup is under way. When it has ended and every file of it was read again, the server can be restored."
     } else if facts.is_stopped {
         "No backup was taken before the server was stopped. The first one is taken by itself after the start."
+    } else if !facts.protection.backups.is_empty() {
+        "None of the backups on record can be used; the list says why. Another one is taken by itself; if it fails, it is tried again."
     } else {
         "There is no backup yet. The first one is taken by itself; if it fails, it is tried again, and the reason stands below."
     };
@@ -100,7 +102,7 @@ fn unprotected(facts: &BackupFacts) -> Answer {
 /// Everything that stands against a green mark, the worst first.
 pub fn alarms(facts: &BackupFacts) -> Vec<Alarm> {
     if facts.window().spans.is_empty() {
-        return failing(&facts.protection).into_iter().collect();
+        return failing(&facts.protection).into_iter().chain(unusable(facts, true)).collect();
     }
     let (archive, now) = (&facts.protection.archive, facts.now);
     let mut all: Vec<Alarm> = failing(&facts.protection).into_iter().collect();
@@ -123,16 +125,35 @@ pub fn alarms(facts: &BackupFacts) -> Vec<Alarm> {
             is_danger: true,
         });
     }
-    let bad = facts.protection.backups.iter().filter(|one| !one.is_good()).count();
-    if bad > 0 {
-        let bad = plural(u32::try_from(bad).unwrap_or(u32::MAX), "backup");
-        all.push(Alarm {
-            title: format!("{bad} cannot be used."),
-            text: "The list says what was found. They count for nothing here.".into(),
-            is_danger: false,
-        });
-    }
+    all.extend(no_room(facts));
+    all.extend(unusable(facts, false));
     all
+}
+
+fn unusable(facts: &BackupFacts, is_danger: bool) -> Option<Alarm> {
+    let bad = facts.protection.backups.iter().filter(|one| !one.is_good()).count();
+    let count = plural(u32::try_from(bad).unwrap_or(u32::MAX), "backup");
+    (bad > 0).then(|| Alarm {
+        title: format!("{count} cannot be used."),
+        text: "The list says what was found. They count for nothing here.".into(),
+        is_danger,
+    })
+}
+
+/// What the monitor holds a full backup back for.
+fn no_room(facts: &BackupFacts) -> Option<Alarm> {
+    let lacks = |one: &&Repository| {
+        let seen = facts.load_of(&one.host_id).and_then(|load| load.facts.as_ref());
+        let free = seen.and_then(|facts| facts.storage_free_bytes);
+        let good = facts.protection.good_in(one.number);
+        room::is_too_little(free, room::expected(BackupType::Full, good))
+    };
+    let one = facts.protection.repositories.iter().find(lacks)?;
+    Some(Alarm {
+        title: format!("The host of repository {} has too little free storage.", one.number),
+        text: "The next full backup would not fit, by what the last one took, and is held back. Free storage on that host.".into(),
+        is_danger: true,
+    })
 }
 
 fn failing(protection: &Protection) -> Option<Alarm> {
@@ -214,16 +235,29 @@ pub fn places(facts: &BackupFacts, region: &str, zones: &[String]) -> Vec<PlaceR
             truth: truth(facts, one),
             chip: state_chip(one.state),
             since: Stamp(one.since),
-            used: match (one.bytes, one.looked_at) {
-                (Some(bytes), Some(at)) => {
-                    format!("{}, measured {}", size_text(bytes), ago_text(at, facts.now))
-                }
-                (Some(bytes), None) => size_text(bytes),
-                (None, _) => "not measured yet".into(),
-            },
+            used: used(facts, one),
         }
     };
     facts.protection.repositories.iter().map(row).collect()
+}
+
+/// What it takes, and what the last comparison of its log with what the backups need came to.
+fn used(facts: &BackupFacts, one: &Repository) -> String {
+    let bytes = match (one.bytes, one.looked_at) {
+        (Some(bytes), Some(at)) => {
+            format!("{}, measured {}", size_text(bytes), ago_text(at, facts.now))
+        }
+        (Some(bytes), None) => size_text(bytes),
+        (None, _) => "not measured yet".into(),
+    };
+    let check = facts.protection.checks.iter().find(|check| check.repository == one.number);
+    let Some(check) = check else { return bytes };
+    let count = |number: u64| plural(u32::try_from(number).unwrap_or(u32::MAX), "WAL file");
+    let found = match check.missing {
+        0 => format!("{} needed, none missing", count(check.needed)),
+        missing => format!("{} missing", count(missing)),
+    };
+    format!("{bytes}; {found}, compared {}", ago_text(check.at, facts.now))
 }
 
 fn state_chip(state: RepositoryState) -> Chip {
