@@ -13,13 +13,8 @@ use std::time::{Duration, Instant};
 async fn pair(shop: &Shop) {
     let store = &shop.portal.app.store;
     let (mode, durability) = (HaMode::SameZone, Durability::Preferred);
-    let row = HighAvailability::asked(
-        shop.id.clone(),
-        mode,
-        durability,
-        "1".into(),
-        SystemClock.now(),
-    );
+    let row =
+        HighAvailability::asked(shop.id.clone(), mode, durability, "1".into(), SystemClock.now());
     let primary = store.members(&shop.id).await.unwrap().remove(0).id;
     let mut tx = store.begin_write(SystemClock.now()).await.unwrap();
     tx.insert_ha(&HighAvailability { primary: Some(primary), ..row }).await.unwrap();

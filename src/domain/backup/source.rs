@@ -158,8 +158,7 @@ mod tests {
         let unknown = Follower { behind: None, ..well() };
         assert!(why(Some(&row), Some(&unknown)).contains("not known"));
         for (state, sync) in [("catchup", "sync"), ("streaming", "async")] {
-            let seen =
-                Follower { state: state.into(), sync_state: sync.into(), behind: Some(0) };
+            let seen = Follower { state: state.into(), sync_state: sync.into(), behind: Some(0) };
             assert!(why(Some(&row), Some(&seen)).contains(state), "{state}");
         }
         let disarming = row.after(&Move::DisarmBegins, DateTime::UNIX_EPOCH).unwrap();
@@ -175,6 +174,9 @@ mod tests {
         assert!(reason_to_stop(&row, &member(3)).unwrap().contains("replaced"));
         let disarming = row.after(&Move::DisarmBegins, DateTime::UNIX_EPOCH).unwrap();
         assert!(reason_to_stop(&disarming, &member(2)).is_some());
-        assert_eq!(CopiedFrom::ALL.map(|from| CopiedFrom::parse(from.key())), CopiedFrom::ALL.map(Some));
+        assert_eq!(
+            CopiedFrom::ALL.map(|from| CopiedFrom::parse(from.key())),
+            CopiedFrom::ALL.map(Some)
+        );
     }
 }

@@ -2,8 +2,8 @@
 //! steps looked at would copy half of each; when the primary changes, the backup ends and another one is taken.
 
 use super::take::near;
-use super::{door, source};
 use super::tool::{self, Place, Ran, Run};
+use super::{door, source};
 use crate::domain::backup::Repository;
 use crate::domain::ids::MemberId;
 use crate::domain::server::Member;

@@ -120,7 +120,8 @@ mod tests {
             Access { stanza: "s", number: 1, major: Major::V17, reach: Reach::Mounted, key: &key };
         let near = helper_file(&one, Retention::default());
         let door = |name: &str| Reach::Tls { host: door_name(name), port: REPOSITORY_PORT };
-        let text = String::from_utf8(beside(through(near, &door("a")), &door("b")).content).unwrap();
+        let text =
+            String::from_utf8(beside(through(near, &door("a")), &door("b")).content).unwrap();
         let stanza = text.split("[s]").nth(1).unwrap();
         assert!(stanza.contains("pg1-host=pgflex-door-a\n"), "{stanza}");
         assert!(stanza.contains("\nbackup-standby=y\npg2-path=/var/lib/pgflex/data\n"), "{stanza}");
