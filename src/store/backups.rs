@@ -3,7 +3,7 @@
 use super::codec::{micros, parsed, time, time_option};
 use super::{Store, StoreError, WriteTx};
 use crate::domain::backup::{
-    Archive, Backup, BackupPolicy, BackupType, Gap, Protection, Redundancy, Repository,
+    Archive, Backup, BackupPolicy, BackupType, CopiedFrom, Gap, Protection, Redundancy, Repository,
     RepositoryState, Retention,
 };
 use crate::domain::ha::Lsn;
@@ -94,6 +94,7 @@ struct BackupRow {
     verified_at: Option<i64>,
     failure: String,
     operation_id: Option<String>,
+    copied_from: String,
 }
 
 impl BackupRow {
@@ -117,6 +118,7 @@ impl BackupRow {
             verified_at: time_option(self.verified_at),
             failure: self.failure,
             operation_id: self.operation_id.as_deref().and_then(OperationId::parse),
+            copied_from: CopiedFrom::parse(&self.copied_from),
         })
     }
 }
@@ -146,7 +148,7 @@ impl Store {
         .await?;
         let backups: Vec<BackupRow> = sqlx::query_as(
             "SELECT repository, label, type, name, started_at, ended_at, bytes, stored_bytes, wal_start, wal_stop, lsn_start, lsn_stop,
-                    based_on, verified_at, failure, operation_id
+                    based_on, verified_at, failure, operation_id, copied_from
              FROM backups WHERE server_id = $1 ORDER BY ended_at DESC, repository, label DESC",
         )
         .bind(server.as_str())
@@ -313,8 +315,8 @@ impl WriteTx {
         let size = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         sqlx::query(
             "INSERT INTO backups (server_id, repository, label, type, name, started_at, ended_at, bytes, stored_bytes, wal_start, wal_stop,
-               lsn_start, lsn_stop, based_on, verified_at, failure, operation_id)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+               lsn_start, lsn_stop, based_on, verified_at, failure, operation_id, copied_from)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         )
         .bind(server.as_str())
         .bind(repository)
@@ -333,6 +335,7 @@ impl WriteTx {
         .bind(one.verified_at.map(micros))
         .bind(one.failure.clone())
         .bind(one.operation_id.as_ref().map(|id| id.as_str().to_owned()))
+        .bind(one.copied_from.map_or("", CopiedFrom::key))
         .execute(&mut *self.tx)
         .await?;
         Ok(())

@@ -29,6 +29,7 @@ mod recovery;
 mod replication;
 mod restores;
 mod second_factor;
+mod standby_backups;
 mod storage;
 mod story;
 mod story_day_two;

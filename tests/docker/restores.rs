@@ -28,13 +28,13 @@ use std::process::Command;
 use std::time::Duration;
 
 /// A portal with a server "shop" in it.
-struct Shop {
-    portal: Portal,
-    id: ServerId,
+pub struct Shop {
+    pub portal: Portal,
+    pub id: ServerId,
 }
 
 impl Shop {
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let mut portal = Portal::new().await;
         portal.start(&[]);
         portal.wait_line("pgflex is at");
@@ -43,7 +43,7 @@ impl Shop {
         Self { portal, id }
     }
 
-    async fn sql(&self, sql: &str) -> String {
+    pub async fn sql(&self, sql: &str) -> String {
         self.portal.psql(&self.id, sql).await.unwrap_or_else(|why| panic!("{sql}: {why}"))
     }
 
@@ -55,7 +55,7 @@ impl Shop {
         text.parse().unwrap()
     }
 
-    async fn backup(&self) -> Backup {
+    pub async fn backup(&self) -> Backup {
         let change =
             Change { kind: OperationKind::Backup, input: json!({ "type": "full", "name": "" }) };
         // The schedule may be at one of its own.
@@ -137,7 +137,7 @@ impl Shop {
     }
 
     /// A restored server that lets this machine in.
-    async fn restore(&self, source: &ServerId, name: &str, target: &RestoreTarget) -> ServerId {
+    pub async fn restore(&self, source: &ServerId, name: &str, target: &RestoreTarget) -> ServerId {
         let operation = self.ask(source, name, target).await.unwrap();
         let id = succeeded(&self.portal, &operation).await;
         let app = &self.portal.app;
@@ -149,7 +149,7 @@ impl Shop {
     }
 
     /// The numbers in the table of a restored server.
-    async fn rows(&self, server: &ServerId) -> String {
+    pub async fn rows(&self, server: &ServerId) -> String {
         self.portal
             .psql_when_open(
                 server,

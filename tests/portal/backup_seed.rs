@@ -42,6 +42,7 @@ pub fn backup(started_at: DateTime<Utc>, full: Option<DateTime<Utc>>) -> Backup 
         verified_at: Some(ended_at + Duration::minutes(1)),
         failure: String::new(),
         operation_id: None,
+        copied_from: None,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::pair::Pair;
 use crate::portal::{PASSWORD, Portal, here};
 use pgflex::domain::activity::Actor;
 use pgflex::domain::backup::{
-    BackupPolicy, BackupType, Redundancy, Repository, RestoreTarget, stanza_of,
+    BackupPolicy, BackupType, CopiedFrom, Redundancy, Repository, RestoreTarget, stanza_of,
 };
 use pgflex::domain::ha::MemberRole;
 use pgflex::domain::ids::{GroupId, ServerId};
@@ -47,6 +47,24 @@ async fn back_up(portal: &Portal, server: &ServerId, repository: i64) {
             Err(why) => assert!(Instant::now() < end, "{why}"),
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The newest backup of a repository was copied from the standby, wherever primary, standby and repository are, and every
+/// way to a member's data is closed again.
+async fn assert_from_standby(portal: &Portal, server: &ServerId, repository: i64) {
+    let seen = portal.app.store.protection(server).await.unwrap();
+    let newest = seen.good_in(repository).next().unwrap();
+    let mut told = String::new();
+    if let Some(id) = &newest.operation_id {
+        let lines = portal.app.store.operation_log(id, 1000).await.unwrap();
+        told = lines.into_iter().map(|line| line.text + "\n").collect();
+    }
+    assert_eq!(newest.copied_from, Some(CopiedFrom::Standby), "{told}");
+    assert!(told.contains("replay on the standby reached"), "{told}");
+    for zone in 1..=3 {
+        let left = portal.zones.docker(zone, &["ps", "-a", "--format", "{{.Names}}"]);
+        assert!(!left.contains("-door"), "{left}");
     }
 }
 
@@ -189,7 +207,9 @@ pub async fn backups_follow_the_primary(zones: Arc<Zones>) {
     let (portal, server) = (&pair.portal, &pair.server);
     ask_for_two(portal, server).await;
     back_up(portal, server, 1).await;
+    assert_from_standby(portal, server, 1).await;
     back_up(portal, server, 2).await;
+    assert_from_standby(portal, server, 2).await;
     write(portal, server, 1).await;
     let before = moment(portal, server).await;
     write(portal, server, 2).await;
@@ -209,9 +229,8 @@ pub async fn backups_follow_the_primary(zones: Arc<Zones>) {
         assert_whole(portal, server, &one).await;
     }
     back_up(portal, server, 1).await;
-    let left = portal.zones.docker(2, &["ps", "-a", "--format", "{{.Names}}"]);
-    assert!(!left.contains("-door"), "{left}");
-    println!("  taken of the new primary");
+    assert_from_standby(portal, server, 1).await;
+    println!("  taken of the new pair");
 
     let rows = restore(portal, server, ("newest", 3, 1), &RestoreTarget::Latest).await;
     assert_eq!(rows, "1,2,3,4,5");

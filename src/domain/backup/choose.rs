@@ -99,6 +99,7 @@ mod tests {
             verified_at: None,
             failure: failure.into(),
             operation_id: None,
+            copied_from: None,
         }
     }
 

@@ -11,6 +11,7 @@ mod piece;
 pub mod room;
 mod schedule;
 mod second;
+mod source;
 pub mod suspend;
 mod target;
 mod window;
@@ -20,6 +21,7 @@ pub use name::{NAME_CHARS_MAX, check_name};
 pub use piece::Piece;
 pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due, may_expire};
 pub use second::choose_second;
+pub use source::{BEHIND_MAX, CopiedFrom, Follower, Source, reason_to_stop, source};
 pub use target::{RestoreTarget, TargetError};
 pub use window::{Gap, Refused, Span, Window, check, window};
 
@@ -169,6 +171,8 @@ pub struct Backup {
     /// What was found wrong with it; then it is not restored from. Empty for none.
     pub failure: String,
     pub operation_id: Option<OperationId>,
+    /// `None` for one from before this was noted.
+    pub copied_from: Option<CopiedFrom>,
 }
 
 impl Backup {

@@ -168,6 +168,7 @@ mod tests {
             verified_at: None,
             failure: String::new(),
             operation_id: None,
+            copied_from: None,
         }
     }
 

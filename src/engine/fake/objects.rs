@@ -219,7 +219,8 @@ impl Objects {
         });
         let init_exit = self.init_exit;
         let repository = container_repository;
-        let order = repositories::Order { words: words.clone(), repository };
+        let doors = self.doors_for(&self.get(name)?.spec);
+        let order = repositories::Order { words: words.clone(), repository, doors };
         let data = self.volumes.get_mut(&volume).ok_or(EngineError::Missing(volume))?;
         let end = if is_taken {
             Some(VOLUME_IN_USE)
@@ -334,11 +335,22 @@ impl Objects {
         self.disks.attached.clear();
     }
 
+    /// Names of the servers of pgBackRest's protocol that run in the network of a helper.
+    fn doors_for(&self, helper: &ContainerSpec) -> Vec<String> {
+        let Some((network, _)) = &helper.network else { return vec![] };
+        let open = self.containers.values().filter(|one| {
+            one.state == "running" && repositories::is_server(&one.spec.command.join(" "))
+        });
+        let names = open.filter_map(|one| one.spec.network.clone());
+        names.filter(|(name, _)| name == network).flat_map(|(_, names)| names).collect()
+    }
+
     /// The exit code. A helper of pgBackRest may end with this look.
     pub(super) fn wait_exit(&mut self, name: &str) -> Outcome<Option<i64>> {
         let spec = self.get(name)?.spec.clone();
         if let Some(words) = self.repositories.look(name) {
-            let order = repositories::Order { words, repository: spec.repository };
+            let doors = self.doors_for(&spec);
+            let order = repositories::Order { words, repository: spec.repository, doors };
             let data = self.volumes.get_mut(&spec.volume);
             let data = data.ok_or(EngineError::Missing(spec.volume))?;
             let end = self.repositories.play(&order, data);

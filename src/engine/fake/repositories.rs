@@ -60,6 +60,8 @@ pub(super) struct Repositories {
 pub(super) struct Order {
     pub(super) words: Vec<String>,
     pub(super) repository: Option<RepositoryMount>,
+    /// Names under which doors are open in the helper's network.
+    pub(super) doors: Vec<String>,
 }
 
 pub(super) struct End {
@@ -160,9 +162,13 @@ impl Repositories {
             return Err("unable to open missing file 'backup.conf' for read".into());
         }
         let conf = data.files.get("config/backup.conf").cloned().unwrap_or_default();
-        let is_through_door = String::from_utf8_lossy(&conf).contains("\npg1-host=");
+        let conf = String::from_utf8_lossy(&conf).into_owned();
+        let is_through_door = conf.contains("\npg1-host=");
         if matches!(command, "backup" | "stanza-create") && data.is_initialised == is_through_door {
             return Err("unable to find primary cluster - cannot proceed".into());
+        }
+        if command == "backup" {
+            check_source(&conf, order)?;
         }
         let is_read_only = order.repository.as_ref().is_some_and(|mount| mount.read_only);
         if is_read_only && !matches!(command, "info" | "repo-ls" | "verify" | "restore" | "drill") {
@@ -200,6 +206,42 @@ impl Repositories {
             other => Err(format!("invalid command '{other}'")),
         }
     }
+}
+
+/// From where a backup is copied, and that it says so. As the real one, it knows no standby unless it is told all of it.
+fn check_source(conf: &str, order: &Order) -> Result<(), String> {
+    let has = |line: &str| conf.contains(&format!("\n{line}"));
+    let wants_standby = has("backup-standby=y\n");
+    let knows = ["path=/var/lib/pgflex/data", "user=pgflex_backup", "host=", "host-type=tls"];
+    let is_known = knows.iter().all(|line| has(&format!("pg2-{line}")));
+    if wants_standby && !(is_known && is_open(conf, 2, order)) {
+        return Err("unable to find standby cluster - cannot proceed".into());
+    }
+    let is_one_twice = |option: &str| {
+        let of = |member: u8| {
+            let name = format!("pg{member}-{option}=");
+            conf.lines().find_map(|line| line.strip_prefix(&name))
+        };
+        of(1).is_some() && of(1) == of(2)
+    };
+    if is_one_twice("host") && is_one_twice("host-port") {
+        return Err("primary and standby are one".into());
+    }
+    let truth = if wants_standby { "standby" } else { "primary" };
+    if !is_open(conf, 1, order) {
+        return Err("unable to find primary cluster - cannot proceed".into());
+    }
+    match order.option("annotation=pgflex-copied-from").as_deref() {
+        Some(said) if said == truth => Ok(()),
+        said => Err(format!("it is copied from the {truth}, but says {said:?}")),
+    }
+}
+
+/// Whether the door of a member is open. One at an address is on an engine that is not looked at here.
+fn is_open(conf: &str, member: u8, order: &Order) -> bool {
+    let name = format!("pg{member}-host=");
+    let host = conf.lines().find_map(|line| line.strip_prefix(&name));
+    host.is_none_or(|host| host.contains('.') || order.doors.iter().any(|door| door == host))
 }
 
 impl Stanza {

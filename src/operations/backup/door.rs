@@ -11,7 +11,7 @@ use crate::operations::context::{Services, StepContext};
 use crate::operations::step::{Outcome, StepError};
 use crate::operations::{backup::keys, member};
 use crate::postgres::pgbackrest::{
-    Client, DOOR_NAME, REPOSITORY_PORT, Reach, door_command, door_files, door_port,
+    Client, REPOSITORY_PORT, Reach, door_command, door_files, door_name, door_port,
 };
 use crate::secrets::Secret;
 use std::net::SocketAddr;
@@ -39,8 +39,7 @@ pub async fn open(
     repository: &Repository,
 ) -> Result<Result<Door, Outcome>, StepError> {
     let services = &ctx.services;
-    let is_near = repository::shares_network(services, &repository.host_id, member).await?;
-    let publish = if is_near { None } else { Some(published(services, member)?) };
+    let (door, publish) = way(services, member, repository).await?;
     let engine = repository::engine(services, &member.host_id)?;
     if publish.is_some()
         && let Some(line) = held_by_other(services, &engine, member).await?
@@ -55,17 +54,27 @@ pub async fn open(
         engine.put_files(&spec.name, &files(ctx, member, repository).await?).await?;
         start(&engine, &spec.name).await?;
     }
-    let plan = repository::blueprint(services, &repository.host_id);
-    Ok(Ok(match publish {
-        None => Door {
-            reach: Reach::Tls { host: DOOR_NAME.into(), port: REPOSITORY_PORT },
-            network: network_name(&member.server_id),
-        },
-        Some(at) => Door {
-            reach: Reach::Tls { host: at.ip().to_string(), port: at.port() },
-            network: plan.volume_name(),
-        },
-    }))
+    Ok(Ok(door))
+}
+
+/// How a helper on the repository's host comes through the door of a member, and where that is published for it. No
+/// engine is asked.
+///
+/// # Errors
+/// Permanent, when nobody on the repository's host reaches the member's.
+pub async fn way(
+    services: &Services,
+    member: &Member,
+    repository: &Repository,
+) -> Result<(Door, Option<SocketAddr>), StepError> {
+    if repository::shares_network(services, &repository.host_id, member).await? {
+        let reach = Reach::Tls { host: door_name(member.id.short()), port: REPOSITORY_PORT };
+        return Ok((Door { reach, network: network_name(&member.server_id) }, None));
+    }
+    let at = published(services, member)?;
+    let network = repository::blueprint(services, &repository.host_id).volume_name();
+    let reach = Reach::Tls { host: at.ip().to_string(), port: at.port() };
+    Ok((Door { reach, network }, Some(at)))
 }
 
 /// Closes and removes the door of a member; one that is not there is closed.
@@ -105,7 +114,7 @@ fn describe(
         repository: None,
     };
     let spec = repository::blueprint(&ctx.services, &member.host_id).tool(tool);
-    let network = Some((network_name(&member.server_id), vec![DOOR_NAME.into()]));
+    let network = Some((network_name(&member.server_id), vec![door_name(member.id.short())]));
     ContainerSpec { network, publish, ..spec }
 }
 
@@ -162,7 +171,7 @@ async fn files(
     repository: &Repository,
 ) -> Result<Vec<FileSpec>, StepError> {
     let services = &ctx.services;
-    let mut names = vec![DOOR_NAME.to_owned()];
+    let mut names = vec![door_name(member.id.short())];
     names.extend(services.engines.member_address(&member.host_id).map(|at| at.to_string()));
     let issued = services.authority.issue_repository(&names, services.clock.now());
     let issued =

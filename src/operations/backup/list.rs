@@ -1,7 +1,7 @@
 //! The list of backups, read from the repository: what is on record is what the repository was seen to hold.
 
 use super::tool::{self, Place, Ran, Run};
-use crate::domain::backup::{Backup, Repository, Retention};
+use crate::domain::backup::{Backup, CopiedFrom, Repository, Retention};
 use crate::domain::ids::OperationId;
 use crate::domain::operation::OperationStatus;
 use crate::operations::context::StepContext;
@@ -13,6 +13,8 @@ use chrono::{DateTime, Utc};
 pub const NAME: &str = "pgflex-name";
 /// Annotation with the operation that took it.
 pub const OPERATION: &str = "pgflex-operation";
+/// Annotation with the member that was copied from, as [`CopiedFrom`] writes it.
+pub const COPIED_FROM: &str = "pgflex-copied-from";
 const INFO: &[&str] = &["info", "--output=json"];
 
 /// What the repository holds of the server; `Err` with the last line while pgBackRest reads it.
@@ -131,5 +133,6 @@ fn row(
         verified_at: now.or(old.and_then(|old| old.verified_at)),
         failure,
         operation_id: by,
+        copied_from: set.annotations.get(COPIED_FROM).and_then(|from| CopiedFrom::parse(from)),
     }
 }

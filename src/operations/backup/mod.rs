@@ -6,6 +6,7 @@ pub mod files;
 pub mod keys;
 pub mod list;
 pub mod repository;
+mod source;
 mod subject;
 pub mod suspend;
 pub mod take;

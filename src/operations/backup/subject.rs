@@ -1,9 +1,9 @@
 //! The member that a backup is taken of: the primary when it began. What works on another member's data than the first
 //! steps looked at would copy half of each; when the primary changes, the backup ends and another one is taken.
 
-use super::door;
 use super::take::near;
 use super::tool::{self, Place, Ran, Run};
+use super::{door, source};
 use crate::domain::backup::Repository;
 use crate::domain::ids::MemberId;
 use crate::domain::server::Member;
@@ -60,22 +60,53 @@ fn needs_data(command: &[&str]) -> bool {
 /// As [`tool::run`]; permanent when the primary is another one by now.
 pub async fn run(ctx: &StepContext, purpose: &str, command: &[&str]) -> Result<Ran, StepError> {
     let (repository, member) = (near(ctx).await?, primary(ctx)?);
-    let mut place = place(&repository, member);
-    if let (Place::Far(..), true) = (&place, needs_data(command)) {
-        match door::open(ctx, member, &repository).await? {
-            Ok(door) => place = Place::Far(member, Some(door)),
-            Err(Outcome::Wait(_, line)) => return Ok(Ran::Running(line)),
-            Err(Outcome::Done(_)) => {}
-        }
-    }
-    let retention = ctx.services.store.protection(&ctx.server.id).await?.policy.retention;
-    let only_reads = matches!(command.first(), Some(&("verify" | "info")));
-    let run = Run { place, repository: &repository, purpose, command, retention, only_reads };
-    let ran = tool::run(ctx, &run).await?;
-    if needs_data(command) && matches!((&ran, &run.place), (Ran::Ended(_), Place::Far(..))) {
+    let place = match reached(ctx, &repository, member, needs_data(command)).await? {
+        Ok(place) => place,
+        Err(line) => return Ok(Ran::Running(line)),
+    };
+    let is_through_door = needs_data(command) && matches!(place, Place::Far(..));
+    let ran = run_at(ctx, &repository, place, (purpose, command)).await?;
+    if is_through_door && matches!(ran, Ran::Ended(_)) {
         door::close(&ctx.services, member).await?;
     }
     Ok(ran)
+}
+
+/// Where a run works on the data of the primary, with its door open where it takes one; `Err` with what it waits for.
+///
+/// # Errors
+/// As [`door::open`].
+pub async fn reached<'a>(
+    ctx: &StepContext,
+    repository: &Repository,
+    member: &'a Member,
+    needs_data: bool,
+) -> Result<Result<Place<'a>, String>, StepError> {
+    let near = place(repository, member);
+    if !needs_data || !matches!(near, Place::Far(..)) {
+        return Ok(Ok(near));
+    }
+    Ok(match door::open(ctx, member, repository).await? {
+        Ok(door) => Ok(Place::Far(member, Some(door))),
+        Err(Outcome::Wait(_, line)) => Err(line),
+        Err(Outcome::Done(_)) => Ok(near),
+    })
+}
+
+/// One run at a place.
+///
+/// # Errors
+/// As [`tool::run`].
+pub async fn run_at(
+    ctx: &StepContext,
+    repository: &Repository,
+    place: Place<'_>,
+    (purpose, command): (&str, &[&str]),
+) -> Result<Ran, StepError> {
+    let retention = ctx.services.store.protection(&ctx.server.id).await?.policy.retention;
+    let only_reads = matches!(command.first(), Some(&("verify" | "info")));
+    let run = Run { place, repository, purpose, command, retention, only_reads };
+    tool::run(ctx, &run).await
 }
 
 /// Ends and removes what this backup has on the hosts. A host that does not answer keeps it: the next backup of the
@@ -88,8 +119,21 @@ pub async fn clear(ctx: &StepContext) -> Result<(), StepError> {
     let repository = near(ctx).await?;
     let (services, host) = (&ctx.services, &repository.host_id);
     pieces::or_leave(ctx, tool::remove(services, &place(&repository, member), host).await).await?;
-    match member.host_id == *host {
-        true => Ok(()),
-        false => pieces::or_leave(ctx, door::close(services, member).await).await,
+    pieces::or_leave(ctx, close_doors(ctx).await).await
+}
+
+/// Closes the ways to the members' data, whatever the members have become by now.
+///
+/// # Errors
+/// When an engine does not do it.
+pub async fn close_doors(ctx: &StepContext) -> Result<(), StepError> {
+    let (repository, standby) = (near(ctx).await?, source::chosen(ctx));
+    let primary = chosen(ctx).filter(|member| member.host_id != repository.host_id);
+    // A standby that is gone took its door with it.
+    let standby = standby.and_then(|id| ctx.members.iter().find(|one| one.id == id));
+    let mut closed = Ok(());
+    for member in primary.into_iter().chain(standby) {
+        closed = closed.and(door::close(&ctx.services, member).await);
     }
+    closed
 }

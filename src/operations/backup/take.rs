@@ -2,12 +2,12 @@
 //! same work. What is listed is what the repository holds and was read whole; until the list is written, all of it
 //! can be taken back, and what was copied is removed again.
 
-use super::delete;
 use super::list::{self, Verdict};
 use super::subject::{self, run};
 use super::take_ready;
 use super::tool::{self, Ran, Run};
-use crate::domain::backup::{BackupType, Repository, may_expire};
+use super::{delete, source};
+use crate::domain::backup::{BackupType, CopiedFrom, Repository, may_expire};
 use crate::operations::context::StepContext;
 use crate::operations::ha::pieces;
 use crate::operations::step::{Outcome, Step, StepError, Undo};
@@ -67,10 +67,27 @@ pub const STEPS: &[Step] = &[
         point_of_no_return: false,
     },
     Step {
+        name: "choose_source",
+        title: "Choose the member to copy from",
+        run: source::choose,
+        undo: Undo::None("it only looks"),
+        deadline: Duration::from_secs(300),
+        point_of_no_return: false,
+    },
+    Step {
+        name: "copy_standby",
+        title: "Copy the data of the standby, where it can be copied from",
+        run: source::copy,
+        undo: Undo::Run(take_back),
+        deadline: Duration::from_secs(20 * HOUR),
+        point_of_no_return: false,
+    },
+    Step {
         name: "copy",
         title: "Copy the data",
         run: copy,
-        undo: Undo::Run(take_back),
+        // What was copied is taken back with the step before.
+        undo: Undo::Run(remove_helper),
         deadline: Duration::from_secs(20 * HOUR),
         point_of_no_return: false,
     },
@@ -150,8 +167,8 @@ impl Asked {
 
 /// What the copy gave.
 #[derive(Debug, Serialize, Deserialize)]
-struct Copied {
-    label: String,
+pub(super) struct Copied {
+    pub(super) label: String,
 }
 
 /// Number of the repository that the operation is about.
@@ -173,14 +190,11 @@ pub(super) async fn near(ctx: &StepContext) -> Result<Repository, StepError> {
 
 fn copy(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
-        let asked: Asked = ctx.input()?;
-        let kind = format!("--type={}", possible(ctx, asked.backup_type()?).await?.key());
-        let by = format!("--annotation={}={}", list::OPERATION, ctx.operation.id);
-        let name = format!("--annotation={}={}", list::NAME, asked.name);
-        let mut command = vec!["backup", kind.as_str(), by.as_str()];
-        if !asked.name.is_empty() {
-            command.push(&name);
+        if let Some(copied) = source::copied(ctx) {
+            return Ok(Outcome::Done(serde_json::json!(copied)));
         }
+        let words = words(ctx, CopiedFrom::Primary).await?;
+        let command: Vec<&str> = words.iter().map(String::as_str).collect();
         match run(ctx, "copy", &command).await?.or_wait() {
             Err(wait) => Ok(wait),
             Ok(output) => {
@@ -188,6 +202,22 @@ fn copy(ctx: &StepContext) -> StepResult<'_> {
             }
         }
     })
+}
+
+/// What pgBackRest is told to take the backup.
+pub(super) async fn words(ctx: &StepContext, from: CopiedFrom) -> Result<Vec<String>, StepError> {
+    let asked: Asked = ctx.input()?;
+    let kind = possible(ctx, asked.backup_type()?).await?;
+    let mut words = vec![
+        "backup".to_owned(),
+        format!("--type={}", kind.key()),
+        format!("--annotation={}={}", list::OPERATION, ctx.operation.id),
+        format!("--annotation={}={}", list::COPIED_FROM, from.key()),
+    ];
+    if !asked.name.is_empty() {
+        words.push(format!("--annotation={}={}", list::NAME, asked.name));
+    }
+    Ok(words)
 }
 
 /// pgBackRest rests a backup on the newest full one, whatever we found out about that: unless it is good, a full one it is.
@@ -198,7 +228,7 @@ async fn possible(ctx: &StepContext, asked: BackupType) -> Result<BackupType, St
     Ok(if newest.is_some_and(|one| one.is_good()) { asked } else { BackupType::Full })
 }
 
-fn label_in(output: &str) -> Result<String, StepError> {
+pub(super) fn label_in(output: &str) -> Result<String, StepError> {
     let line = output.lines().find_map(|line| line.split_once("new backup label = "));
     let label = line.map(|(_, label)| label.trim().to_owned());
     label.filter(|label| crate::domain::backup::RestoreTarget::backup(label).is_ok()).ok_or_else(

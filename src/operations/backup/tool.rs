@@ -33,6 +33,18 @@ pub enum Place<'a> {
     Apart(String),
     /// On a small volume of its own on the repository's host, with the member's data behind a door.
     Far(&'a Member, Option<Door>),
+    /// One of the others, of the primary, with the standby's data behind a door beside.
+    Pair(Box<Place<'a>>, Door),
+}
+
+impl Place<'_> {
+    /// Where it works as if there were no standby.
+    fn base(&self) -> &Self {
+        match self {
+            Place::Pair(base, _) => base.base(),
+            other => other,
+        }
+    }
 }
 
 /// One run.
@@ -145,18 +157,19 @@ fn name_of(place: &Place<'_>) -> String {
     match place {
         Place::Member(member) | Place::Far(member, _) => member.backup_container(),
         Place::Apart(name) => name.clone(),
+        Place::Pair(base, _) => name_of(base),
     }
 }
 
 /// The volume that is there for the run alone.
 fn own_volume(place: &Place<'_>) -> Option<String> {
-    (!matches!(place, Place::Member(_))).then(|| name_of(place))
+    (!matches!(place.base(), Place::Member(_))).then(|| name_of(place))
 }
 
 fn host_of<'a>(run: &'a Run<'_>) -> &'a HostId {
-    match &run.place {
+    match run.place.base() {
         Place::Member(member) => &member.host_id,
-        Place::Apart(_) | Place::Far(..) => &run.repository.host_id,
+        _ => &run.repository.host_id,
     }
 }
 
@@ -209,7 +222,7 @@ async fn describe(
     id: String,
 ) -> Result<Option<ContainerSpec>, StepError> {
     let (stanza, server) = (&run.repository.stanza, &run.repository.server_id);
-    let (image, volume, network, member) = match &run.place {
+    let (image, volume, network, member) = match run.place.base() {
         Place::Member(member) => (
             member.image.clone(),
             member.volume(),
@@ -217,17 +230,17 @@ async fn describe(
             Some(member.id.to_string()),
         ),
         place => match image::ensure_on(services, host_of(run), run.repository.major).await? {
-            ImageProgress::Ready { id, .. } => (id, name_of(place), network_of(place), None),
+            ImageProgress::Ready { id, .. } => (id, name_of(place), network_of(&run.place), None),
             ImageProgress::Building { .. } => return Ok(None),
         },
     };
     let is_mounted = *host_of(run) == run.repository.host_id;
-    let address = match &run.place {
+    let address = match run.place.base() {
         Place::Member(member) => {
             let engine = repository::engine(services, &member.host_id)?;
             engine.container(&member.container()).await?.and_then(|facts| facts.address)
         }
-        Place::Apart(_) | Place::Far(..) => None,
+        _ => None,
     };
     let host = (internal_name(server), address);
     let tool = Tool {
@@ -243,16 +256,23 @@ async fn describe(
     Ok(Some(repository::blueprint(services, &run.repository.host_id).tool(tool)))
 }
 
+/// Where one member is on this engine, its server's network: what is published elsewhere is reached from there too.
 fn network_of(place: &Place<'_>) -> Option<String> {
     match place {
         Place::Far(_, door) => door.as_ref().map(|door| door.network.clone()),
         Place::Member(_) | Place::Apart(_) => None,
+        Place::Pair(base, standby) => match &**base {
+            Place::Far(member, _) if standby.network == network_name(&member.server_id) => {
+                Some(standby.network.clone())
+            }
+            base => network_of(base),
+        },
     }
 }
 
 async fn files(services: &Services, run: &Run<'_>) -> Result<Vec<FileSpec>, StepError> {
     let is_mounted = *host_of(run) == run.repository.host_id;
-    let (reach, client) = match &run.place {
+    let (reach, client) = match run.place.base() {
         _ if is_mounted => (Reach::Mounted, &run.repository.server_id),
         Place::Member(member) => {
             let reach = repository::reach_of(services, run.repository, member).await;
@@ -263,8 +283,12 @@ async fn files(services: &Services, run: &Run<'_>) -> Result<Vec<FileSpec>, Step
     };
     let opened = keys::open(services, run.repository, reach).await?;
     let file = pgbackrest::helper_file(&opened.access(), run.retention);
-    let file = match &run.place {
+    let file = match run.place.base() {
         Place::Far(_, Some(door)) => pgbackrest::through(file, &door.reach),
+        _ => file,
+    };
+    let file = match &run.place {
+        Place::Pair(_, standby) => pgbackrest::beside(file, &standby.reach),
         _ => file,
     };
     let mut files = member::collect(vec![file]);

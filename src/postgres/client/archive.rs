@@ -52,12 +52,12 @@ fn place(text: &str) -> Result<Lsn, PostgresError> {
 impl Archiving for TlsPostgres {
     async fn ensure_backup_role(&self, target: &Target) -> Result<(), PostgresError> {
         let role = BACKUP_ROLE;
-        // On a pair nothing of this needs the standby.
+        // On a pair nothing of this needs the standby. Before pgBackRest copies from one it makes it write down what it has.
         let text = format!(
             "SET synchronous_commit = local;
              DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN CREATE ROLE {role}; END IF; END $$;
              ALTER ROLE {role} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT NOREPLICATION NOBYPASSRLS PASSWORD NULL;
-             GRANT pg_read_all_settings TO {role};
+             GRANT pg_read_all_settings, pg_checkpoint TO {role};
              GRANT EXECUTE ON FUNCTION pg_catalog.pg_backup_start(text, boolean), pg_catalog.pg_backup_stop(boolean),
                pg_catalog.pg_switch_wal(), pg_catalog.pg_create_restore_point(text) TO {role};"
         );

@@ -1,12 +1,17 @@
 //! A door: for one backup, the server of pgBackRest's protocol beside a member's data, for a helper that is elsewhere.
 
-use super::{Client, DIRECTORY, Host, REPOSITORY_PORT, Reach, file, header, server_name};
+use super::{
+    BACKUP_ROLE, Client, DATA, DIRECTORY, Host, REPOSITORY_PORT, Reach, file, header, server_name,
+};
 use crate::domain::version::Major;
 use crate::postgres::conf::ConfigFile;
 use crate::secrets::Secret;
 
-/// Name of a door in its server's own network; its certificate carries it.
-pub const DOOR_NAME: &str = "pgflex-door";
+/// Name of a member's door in its server's own network, by the member's short id; the door's certificate carries it.
+/// A backup of a pair may open two.
+pub fn door_name(member: &str) -> String {
+    format!("pgflex-door-{member}")
+}
 
 /// What a door works from, with its certificate: it lets one client into one stanza.
 pub fn door_files(client: &Client, certificate: &str, key: &Secret) -> Vec<ConfigFile> {
@@ -31,14 +36,36 @@ pub fn door_command(server: Host<'_>) -> Vec<String> {
 
 /// The file of a helper that finds the data behind a door.
 pub fn through(helper: ConfigFile, door: &Reach) -> ConfigFile {
-    let Reach::Tls { host, port } = door else { return helper };
-    let mut content = helper.content;
+    extended(helper, &host_lines(1, door))
+}
+
+/// The file of a helper that copies from a standby, always behind a door: libpq inside of one process finds one server
+/// alone. pgBackRest tells itself which of the two is the primary, and refuses when there are not one of each.
+pub fn beside(helper: ConfigFile, standby: &Reach) -> ConfigFile {
     let lines = format!(
-        "pg1-host={host}\npg1-host-type=tls\npg1-host-port={port}\npg1-host-ca-file={DIRECTORY}/repository-ca.crt\n\
-         pg1-host-cert-file={DIRECTORY}/repository.crt\npg1-host-key-file={DIRECTORY}/repository.key\n"
+        "backup-standby=y\npg2-path={DATA}\npg2-user={BACKUP_ROLE}\npg2-database=postgres\n{}",
+        host_lines(2, standby)
     );
+    extended(helper, &lines)
+}
+
+fn host_lines(member: u8, door: &Reach) -> String {
+    let Reach::Tls { host, port } = door else { return String::new() };
+    let lines = [
+        format!("host={host}"),
+        "host-type=tls".into(),
+        format!("host-port={port}"),
+        format!("host-ca-file={DIRECTORY}/repository-ca.crt"),
+        format!("host-cert-file={DIRECTORY}/repository.crt"),
+        format!("host-key-file={DIRECTORY}/repository.key"),
+    ];
+    lines.iter().map(|line| format!("pg{member}-{line}\n")).collect()
+}
+
+fn extended(file: ConfigFile, lines: &str) -> ConfigFile {
+    let mut content = file.content;
     content.extend_from_slice(lines.as_bytes());
-    ConfigFile { content, ..helper }
+    ConfigFile { content, ..file }
 }
 
 /// Port at which the door of a host is published, of the range's last ones: those of the repository's servers come
@@ -52,7 +79,7 @@ pub fn door_port((first, last): (u16, u16)) -> Option<u16> {
 mod tests {
     use super::*;
     use crate::domain::backup::Retention;
-    use crate::postgres::pgbackrest::{Access, BACKUP_ROLE, helper_file};
+    use crate::postgres::pgbackrest::{Access, helper_file};
 
     #[test]
     fn a_door_lets_one_client_into_one_stanza_and_has_no_key_of_backups() {
@@ -81,7 +108,25 @@ mod tests {
         let stanza = text.split("[s]").nth(1).unwrap();
         assert!(stanza.contains("pg1-host=10.0.0.1\npg1-host-type=tls\npg1-host-port=22996\n"));
         assert!(stanza.contains(&format!("pg1-user={BACKUP_ROLE}\n")), "{stanza}");
+        assert!(!text.contains("pg2-") && !text.contains("backup-standby"), "{text}");
         assert_eq!(door_port((22000, 22999)), Some(22996));
         assert_eq!(door_port((22998, 22999)), None);
+    }
+
+    #[test]
+    fn a_helper_of_a_pair_finds_the_standby_behind_a_door_of_its_own() {
+        let key = Secret::new("k".to_owned());
+        let one =
+            Access { stanza: "s", number: 1, major: Major::V17, reach: Reach::Mounted, key: &key };
+        let near = helper_file(&one, Retention::default());
+        let door = |name: &str| Reach::Tls { host: door_name(name), port: REPOSITORY_PORT };
+        let text =
+            String::from_utf8(beside(through(near, &door("a")), &door("b")).content).unwrap();
+        let stanza = text.split("[s]").nth(1).unwrap();
+        assert!(stanza.contains("pg1-host=pgflex-door-a\n"), "{stanza}");
+        assert!(stanza.contains("\nbackup-standby=y\npg2-path=/var/lib/pgflex/data\n"), "{stanza}");
+        assert!(stanza.contains("pg2-host=pgflex-door-b\npg2-host-type=tls\n"), "{stanza}");
+        assert!(stanza.contains(&format!("pg2-user={BACKUP_ROLE}\npg2-database=postgres\n")));
+        assert_eq!(stanza.matches("pg2-host-").count(), 5, "{stanza}");
     }
 }

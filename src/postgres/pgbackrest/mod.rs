@@ -13,7 +13,7 @@ mod door;
 mod info;
 pub mod listing;
 
-pub use door::{DOOR_NAME, door_command, door_files, door_port, through};
+pub use door::{beside, door_command, door_files, door_name, door_port, through};
 pub use info::{BackupSet, InfoError, StanzaInfo, parse_info};
 
 use super::conf::ConfigFile;
@@ -36,6 +36,7 @@ pub const RECOVERY_CONF: &str = "/var/lib/pgflex/config/recovery.conf";
 pub const REPOSITORY_PORT: u16 = 5432;
 
 const DIRECTORY: &str = "/var/lib/pgflex/config";
+const DATA: &str = "/var/lib/pgflex/data";
 /// Processes that copy side by side.
 const PROCESSES: u32 = 2;
 
@@ -253,7 +254,7 @@ fn path_of(number: i64) -> String {
 
 fn push_stanza(text: &mut String, repositories: &[Access<'_>]) {
     if let Some(first) = repositories.first() {
-        text.push_str(&format!("\n[{}]\npg1-path=/var/lib/pgflex/data\n", first.stanza));
+        text.push_str(&format!("\n[{}]\npg1-path={DATA}\n", first.stanza));
     }
 }
 

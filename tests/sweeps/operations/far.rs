@@ -16,7 +16,7 @@ use pgflex::store::hosts::HostEntry;
 use std::collections::BTreeSet;
 
 /// Two hosts that are two engines, reached at addresses of their own.
-async fn apart() -> World {
+pub async fn apart() -> World {
     let world = world().await;
     let (store, now) = (&world.services.store, world.clock.now());
     let loads = store.host_loads().await.unwrap();
@@ -48,13 +48,13 @@ async fn apart() -> World {
     world
 }
 
-async fn succeed(world: &World, id: &OperationId) -> Operation {
+pub async fn succeed(world: &World, id: &OperationId) -> Operation {
     let operation = world.run_to_rest(&world.runner(), id).await;
     assert_eq!(operation.status, OperationStatus::Succeeded, "{:?}", operation.error);
     operation
 }
 
-async fn submit_into(world: &World, server: &ServerId, repository: i64) -> OperationId {
+pub async fn submit_into(world: &World, server: &ServerId, repository: i64) -> OperationId {
     let input = Asked::new(BackupType::Full, "").into_repository(repository);
     let input = serde_json::to_value(input).unwrap();
     let change = Change { kind: OperationKind::Backup, input };
@@ -70,12 +70,12 @@ async fn submitted() -> (World, OperationId) {
     (world, id)
 }
 
-async fn protection(world: &World, server: &ServerId) -> Protection {
+pub async fn protection(world: &World, server: &ServerId) -> Protection {
     world.services.store.protection(server).await.unwrap()
 }
 
 /// What is there for a backup alone, on both engines.
-fn helpers(world: &World) -> Vec<String> {
+pub fn helpers(world: &World) -> Vec<String> {
     let is_helper =
         |object: &String| ["-backup", "-tool", "-door"].iter().any(|end| object.ends_with(end));
     world.engines().iter().flat_map(|one| one.remaining()).filter(is_helper).collect()
@@ -267,7 +267,7 @@ async fn a_failover_in_the_middle_of_a_backup_ends_it_without_harm() {
         });
     };
     let hook: Hook = Arc::new(move |moment: Moment<'_>| {
-        let here = moment == (Moment { step: "copy", point: Point::Acted, undoing: false });
+        let here = moment == (Moment { step: "copy_standby", point: Point::Acted, undoing: false });
         if here && armed.swap(false, Ordering::SeqCst) {
             tokio::task::block_in_place(&strike);
         }

@@ -14,6 +14,7 @@ mod power;
 mod repair;
 mod restores;
 mod seams;
+mod standbys;
 mod stories;
 mod words;
 

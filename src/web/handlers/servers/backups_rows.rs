@@ -2,7 +2,7 @@
 
 use super::backups_facts::BackupFacts;
 use super::storage_view::size_text;
-use crate::domain::backup::Backup;
+use crate::domain::backup::{Backup, CopiedFrom};
 use crate::domain::ids::ServerId;
 use crate::web::label::{Chip, Icon, Tone};
 use crate::web::paths;
@@ -26,6 +26,8 @@ pub struct BackupRow {
     pub verified: Option<Stamp>,
     pub failure: String,
     pub operation: String,
+    /// "primary" or "standby"; empty where that was not noted.
+    pub copied_from: &'static str,
     /// Empty where it cannot be restored from.
     pub restore: String,
     /// Empty for those of the schedule: they go by themselves.
@@ -73,6 +75,7 @@ fn row(one: &Backup, server: &ServerId) -> BackupRow {
         verified: one.verified_at.map(Stamp),
         failure: one.failure.clone(),
         operation: one.operation_id.as_ref().map_or(String::new(), paths::operation),
+        copied_from: one.copied_from.map_or("", CopiedFrom::key),
         restore: if one.is_good() { restore } else { String::new() },
         delete: if one.is_on_demand() { delete } else { String::new() },
     }
