@@ -1,6 +1,6 @@
 //! The restorable time as a drawing, and the same as a table.
 
-use super::backups_facts::{BackupFacts, of_protection};
+use super::backups_facts::BackupFacts;
 use crate::domain::backup::{Backup, Gap, Protection, Window};
 use crate::web::time::{Stamp, duration_text};
 use chrono::{DateTime, Duration, Utc};
@@ -14,6 +14,8 @@ const NARROWEST: f64 = 0.5;
 
 /// From `from` to `to`, all places in hundredths of the width.
 pub struct Picture {
+    /// Of which repository it is.
+    pub title: String,
     pub from: Stamp,
     pub spans: Vec<Bar>,
     pub gaps: Vec<Bar>,
@@ -84,13 +86,18 @@ fn day_text(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// The drawing of the repository that is restored from; `None` while it holds nothing.
-pub fn picture(facts: &BackupFacts) -> Option<Picture> {
-    draw(&facts.protection, facts.now)
+/// A drawing for each repository that holds something.
+pub fn pictures(facts: &BackupFacts) -> Vec<Picture> {
+    let all = &facts.protection.repositories;
+    let drawn = all.iter().filter_map(|one| {
+        let picture = draw(&facts.protection, one.number, facts.now)?;
+        let host = facts.host_name(&one.host_id);
+        Some(Picture { title: format!("Repository {}, on host {host}", one.number), ..picture })
+    });
+    drawn.collect()
 }
 
-fn draw(protection: &Protection, now: DateTime<Utc>) -> Option<Picture> {
-    let repository = of_protection(protection);
+fn draw(protection: &Protection, repository: i64, now: DateTime<Utc>) -> Option<Picture> {
     let window = protection.window_of(repository);
     let earliest = window.earliest()?;
     let asked = now - Duration::days(protection.policy.retention.as_days());
@@ -98,7 +105,7 @@ fn draw(protection: &Protection, now: DateTime<Utc>) -> Option<Picture> {
     let spans = window.spans.iter().map(|span| {
         axis.bar(span.from, span.to, format!("{} to {}", day_text(span.from), day_text(span.to)))
     });
-    let holes = holes(&window, &protection.gaps, repository);
+    let holes = holes(&window, &protection.gaps, repository, now);
     let gaps = holes.iter().enumerate().map(|(at, hole)| {
         let mut bar = axis.bar(hole.from, hole.to, format!("Gap {}: {}", at + 1, hole.why));
         let middle = f64::midpoint(axis.place(hole.from), axis.place(hole.to)).clamp(2.0, 98.0);
@@ -107,13 +114,14 @@ fn draw(protection: &Protection, now: DateTime<Utc>) -> Option<Picture> {
     });
     let ticks = protection.good_in(repository).map(|one| tick(&axis, one));
     Some(Picture {
+        title: String::new(),
         from: Stamp(axis.from),
         spans: spans.collect(),
         gaps: gaps.collect(),
         ticks: ticks.collect(),
         days: days(&axis),
         rows: rows(&window, &holes),
-        told: told(&window, protection),
+        told: told(&window, protection, repository),
     })
 }
 
@@ -129,8 +137,8 @@ struct Hole {
     why: String,
 }
 
-/// What lies between two spans, with the reason that was noted.
-fn holes(window: &Window, gaps: &[Gap], repository: i64) -> Vec<Hole> {
+/// What lies between two spans, and after the last one while a gap goes on, with the reason that was noted.
+fn holes(window: &Window, gaps: &[Gap], repository: i64, now: DateTime<Utc>) -> Vec<Hole> {
     let pairs = window.spans.iter().zip(window.spans.iter().skip(1));
     let hole = |(before, after): (&crate::domain::backup::Span, &crate::domain::backup::Span)| {
         let of_it = |gap: &&Gap| {
@@ -142,7 +150,10 @@ fn holes(window: &Window, gaps: &[Gap], repository: i64) -> Vec<Hole> {
             gaps.iter().find(of_it).map_or("the log of this time is missing", |gap| &gap.reason);
         Hole { from: before.to, to: after.from, why: why.to_owned() }
     };
-    pairs.map(hole).collect()
+    let open = gaps.iter().find(|gap| gap.repository == repository && gap.ended_at.is_none());
+    let last = window.latest().filter(|latest| *latest < now);
+    let last = open.zip(last).map(|(gap, from)| Hole { from, to: now, why: gap.reason.clone() });
+    pairs.map(hole).chain(last).collect()
 }
 
 fn days(axis: &Axis) -> Vec<Day> {
@@ -179,9 +190,9 @@ fn rows(window: &Window, holes: &[Hole]) -> Vec<Row> {
     rows
 }
 
-fn told(window: &Window, protection: &Protection) -> String {
+fn told(window: &Window, protection: &Protection, repository: i64) -> String {
     let stretches = window.spans.len();
-    let backups = protection.good_in(of_protection(protection)).count();
+    let backups = protection.good_in(repository).count();
     format!(
         "The last {} days: {stretches} restorable stretches and {backups} backups. The table below says the same.",
         protection.policy.retention.as_days()
