@@ -66,7 +66,7 @@ impl Door<'_> {
         let why = match (to, primary) {
             (Redundancy::Local, _) => reason_against_local(protection),
             (Redundancy::Zone, Some(primary)) => {
-                let of = (server.spec.region.as_str(), primary);
+                let of = (&server.spec, primary);
                 reason_against_second(&loads, &protection.repositories, of)
             }
             // Its creation has not come so far; where it will be is not known.

@@ -102,6 +102,10 @@ impl Plan {
             retention: Retention::days(self.days).unwrap(),
             redundancy: self.redundancy,
         };
+        let loads = store.host_loads().await.unwrap();
+        if loads.iter().any(|load| load.host.id == host_id && load.facts.is_none()) {
+            store.observe_host(&host_id, now, &crate::helpers::facts(), &[]).await.unwrap();
+        }
         let mut tx = store.begin_write(now).await.unwrap();
         tx.set_backup_policy(&server.id, &policy).await.unwrap();
         tx.set_archive(&server.id, &self.archive).await.unwrap();

@@ -3,7 +3,7 @@
 use super::super::ids::HostId;
 use super::super::partner::{Site, reason_against_pair};
 use super::super::placement::HostLoad;
-use super::super::server::Member;
+use super::super::server::{Member, ServerSpec};
 use super::super::sharing::{SeenHost, is_one_engine};
 use super::{Protection, Repository, RepositoryState};
 
@@ -46,7 +46,7 @@ pub fn choose_second(
 pub fn choose_second_of(
     loads: &[HostLoad],
     known: &[Repository],
-    (region, primary): (&str, &Member),
+    (spec, primary): (&ServerSpec, &Member),
 ) -> Result<HostId, String> {
     let here = loads.iter().find(|load| load.host.id == primary.host_id);
     let here = here.ok_or("The primary's host is no longer configured.")?;
@@ -54,14 +54,16 @@ pub fn choose_second_of(
         known.iter().any(|one| one.host_id == load.host.id) && load.host.id != primary.host_id
     };
     let free: Vec<HostLoad> = loads.iter().filter(|load| !is_taken(load)).cloned().collect();
-    choose_second(&free, (region, &primary.zone), &Site::of_member(here, primary))
+    // One that was placed before zones were noted of members is where its server is.
+    let zone = if primary.zone.is_empty() { &spec.zone } else { &primary.zone };
+    choose_second(&free, (&spec.region, zone), &Site::of_member(here, primary))
 }
 
 /// Why a server that is there cannot have a second repository; `None` where one is prepared, or a host can have it.
 pub fn reason_against_second(
     loads: &[HostLoad],
     known: &[Repository],
-    of: (&str, &Member),
+    of: (&ServerSpec, &Member),
 ) -> Option<String> {
     let is_prepared = |one: &Repository| one.number != 1 && one.state != RepositoryState::Planned;
     match known.iter().any(is_prepared) {

@@ -96,7 +96,7 @@ async fn second(ctx: &StepContext, member: &Member) -> Result<HostId, StepError>
     };
     let loads = ctx.services.store.host_loads().await?;
     let known = ctx.services.store.repositories(&ctx.server.id).await?;
-    choose_second_of(&loads, &known, (&ctx.server.spec.region, member)).map_err(nowhere)
+    choose_second_of(&loads, &known, (&ctx.server.spec, member)).map_err(nowhere)
 }
 
 /// Role, certificate and rules by which the helper logs in. Only what may have changed is written: a daily backup

@@ -9,6 +9,8 @@ use chrono::{DateTime, Duration, Utc};
 const DAYS_MAX: i32 = 4;
 /// Numbers of gaps that are written above them, at most: more would lie on each other.
 const NUMBERS_MAX: usize = 12;
+/// Lines that are nearer would run together, in hundredths of the width.
+const TICKS_APART: f64 = 1.2;
 /// What is narrower could not be seen, in hundredths of the width.
 const NARROWEST: f64 = 0.5;
 
@@ -112,17 +114,31 @@ fn draw(protection: &Protection, repository: i64, now: DateTime<Utc>) -> Option<
         bar.label = (at < NUMBERS_MAX).then(|| (percent(middle), at + 1));
         bar
     });
-    let ticks = protection.good_in(repository).map(|one| tick(&axis, one));
+    let ticks = ticks(&axis, protection.good_in(repository));
     Some(Picture {
         title: String::new(),
         from: Stamp(axis.from),
         spans: spans.collect(),
         gaps: gaps.collect(),
-        ticks: ticks.collect(),
+        ticks,
         days: days(&axis),
         rows: rows(&window, &holes),
         told: told(&window, protection, repository),
     })
+}
+
+/// What lies on each other is drawn once, a full backup before others.
+fn ticks<'a>(axis: &Axis, backups: impl Iterator<Item = &'a Backup>) -> Vec<Tick> {
+    let mut all: Vec<&Backup> = backups.collect();
+    all.sort_by_key(|one| one.based_on.is_some());
+    let mut drawn: Vec<(f64, &Backup)> = vec![];
+    for one in all {
+        let place = axis.place(one.ended_at);
+        if drawn.iter().all(|(other, _)| (place - other).abs() >= TICKS_APART) {
+            drawn.push((place, one));
+        }
+    }
+    drawn.iter().map(|(_, one)| tick(axis, one)).collect()
 }
 
 fn tick(axis: &Axis, one: &Backup) -> Tick {

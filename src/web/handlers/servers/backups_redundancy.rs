@@ -45,7 +45,8 @@ pub fn zone_detail(loads: &[HostLoad], near: Option<&HostId>, second: Option<&Ho
         }
     };
     let name = second.and_then(|id| loads.iter().find(|load| load.host.id == *id));
-    let there = name.map_or(String::new(), |load| format!(", now host {}", load.host.name));
+    let there =
+        name.map_or(String::new(), |load| format!(" (now that is host {})", load.host.name));
     format!(
         "A second repository on a host of another zone{there}, with backups, log and window of its own. {survives}"
     )

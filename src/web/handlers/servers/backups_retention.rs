@@ -9,7 +9,7 @@ use crate::domain::backup::{
     reason_against_second,
 };
 use crate::domain::refusal::Refusal;
-use crate::domain::server::Member;
+use crate::domain::server::{Member, ServerSpec};
 use crate::operations::submit::SubmitError;
 use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
@@ -67,16 +67,16 @@ impl RetentionPage {
     ) -> Result<Self, PageError> {
         let facts = BackupFacts::load(visit, &frame.server).await?;
         let now = facts.protection.policy;
-        let (days, region) = (now.retention.as_days(), frame.server.spec.region.as_str());
+        let (days, spec) = (now.retention.as_days(), &frame.server.spec);
         let lower = to.map(|to| to.retention).filter(|to| *to < now.retention);
         let other = to.filter(|to| to.redundancy != now.redundancy);
         Ok(Self {
             layout: frame.layout(visit, "Change how backups are kept"),
             days,
             redundancy: now.redundancy.label(),
-            redundancies: cards(&facts, region),
+            redundancies: cards(&facts, spec),
             lowers: lower.map(|to| lowers(&facts, to)),
-            moves: other.map(|to| moves(&facts, region, to)),
+            moves: other.map(|to| moves(&facts, spec, to)),
             earliest: facts.window().earliest().map(Stamp),
             version: facts.protection.version,
             why_closed: BackupFacts::why_kept(&frame),
@@ -106,7 +106,7 @@ impl RetentionPage {
 }
 
 /// Why a redundancy cannot be chosen for this server now.
-fn why_not(facts: &BackupFacts, region: &str, wanted: Redundancy) -> Option<String> {
+fn why_not(facts: &BackupFacts, spec: &ServerSpec, wanted: Redundancy) -> Option<String> {
     if wanted == facts.protection.policy.redundancy {
         return None;
     }
@@ -114,23 +114,23 @@ fn why_not(facts: &BackupFacts, region: &str, wanted: Redundancy) -> Option<Stri
     match wanted {
         Redundancy::Local => reason_against_local(&facts.protection),
         Redundancy::Zone => facts.primary().and_then(|primary: &Member| {
-            reason_against_second(&facts.configured, known, (region, primary))
+            reason_against_second(&facts.configured, known, (spec, primary))
         }),
     }
 }
 
-fn cards(facts: &BackupFacts, region: &str) -> Vec<Choice> {
+fn cards(facts: &BackupFacts, spec: &ServerSpec) -> Vec<Choice> {
     let all = &facts.protection.repositories;
     let near = all.iter().find(|one| one.number == 1).map(|one| one.host_id.clone());
     let near = near.or_else(|| facts.primary().map(|primary| primary.host_id.clone()));
     let second = all.iter().find(|one| one.number == 2).map(|one| one.host_id.clone());
-    let second = second
-        .or_else(|| choose_second_of(&facts.configured, all, (region, facts.primary()?)).ok());
+    let second =
+        second.or_else(|| choose_second_of(&facts.configured, all, (spec, facts.primary()?)).ok());
     let detail = redundancy::zone_detail(&facts.loads, near.as_ref(), second.as_ref());
-    redundancy::cards(&detail, |wanted| why_not(facts, region, wanted))
+    redundancy::cards(&detail, |wanted| why_not(facts, spec, wanted))
 }
 
-fn moves(facts: &BackupFacts, region: &str, to: BackupPolicy) -> Moves {
+fn moves(facts: &BackupFacts, spec: &ServerSpec, to: BackupPolicy) -> Moves {
     let (protection, label) = (&facts.protection, to.redundancy.label());
     let name = |number: i64| {
         let found = protection.repositories.iter().find(|one| one.number == number);
@@ -142,7 +142,7 @@ fn moves(facts: &BackupFacts, region: &str, to: BackupPolicy) -> Moves {
                 choose_second_of(
                     &facts.configured,
                     &protection.repositories,
-                    (region, facts.primary()?),
+                    (spec, facts.primary()?),
                 )
                 .ok()
             };

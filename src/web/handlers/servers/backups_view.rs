@@ -120,7 +120,8 @@ pub fn alarms(facts: &BackupFacts) -> Vec<Alarm> {
         let bad = plural(u32::try_from(bad).unwrap_or(u32::MAX), "backup");
         all.push(Alarm {
             title: format!("{bad} cannot be used."),
-            text: "The list says what was found. They count for nothing here.".into(),
+            text: "The list says what was found. What cannot be used counts for nothing here."
+                .into(),
             is_danger: false,
         });
     }
