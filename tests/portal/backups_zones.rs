@@ -70,7 +70,10 @@ async fn zone_redundancy_is_closed_with_what_to_set_and_open_with_what_it_does()
         let page = olga.get(&path).await.body;
         has(
             &page,
-            &["now host zone-two", "loss of the first repository&#39;s host and of its zone"],
+            &[
+                "now that is host zone-two",
+                "loss of the first repository&#39;s host and of its zone",
+            ],
         );
         lacks(&page, &["value=\"Zone\" disabled"]);
         let (status, body) = save(&app, &mut olga, &server, &[("redundancy", "Zone")]).await;
@@ -214,7 +217,7 @@ async fn a_restore_is_from_the_repository_that_is_left_or_that_is_chosen() {
         second(&app, &server, far, RepositoryState::Active).await;
         let path = server.path("/restore");
         let page = olga.get(&path).await.body;
-        has(&page, &["<option value=\"1\" selected>", "Repository 2, on host zone-two"]);
+        has(&page, &["<option value=\"1\" selected>", "2: host zone-two"]);
         let password = ("admin_password", "New-Secret-17");
         let again = ("admin_password_confirm", "New-Secret-17");
         let id = draft(&page);
@@ -275,7 +278,10 @@ async fn the_create_form_offers_two_zones_where_there_are_two() {
         let page = olga.get("/servers/create").await.body;
         has(
             &page,
-            &["id=\"part-redundancy\"", "A second repository on a host of another zone, now host"],
+            &[
+                "id=\"part-redundancy\"",
+                "A second repository on a host of another zone (now that is host",
+            ],
         );
         lacks(&page, &["value=\"Zone\" disabled"]);
         let id = draft(&page);

@@ -267,17 +267,21 @@ pub async fn assert_removed(world: &World, operation: &Operation, why: &str) {
 #[tokio::test]
 async fn a_repository_that_nobody_asks_for_ends_with_its_retention() {
     let (world, id) = submitted().await;
+    world.engines().iter().for_each(|engine| engine.set_backup_time(world.clock.now()));
     let server = succeed(&world, &id).await.server_id;
     let tick = async || pgflex::monitor::repositories::tick(&world.services).await.unwrap();
-    let kinds = async || world.services.store.active_kinds_of(&server).await.unwrap();
-    let rest = async || {
+    let all = async || {
         let filter = pgflex::store::operations::OperationFilter {
             server_id: Some(server.clone()),
             ..Default::default()
         };
-        let all = world.services.store.operations(&filter).await.unwrap();
-        succeed(&world, &all[0].id).await
+        world.services.store.operations(&filter).await.unwrap()
     };
+    let kinds = async || {
+        let open = all().await.into_iter().filter(|one| one.status.is_active());
+        open.map(|one| one.kind).collect::<Vec<_>>()
+    };
+    let rest = async || succeed(&world, &all().await[0].id).await;
     tick().await;
     assert_eq!(kinds().await, [], "it is asked for");
     ask_for(&world, &server, Redundancy::Local).await;
@@ -302,6 +306,7 @@ async fn a_repository_that_nobody_asks_for_ends_with_its_retention() {
     assert_eq!(kinds().await, [], "within the retention");
     world.clock.wind(days(2));
     tick().await;
+    let dbg = protection(&world, &server).await;
     assert_eq!(kinds().await, [OperationKind::RemoveRepository]);
     let host = seen.repositories[1].host_id.clone();
     let removed = rest().await;
@@ -324,6 +329,7 @@ async fn a_repository_that_nobody_asks_for_ends_with_its_retention() {
 #[tokio::test]
 async fn a_repository_that_is_asked_for_again_is_not_removed() {
     let (world, id) = submitted().await;
+    world.engines().iter().for_each(|engine| engine.set_backup_time(world.clock.now()));
     let server = succeed(&world, &id).await.server_id;
     ask_for(&world, &server, Redundancy::Local).await;
     pgflex::monitor::repositories::tick(&world.services).await.unwrap();
