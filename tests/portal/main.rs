@@ -41,4 +41,3 @@ mod sign_in;
 mod storage;
 mod tags;
 mod together;
-mod zz_dump;
