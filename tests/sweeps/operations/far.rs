@@ -306,7 +306,6 @@ async fn a_repository_that_nobody_asks_for_ends_with_its_retention() {
     assert_eq!(kinds().await, [], "within the retention");
     world.clock.wind(days(2));
     tick().await;
-    let dbg = protection(&world, &server).await;
     assert_eq!(kinds().await, [OperationKind::RemoveRepository]);
     let host = seen.repositories[1].host_id.clone();
     let removed = rest().await;
