@@ -275,6 +275,7 @@ fn keeps_address(kind: OperationKind) -> bool {
         | OperationKind::Backup
         | OperationKind::DeleteBackup
         | OperationKind::SuspendRepository
+        | OperationKind::RemoveRepository
         | OperationKind::RestoreDrill => true,
         OperationKind::Create
         | OperationKind::Restore

@@ -1,16 +1,23 @@
-//! Repositories that are not reached any more: the log of a server stops waiting for one before it fills the disk.
+//! Repositories that are not reached any more, or not asked for: the log of a server stops waiting for one before it fills the disk,
+//! and what nobody asks for ends when nothing in it is within the retention.
 
-use crate::domain::backup::suspend::{Sight, reason_to_suspend};
+use crate::domain::backup::suspend::{Sight, reason_to_end, reason_to_suspend};
+use crate::domain::backup::{Protection, Repository};
 use crate::domain::ha::MemberRole;
-use crate::domain::ids::HostId;
+use crate::domain::ids::{HostId, ServerId};
+use crate::domain::operation::OperationKind;
 use crate::domain::server::{Member, SettledState};
 use crate::domain::storage::{OBSERVATION, StorageLook};
 use crate::operations::context::Services;
 use crate::operations::submit::{Door, SubmitError};
 use crate::store::StoreError;
-use chrono::{DateTime, Utc};
+use crate::store::operations::OperationFilter;
+use chrono::{DateTime, Duration, Utc};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// A removal that failed is tried again after so long.
+const TRY_AGAIN: Duration = Duration::hours(6);
 
 /// Since when a host does not answer.
 type Silent = HashMap<HostId, DateTime<Utc>>;
@@ -51,6 +58,16 @@ async fn look_at(
     let protection = store.protection(server).await?;
     let failing_since = protection.archive.failing_since;
     let is_away = |host: &HostId| silent.contains_key(host);
+    for one in protection.repositories.iter().filter(|one| !protection.asks_for(one.number)) {
+        if let Some(why) = reason_to_end(&protection, one) {
+            return suspend(services, &protection, one, why).await;
+        }
+        let is_over = protection.kept_until(one).is_some_and(|at| at <= services.clock.now());
+        if is_over && !is_away(&one.host_id) && !was_tried(services, server).await? {
+            let door = Door { store, clock: &*services.clock, poke: &services.poke };
+            later(server, door.remove_repository(server, one.number).await)?;
+        }
+    }
     if failing_since.is_none() && !protection.repositories.iter().any(|one| is_away(&one.host_id)) {
         return Ok(());
     }
@@ -60,17 +77,41 @@ async fn look_at(
         let silent_since = silent.get(&one.host_id).copied();
         let sight = Sight { silent_since, failing_since, disk };
         let Some(why) = reason_to_suspend(services.clock.now(), one, &sight) else { continue };
-        // What is not known to have arrived is taken as missing.
-        let until = protection.archive.until.unwrap_or(one.since);
-        let door = Door { store, clock: &*services.clock, poke: &services.poke };
-        match door.suspend_repository(server, one.number, (until, &why)).await {
-            Ok(_) => {}
-            // Something else is under way; the next tick asks again.
-            Err(SubmitError::Refused(why)) => {
-                tracing::info!(server.id = %server, %why, "a repository is suspended later");
-            }
-            Err(SubmitError::Store(error)) => return Err(error),
-        }
+        suspend(services, &protection, one, &why).await?;
     }
     Ok(())
+}
+
+async fn suspend(
+    services: &Arc<Services>,
+    protection: &Protection,
+    one: &Repository,
+    why: &str,
+) -> Result<(), StoreError> {
+    // What is not known to have arrived is taken as missing.
+    let until = protection.archive.until.unwrap_or(one.since);
+    let door = Door { store: &services.store, clock: &*services.clock, poke: &services.poke };
+    let asked = door.suspend_repository(&one.server_id, one.number, (until, why)).await;
+    later(&one.server_id, asked)
+}
+
+/// A refusal means that something else is under way; the next tick asks again.
+fn later<T>(server: &ServerId, asked: Result<T, SubmitError>) -> Result<(), StoreError> {
+    match asked {
+        Ok(_) => Ok(()),
+        Err(SubmitError::Refused(why)) => {
+            tracing::info!(server.id = %server, %why, "a repository is seen to later");
+            Ok(())
+        }
+        Err(SubmitError::Store(error)) => Err(error),
+    }
+}
+
+/// Whether a removal was begun a short time ago: what failed is not repeated with each tick.
+async fn was_tried(services: &Services, server: &ServerId) -> Result<bool, StoreError> {
+    let filter = OperationFilter { server_id: Some(server.clone()), ..Default::default() };
+    let since = services.clock.now() - TRY_AGAIN;
+    let all = services.store.operations(&filter).await?;
+    let is_one = |kind| kind == OperationKind::RemoveRepository;
+    Ok(all.iter().any(|one| is_one(one.kind) && one.created_at > since))
 }

@@ -1,24 +1,40 @@
 //! Backups asked for by a person, or by the schedule: the checks before anything is submitted.
 
-use super::backup::{delete, suspend, take};
+use super::backup::{delete, remove, suspend, take};
 use super::submit::{Change, Door, SubmitError};
 use crate::domain::activity::Actor;
-use crate::domain::backup::{BackupType, Due, ON_DEMAND_MAX, check_name};
+use crate::domain::backup::{
+    BackupType, Due, ON_DEMAND_MAX, Protection, RepositoryState, check_name,
+};
 use crate::domain::ids::{OperationId, ServerId};
 use crate::domain::operation::OperationKind;
 use crate::domain::refusal::Refusal;
 use chrono::{DateTime, Utc};
 
 impl Door<'_> {
-    /// Submits a backup under a name of the person's own.
+    /// Submits a backup under a name of the person's own into the first repository.
     ///
     /// # Errors
-    /// A refusal when the name is none or taken, there are as many as may be, or the server's state does not allow it;
-    /// then nothing was written.
+    /// As [`Door::take_backup_into`].
     pub async fn take_backup(
         &self,
         server: &ServerId,
         (kind, name): (BackupType, &str),
+        actor: &Actor,
+        key: Option<&str>,
+    ) -> Result<OperationId, SubmitError> {
+        self.take_backup_into(server, (kind, name, 1), actor, key).await
+    }
+
+    /// Submits a backup under a name of the person's own into a repository.
+    ///
+    /// # Errors
+    /// A refusal when the name is none or taken, there are as many as may be, or the server's state does not allow it;
+    /// then nothing was written.
+    pub async fn take_backup_into(
+        &self,
+        server: &ServerId,
+        (kind, name, repository): (BackupType, &str, i64),
         actor: &Actor,
         key: Option<&str>,
     ) -> Result<OperationId, SubmitError> {
@@ -28,6 +44,7 @@ impl Door<'_> {
             return Ok(earlier);
         }
         let protection = self.store.protection(server).await?;
+        check_repository(&protection, repository)?;
         let asked = protection.backups.iter().filter(|one| one.is_on_demand());
         if protection.backups.iter().any(|one| one.name.eq_ignore_ascii_case(name)) {
             let text =
@@ -40,8 +57,11 @@ impl Door<'_> {
             );
             return Err(Refusal::whole(text).into());
         }
-        let about = format!("“{name}”, {}", kind.label().to_lowercase());
-        let change = Change::new(OperationKind::Backup, &about, &take::Asked::new(kind, name));
+        let into =
+            if repository == 1 { String::new() } else { format!(" into repository {repository}") };
+        let about = format!("“{name}”, {}{into}", kind.label().to_lowercase());
+        let asked = take::Asked::new(kind, name).into_repository(repository);
+        let change = Change::new(OperationKind::Backup, &about, &asked);
         self.submit_change(change, server, actor, key).await
     }
 
@@ -83,6 +103,21 @@ impl Door<'_> {
         self.submit_change(change, server, &Actor::system(), None).await
     }
 
+    /// Submits that what is left in a repository which is not asked for any more is removed.
+    ///
+    /// # Errors
+    /// A refusal when something else is under way; the next look asks again.
+    pub async fn remove_repository(
+        &self,
+        server: &ServerId,
+        repository: i64,
+    ) -> Result<OperationId, SubmitError> {
+        let about = format!("repository {repository}: its backups are older than the retention");
+        let asked = remove::Asked { repository };
+        let change = Change::new(OperationKind::RemoveRepository, &about, &asked);
+        self.submit_change(change, server, &Actor::system(), None).await
+    }
+
     /// The same into the first repository.
     ///
     /// # Errors
@@ -112,4 +147,17 @@ impl Door<'_> {
         let change = Change::new(OperationKind::DeleteBackup, &about, &asked);
         self.submit_change(change, server, actor, key).await
     }
+}
+
+/// By hand a backup goes where the schedule has prepared: into the first always, into the second once it is there.
+fn check_repository(protection: &Protection, repository: i64) -> Result<(), Refusal> {
+    let is_there = |number| {
+        let mut all = protection.repositories.iter();
+        all.any(|one| one.number == number && one.state != RepositoryState::Planned)
+    };
+    if repository == 1 || (protection.asks_for(repository) && is_there(repository)) {
+        return Ok(());
+    }
+    let text = "That repository takes no backups now. Choose one of those in the list.";
+    Err(Refusal::at("repository", text))
 }

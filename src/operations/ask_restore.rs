@@ -22,7 +22,7 @@ use crate::store::operations::NewOperation;
 use crate::store::restores::Origin;
 use crate::store::scope::Viewer;
 use crate::store::{Record, StoreError, WriteTx};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 /// A restore that a person asks for. What is not here the new server has from the one it comes from: version, size,
 /// storage, name of the administrator, parameters, extensions and tags. It has one member, no PgBouncer and no
@@ -161,7 +161,7 @@ fn field(target: &RestoreTarget) -> &'static str {
 
 fn unreachable(refused: &Refused) -> String {
     let nearest = refused.nearest.map_or_else(String::new, |at| {
-        let shown = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let shown = at.format("%Y-%m-%d %H:%M:%S UTC");
         format!(" The nearest moment that can be restored is {shown}.")
     });
     format!("{}{nearest} Nothing was made.", refused.reason)

@@ -66,6 +66,7 @@ pub fn steps(kind: OperationKind) -> &'static [Step] {
         OperationKind::Backup => backup::take::STEPS,
         OperationKind::DeleteBackup => backup::delete::STEPS,
         OperationKind::SuspendRepository => backup::suspend::STEPS,
+        OperationKind::RemoveRepository => backup::remove::STEPS,
         OperationKind::Restore => restore::STEPS,
         OperationKind::RestoreDrill => restore_drill::STEPS,
     }
@@ -114,6 +115,7 @@ pub fn settlement(kind: OperationKind, succeeded: bool) -> Settlement {
             | OperationKind::Backup
             | OperationKind::DeleteBackup
             | OperationKind::SuspendRepository
+            | OperationKind::RemoveRepository
             | OperationKind::RestoreDrill,
             _,
         ) => Settlement::Unchanged,

@@ -95,4 +95,61 @@ impl WriteTx {
         .await?;
         Ok(())
     }
+
+    /// Notes that a repository which is not asked for any more holds nothing, before its files are removed: nobody restores from it
+    /// from then on. `false`, and nothing is written, when it is asked for, the log goes into it, or a restore reads there.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn empty_repository(
+        &mut self,
+        server: &ServerId,
+        number: i64,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE backup_repositories SET state = 'Planned', since = $3, bytes = NULL, looked_at = NULL
+             WHERE server_id = $1 AND number = $2 AND number <> 1 AND state <> 'Active'
+               AND EXISTS (SELECT 1 FROM backup_settings WHERE server_id = $1 AND redundancy = 'Local')
+               AND NOT EXISTS (SELECT 1 FROM restores WHERE source_id = $1 AND repository = $2 AND ended_at IS NULL)",
+        )
+        .bind(server.as_str())
+        .bind(number)
+        .bind(micros(self.now))
+        .execute(&mut *self.tx)
+        .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        for statement in [
+            "DELETE FROM backups WHERE server_id = $1 AND repository = $2",
+            "DELETE FROM backup_gaps WHERE server_id = $1 AND repository = $2",
+        ] {
+            sqlx::query(statement)
+                .bind(server.as_str())
+                .bind(number)
+                .execute(&mut *self.tx)
+                .await?;
+        }
+        Ok(true)
+    }
+
+    /// Forgets a repository that holds nothing.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn forget_repository(
+        &mut self,
+        server: &ServerId,
+        number: i64,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "DELETE FROM backup_repositories WHERE server_id = $1 AND number = $2 AND state = 'Planned'
+               AND NOT EXISTS (SELECT 1 FROM backups WHERE server_id = $1 AND repository = $2)",
+        )
+        .bind(server.as_str())
+        .bind(number)
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
 }

@@ -60,6 +60,7 @@ pub fn input(kind: OperationKind) -> Value {
         OperationKind::SuspendRepository => json!({
             "repository": 1, "archived_until": "2026-11-23T10:00:00Z", "reason": "Its host is away."
         }),
+        OperationKind::RemoveRepository => json!({ "repository": 2 }),
         OperationKind::Restore | OperationKind::RestoreDrill => Value::Null,
         OperationKind::ChangePooler => {
             let pooler = Pooler { enabled: true, ..Pooler::default() };
@@ -113,4 +114,22 @@ pub async fn prepare(world: &World, kind: OperationKind, server: &ServerId) {
         }
         _ => {}
     }
+}
+
+/// A second repository on the other host that nobody asks for any more, with nothing in it.
+pub async fn plant_old_repository(world: &World, server: &ServerId) {
+    let (store, now) = (&world.services.store, pgflex::clock::Clock::now(&world.clock));
+    let first = store.repositories(server).await.unwrap().remove(0);
+    let loads = store.host_loads().await.unwrap();
+    let other = loads.into_iter().find(|load| load.host.id != first.host_id).unwrap();
+    let second = pgflex::domain::backup::Repository {
+        number: 2,
+        host_id: other.host.id,
+        state: pgflex::domain::backup::RepositoryState::Suspended,
+        since: now - chrono::Duration::days(1),
+        ..first
+    };
+    let mut tx = store.begin_write(now).await.unwrap();
+    tx.put_repository(&second).await.unwrap();
+    tx.commit(Record::Nothing("as the schedule left it")).await.unwrap();
 }

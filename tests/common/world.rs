@@ -134,6 +134,10 @@ impl World {
         if kind == OperationKind::SuspendRepository {
             self.succeed(&self.submit_on(OperationKind::Backup, &server).await).await;
         }
+        if kind == OperationKind::RemoveRepository {
+            self.succeed(&self.submit_on(OperationKind::Backup, &server).await).await;
+            changes::plant_old_repository(self, &server).await;
+        }
         if kind == OperationKind::DeleteBackup {
             self.succeed(&self.submit_on(OperationKind::Backup, &server).await).await;
             let (asked, actor) = ((BackupType::Full, "before"), Actor::system());

@@ -54,6 +54,7 @@ pub fn now(app: &TestApp) -> DateTime<Utc> {
 /// What is on record about a server's backups.
 pub struct Plan {
     pub days: i64,
+    pub redundancy: Redundancy,
     pub backups: Vec<Backup>,
     pub gaps: Vec<Gap>,
     pub archive: Archive,
@@ -70,6 +71,7 @@ impl Plan {
         let fulls = [backup(first, None), backup(second, None)];
         Self {
             days: 7,
+            redundancy: Redundancy::Local,
             backups: fulls.into_iter().chain(daily(first, 6)).chain(daily(second, 1)).collect(),
             gaps: vec![],
             archive: Archive {
@@ -99,8 +101,12 @@ impl Plan {
         let host_id = store.members(&server.id).await.unwrap().remove(0).host_id;
         let policy = BackupPolicy {
             retention: Retention::days(self.days).unwrap(),
-            redundancy: Redundancy::Local,
+            redundancy: self.redundancy,
         };
+        let loads = store.host_loads().await.unwrap();
+        if loads.iter().any(|load| load.host.id == host_id && load.facts.is_none()) {
+            store.observe_host(&host_id, now, &crate::helpers::facts(), &[]).await.unwrap();
+        }
         let mut tx = store.begin_write(now).await.unwrap();
         tx.set_backup_policy(&server.id, &policy).await.unwrap();
         tx.set_archive(&server.id, &self.archive).await.unwrap();
@@ -125,6 +131,41 @@ fn repository(server: &Seeded, host_id: HostId, now: DateTime<Utc>) -> Repositor
         looked_at: Some(now - Duration::seconds(2)),
         bytes: Some(9 << 30),
     }
+}
+
+/// The same backups in a second repository on another host, an hour younger.
+pub async fn second(app: &TestApp, server: &Seeded, host_id: HostId, state: RepositoryState) {
+    let now = now(app);
+    let mut plan = Plan::usual(app);
+    for one in &mut plan.backups {
+        let later = Duration::hours(1);
+        let (began, full) = (one.started_at + later, one.based_on.is_some());
+        *one = Backup {
+            label: label(began, None),
+            started_at: began,
+            ended_at: one.ended_at + later,
+            ..one.clone()
+        };
+        one.kind = if full { BackupType::Differential } else { BackupType::Full };
+        one.repository = 2;
+    }
+    let mut row = repository(server, host_id, now);
+    (row.number, row.state) = (2, state);
+    if state != RepositoryState::Active {
+        row.since = now - Duration::minutes(25);
+    }
+    let mut tx = app.state.store.begin_write(now).await.unwrap();
+    tx.put_repository(&row).await.unwrap();
+    if state != RepositoryState::Planned {
+        tx.replace_backups(&server.id, 2, &plan.backups).await.unwrap();
+    }
+    if state == RepositoryState::Suspended {
+        let reason = "Its host has not answered for 10 minutes.".into();
+        let gap =
+            Gap { repository: 2, began_at: now - Duration::minutes(35), ended_at: None, reason };
+        tx.put_backup_gap(&server.id, &gap).await.unwrap();
+    }
+    tx.commit(Record::Nothing("a story goes on")).await.unwrap();
 }
 
 /// A drill of an hour ago that passed.

@@ -282,7 +282,11 @@ async fn retention_is_changed_with_what_it_costs_said_before() {
         let path = server.path("/backups/retention");
         has(
             &olga.get(&path).await.body,
-            &["Now: 35 days.", "value=\"35\"", &text(old + Duration::minutes(2))],
+            &[
+                "Now: 35 days, locally redundant.",
+                "value=\"35\"",
+                &text(old + Duration::minutes(2)),
+            ],
         );
         let store = &app.state.store;
         let days = async || store.protection(&server.id).await.unwrap().policy.retention.as_days();
@@ -302,14 +306,14 @@ async fn retention_is_changed_with_what_it_costs_said_before() {
             &body,
             &["The earliest moment that can be restored becomes", &text(plan.backups[0].ended_at)],
         );
-        has(&body, &["1 backup goes", "name=\"confirm\" value=\"lower\""]);
-        let sure = [("days", "7"), ("version", seen.as_str()), ("confirm", "lower")];
+        has(&body, &["1 backup goes", "name=\"confirm\" value=\"reviewed\""]);
+        let sure = [("days", "7"), ("version", seen.as_str()), ("confirm", "reviewed")];
         assert_eq!(press(&mut olga, &path, &sure).await.0, 303);
         assert_eq!(days().await, 7);
         // Made of what it was before: refused, and the form shows what it is.
         let (status, body) = press(&mut olga, &path, &[("days", "9"), ("version", &seen)]).await;
         assert_eq!((status, days().await), (409, 7));
-        has(&body, &["Somebody changed how long backups are kept", "value=\"7\""]);
+        has(&body, &["Somebody changed how backups are kept", "value=\"7\""]);
         assert_eq!(
             press(&mut olga, &path, &[("days", "9"), ("version", &version().await)]).await.0,
             303
@@ -319,7 +323,7 @@ async fn retention_is_changed_with_what_it_costs_said_before() {
             lines.iter().filter(|line| line.action == "server.change_retention").collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0].detail, "from 7 to 9 days");
-        has(&olga.get("/activity").await.body, &["Change how long backups are kept"]);
+        has(&olga.get("/activity").await.body, &["Change how backups are kept"]);
     })
     .await;
 }

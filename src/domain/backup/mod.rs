@@ -20,7 +20,7 @@ pub use choose::{Chosen, choose};
 pub use name::{NAME_CHARS_MAX, check_name};
 pub use piece::Piece;
 pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due, may_expire};
-pub use second::choose_second;
+pub use second::{choose_second, choose_second_of, reason_against_local, reason_against_second};
 pub use source::{BEHIND_MAX, CopiedFrom, Follower, Source, reason_to_stop, source};
 pub use target::{RestoreTarget, TargetError};
 pub use window::{Gap, Refused, Span, Window, check, window};
@@ -294,6 +294,35 @@ impl Protection {
         let gaps: Vec<_> =
             self.gaps.iter().filter(|gap| gap.repository == repository).cloned().collect();
         window(&backups, self.archive.until, &gaps)
+    }
+
+    /// Whether backups shall go into a repository: into the first always, into the second while it is asked for.
+    pub fn asks_for(&self, repository: i64) -> bool {
+        repository == 1 || self.policy.redundancy == Redundancy::Zone
+    }
+
+    /// The repository that is restored from unless a person chooses another: of those that hold something one whose host answers,
+    /// of these the one with the newest moment, and the first of equals. Without any backup the first.
+    pub fn to_restore_from(&self, is_away: impl Fn(&HostId) -> bool) -> i64 {
+        let holding =
+            self.repositories.iter().filter(|one| self.good_in(one.number).next().is_some());
+        let worth = |one: &&Repository| {
+            let latest = self.window_of(one.number).latest();
+            (!is_away(&one.host_id), latest, std::cmp::Reverse(one.number))
+        };
+        let best = holding.max_by_key(worth).or(self.repositories.first());
+        best.map_or(1, |one| one.number)
+    }
+
+    /// When nothing in a repository that is not asked for any more is within the retention: then it is removed. `None` while
+    /// it is asked for, or the log still goes into it.
+    pub fn kept_until(&self, repository: &Repository) -> Option<DateTime<Utc>> {
+        if self.asks_for(repository.number) || repository.state == RepositoryState::Active {
+            return None;
+        }
+        let days = chrono::Duration::days(self.policy.retention.as_days());
+        let latest = self.window_of(repository.number).latest();
+        Some(latest.map_or(repository.since, |latest| latest + days))
     }
 
     /// The good backups that are worth nothing without the one of this label.

@@ -3,7 +3,9 @@
 use super::super::ids::HostId;
 use super::super::partner::{Site, reason_against_pair};
 use super::super::placement::HostLoad;
+use super::super::server::{Member, ServerSpec};
 use super::super::sharing::{SeenHost, is_one_engine};
+use super::{Protection, Repository, RepositoryState};
 
 /// The host for the second repository of a server whose first is beside `primary`, in another zone than `zone` of the
 /// same region: on another engine wherever one can be reached, and of those the one with the most space left.
@@ -35,6 +37,51 @@ pub fn choose_second(
     let space = |load: &HostLoad| load.facts.as_ref().and_then(|facts| facts.storage_free_bytes);
     let best = open.into_iter().max_by_key(|load| (apart(load), space(load)));
     best.map(|load| load.host.id.clone()).ok_or(reason)
+}
+
+/// The same for a server that is there: beside its primary, and on no host that has another repository of it.
+///
+/// # Errors
+/// As [`choose_second`].
+pub fn choose_second_of(
+    loads: &[HostLoad],
+    known: &[Repository],
+    (spec, primary): (&ServerSpec, &Member),
+) -> Result<HostId, String> {
+    let here = loads.iter().find(|load| load.host.id == primary.host_id);
+    let here = here.ok_or("The primary's host is no longer configured.")?;
+    let is_taken = |load: &HostLoad| {
+        known.iter().any(|one| one.host_id == load.host.id) && load.host.id != primary.host_id
+    };
+    let free: Vec<HostLoad> = loads.iter().filter(|load| !is_taken(load)).cloned().collect();
+    // One that was placed before zones were noted of members is where its server is.
+    let zone = if primary.zone.is_empty() { &spec.zone } else { &primary.zone };
+    choose_second(&free, (&spec.region, zone), &Site::of_member(here, primary))
+}
+
+/// Why a server that is there cannot have a second repository; `None` where one is prepared, or a host can have it.
+pub fn reason_against_second(
+    loads: &[HostLoad],
+    known: &[Repository],
+    of: (&ServerSpec, &Member),
+) -> Option<String> {
+    let is_prepared = |one: &Repository| one.number != 1 && one.state != RepositoryState::Planned;
+    match known.iter().any(is_prepared) {
+        true => None,
+        false => choose_second_of(loads, known, of).err(),
+    }
+}
+
+/// Why the second repository must stay: without it the log would go into none. `None` where it may end.
+pub fn reason_against_local(protection: &Protection) -> Option<String> {
+    let is_active = |number: i64| {
+        let mut all = protection.repositories.iter();
+        all.any(|one| one.number == number && one.state == RepositoryState::Active)
+    };
+    let is_alone = is_active(2) && !is_active(1);
+    is_alone.then(|| {
+        "The first repository is suspended: the second is the only one that the log goes into. Wait until the first is in use again.".into()
+    })
 }
 
 /// A host that does not answer now could keep the first copy waiting for as long as it is away.

@@ -1,6 +1,6 @@
-//! When the log stops waiting for a repository that is not reached: before it fills the server's disk.
+//! When the log stops waiting for a repository: that is not reached, before it fills the server's disk; or that is not asked for.
 
-use super::{Repository, RepositoryState};
+use super::{Protection, Repository, RepositoryState};
 use chrono::{DateTime, Duration, Utc};
 
 /// A repository is waited for so long.
@@ -41,6 +41,15 @@ pub fn reason_to_suspend(
         ),
         _ => None,
     }
+}
+
+/// Why the log shall not go any more into a repository that is not asked for; `None` while it does not, or would go into none.
+pub fn reason_to_end(protection: &Protection, repository: &Repository) -> Option<&'static str> {
+    let is_active = |one: &Repository| one.state == RepositoryState::Active;
+    let mut others = protection.repositories.iter().filter(|one| one.number != repository.number);
+    let ends = !protection.asks_for(repository.number) && is_active(repository);
+    (ends && others.any(is_active))
+        .then_some("Backups are locally redundant since somebody chose so.")
 }
 
 #[cfg(test)]

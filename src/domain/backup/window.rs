@@ -1,7 +1,7 @@
 //! What can be restored: spans of time, from what a repository holds.
 
 use super::{Backup, RestoreTarget};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 /// A stretch of time to which nothing can be restored, because a piece of the log is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +139,7 @@ fn check_moment(window: &Window, at: DateTime<Utc>) -> Result<(), Refused> {
 }
 
 fn shown(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub enum OperationKind {
     Backup,
     DeleteBackup,
     SuspendRepository,
+    RemoveRepository,
     Restore,
     RestoreDrill,
 }
@@ -83,7 +84,7 @@ impl Needs {
 }
 
 impl OperationKind {
-    pub const ALL: [OperationKind; 30] = [
+    pub const ALL: [OperationKind; 31] = [
         OperationKind::Create,
         OperationKind::Delete,
         OperationKind::Restart,
@@ -112,6 +113,7 @@ impl OperationKind {
         OperationKind::Backup,
         OperationKind::DeleteBackup,
         OperationKind::SuspendRepository,
+        OperationKind::RemoveRepository,
         OperationKind::Restore,
         OperationKind::RestoreDrill,
     ];
@@ -371,6 +373,15 @@ impl OperationKind {
                 needs: Needs::Ready,
                 deadline_minutes: 15,
                 availability: "The database stays available. Its log is not kept for the repository any more: there is a gap in what can be restored from it.",
+            },
+            OperationKind::RemoveRepository => KindFacts {
+                key: "remove_repository",
+                label: "Remove second repository",
+                action: "backup.remove_repository",
+                state: ServerState::Ready,
+                needs: Needs::Any,
+                deadline_minutes: 300,
+                availability: "The database stays available. Backups in the first repository stay.",
             },
             OperationKind::Restore => KindFacts {
                 key: "restore",

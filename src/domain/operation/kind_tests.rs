@@ -16,7 +16,7 @@ fn one_change_at_a_time_and_only_from_the_right_state() {
 #[test]
 fn a_stopped_server_can_only_be_started_or_deleted_and_its_backups_tended() {
     use OperationKind as K;
-    let may = [K::Start, K::Delete, K::DeleteBackup, K::RestoreDrill];
+    let may = [K::Start, K::Delete, K::DeleteBackup, K::RemoveRepository, K::RestoreDrill];
     for kind in OperationKind::ALL {
         let legal = kind.check_legal(SettledState::Stopped, None).is_ok();
         assert_eq!(legal, may.contains(&kind), "{kind:?}");

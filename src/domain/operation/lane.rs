@@ -34,9 +34,10 @@ impl OperationKind {
             OperationKind::Failover | OperationKind::Disarm | OperationKind::RecoverPrimary => {
                 Lane::Rescue
             }
-            OperationKind::Backup | OperationKind::DeleteBackup | OperationKind::RestoreDrill => {
-                Lane::Backup
-            }
+            OperationKind::Backup
+            | OperationKind::DeleteBackup
+            | OperationKind::RemoveRepository
+            | OperationKind::RestoreDrill => Lane::Backup,
             _ => Lane::Change,
         }
     }

@@ -2,9 +2,11 @@
 
 pub mod delete;
 pub mod door;
+pub mod erase;
 pub mod files;
 pub mod keys;
 pub mod list;
+pub mod remove;
 pub mod repository;
 mod source;
 mod subject;

@@ -4,12 +4,10 @@
 use super::subject::{Subject, primary, run};
 use super::take::{near, number, wait};
 use super::{keys, repository};
-use crate::domain::backup::{Piece, Repository, RepositoryState, choose_second, stanza_of};
+use crate::domain::backup::{Piece, Repository, RepositoryState, choose_second_of, stanza_of};
 use crate::domain::ha::Lsn;
 use crate::domain::ids::HostId;
 use crate::domain::operation::OperationKind;
-use crate::domain::partner::Site;
-use crate::domain::placement::HostLoad;
 use crate::domain::server::{Member, network_name};
 use crate::operations::context::StepContext;
 use crate::operations::ha;
@@ -56,7 +54,14 @@ pub(super) fn prepare_repository(ctx: &StepContext) -> StepResult<'_> {
 
 async fn choose(ctx: &StepContext, member: &Member) -> Result<Repository, StepError> {
     let number = number(ctx);
-    let all = ctx.services.store.repositories(&ctx.server.id).await?;
+    let protection = ctx.services.store.protection(&ctx.server.id).await?;
+    if !protection.asks_for(number) {
+        return Err(StepError::permanent(
+            format!("Backups of this server do not go into repository {number} any more."),
+            "Nothing was changed. Choose zone redundancy on the page Backup and restore to take it up again.",
+        ));
+    }
+    let all = protection.repositories;
     // One that was never prepared holds nothing: after a failover it is chosen again, the near one with the primary and the
     // second one away from it.
     let is_settled = |one: &&Repository| {
@@ -90,15 +95,8 @@ async fn second(ctx: &StepContext, member: &Member) -> Result<HostId, StepError>
         StepError::permanent(format!("There is no place for a second repository: {why}"), advice)
     };
     let loads = ctx.services.store.host_loads().await?;
-    let here = loads.iter().find(|load| load.host.id == member.host_id);
-    let here = here.ok_or_else(|| nowhere("the primary's host is no longer configured.".into()))?;
-    let near = ctx.services.store.repositories(&ctx.server.id).await?;
-    let is_taken = |load: &HostLoad| {
-        near.iter().any(|one| one.host_id == load.host.id) && load.host.id != member.host_id
-    };
-    let (site, spec) = (Site::of_member(here, member), &ctx.server.spec);
-    let free: Vec<HostLoad> = loads.iter().filter(|load| !is_taken(load)).cloned().collect();
-    choose_second(&free, (&spec.region, &member.zone), &site).map_err(nowhere)
+    let known = ctx.services.store.repositories(&ctx.server.id).await?;
+    choose_second_of(&loads, &known, (&ctx.server.spec, member)).map_err(nowhere)
 }
 
 /// Role, certificate and rules by which the helper logs in. Only what may have changed is written: a daily backup

@@ -84,6 +84,7 @@ async fn assert_changed(world: &World, operation: &Operation, why: &str) {
         OperationKind::Backup => backups::assert_taken(world, operation, why).await,
         OperationKind::DeleteBackup => backups::assert_deleted(world, operation, why).await,
         OperationKind::SuspendRepository => far::assert_suspended(world, operation, why).await,
+        OperationKind::RemoveRepository => far::assert_removed(world, operation, why).await,
         OperationKind::RestoreDrill => restores::assert_proven(world, operation, why).await,
         _ => {}
     }
@@ -105,6 +106,10 @@ async fn assert_unchanged(world: &World, operation: &Operation, why: &str) {
         OperationKind::Backup => backups::assert_not_taken(world, operation, why).await,
         OperationKind::DeleteBackup => backups::assert_listed_is_there(world, operation, why).await,
         OperationKind::SuspendRepository => far::assert_not_suspended(world, operation, why).await,
+        OperationKind::RemoveRepository => {
+            let seen = world.services.store.repositories(&operation.server_id).await.unwrap();
+            assert_eq!(seen.len(), 2, "{why}");
+        }
         OperationKind::RestoreDrill => restores::assert_not_proven(world, operation, why).await,
         _ => {}
     }

@@ -5,7 +5,9 @@ use super::*;
 use crate::world::changes;
 use pgflex::clock::Clock;
 use pgflex::domain::activity::Actor;
-use pgflex::domain::backup::{BackupType, Protection, RepositoryState, stanza_of};
+use pgflex::domain::backup::{
+    BackupPolicy, BackupType, Protection, Redundancy, RepositoryState, stanza_of,
+};
 use pgflex::domain::ids::{OperationId, ServerId};
 use pgflex::domain::operation::Operation;
 use pgflex::engine::Engine;
@@ -66,8 +68,16 @@ async fn submitted() -> (World, OperationId) {
     let world = apart().await;
     let first = world.submit(OperationKind::Backup).await;
     let server = succeed(&world, &first).await.server_id;
+    ask_for(&world, &server, Redundancy::Zone).await;
     let id = submit_into(&world, &server, 2).await;
     (world, id)
+}
+
+/// As a person does on the page.
+async fn ask_for(world: &World, server: &ServerId, redundancy: Redundancy) {
+    let seen = protection(world, server).await;
+    let to = BackupPolicy { redundancy, ..seen.policy };
+    world.door().change_backup_policy(server, to, seen.version, &Actor::system()).await.unwrap();
 }
 
 pub async fn protection(world: &World, server: &ServerId) -> Protection {
@@ -243,6 +253,92 @@ async fn a_repository_that_is_away_is_suspended_and_taken_up_again() {
     assert!(seen.gaps.iter().all(|gap| gap.ended_at.is_some()), "{:?}", seen.gaps);
     let text = file(&world, &server, "archive.conf").await;
     assert!(text.contains("repo2-host=10.0.0.2\n"), "{text}");
+}
+
+pub async fn assert_removed(world: &World, operation: &Operation, why: &str) {
+    let seen = protection(world, &operation.server_id).await;
+    let numbers: Vec<_> = seen.repositories.iter().map(|one| one.number).collect();
+    assert_eq!(numbers, [1], "{why}");
+    assert_eq!((seen.good_in(1).count(), seen.good_in(2).count()), (1, 0), "{why}");
+}
+
+/// Not asked for any more: the log goes into the first alone, its backups stay as long as one of their moments is within the
+/// retention, and then they go, with their files, and nothing of the first.
+#[tokio::test]
+async fn a_repository_that_nobody_asks_for_ends_with_its_retention() {
+    let (world, id) = submitted().await;
+    world.engines().iter().for_each(|engine| engine.set_backup_time(world.clock.now()));
+    let server = succeed(&world, &id).await.server_id;
+    let tick = async || pgflex::monitor::repositories::tick(&world.services).await.unwrap();
+    let all = async || {
+        let filter = pgflex::store::operations::OperationFilter {
+            server_id: Some(server.clone()),
+            ..Default::default()
+        };
+        world.services.store.operations(&filter).await.unwrap()
+    };
+    let kinds = async || {
+        let open = all().await.into_iter().filter(|one| one.status.is_active());
+        open.map(|one| one.kind).collect::<Vec<_>>()
+    };
+    let rest = async || succeed(&world, &all().await[0].id).await;
+    tick().await;
+    assert_eq!(kinds().await, [], "it is asked for");
+    ask_for(&world, &server, Redundancy::Local).await;
+    tick().await;
+    assert_eq!(kinds().await, [OperationKind::SuspendRepository]);
+    rest().await;
+    let seen = protection(&world, &server).await;
+    assert_eq!(seen.repositories[1].state, RepositoryState::Suspended);
+    assert_eq!(seen.good_in(2).count(), 1, "its backups stay");
+    let text = file(&world, &server, "archive.conf").await;
+    assert!(text.contains("repo1-host=") && !text.contains("10.0.0.2"), "{text}");
+    let input = Asked::new(BackupType::Full, "").into_repository(2);
+    let change =
+        Change { kind: OperationKind::Backup, input: serde_json::to_value(input).unwrap() };
+    let late = world.door().submit_change(change, &server, &Actor::system(), None).await.unwrap();
+    let late = world.run_to_rest(&world.runner(), &late).await;
+    assert!(late.error.unwrap().contains("do not go into repository 2"));
+
+    let days = |days| chrono::Duration::days(days);
+    world.clock.wind(days(6));
+    tick().await;
+    assert_eq!(kinds().await, [], "within the retention");
+    world.clock.wind(days(2));
+    tick().await;
+    assert_eq!(kinds().await, [OperationKind::RemoveRepository]);
+    let host = seen.repositories[1].host_id.clone();
+    let removed = rest().await;
+    assert_removed(&world, &removed, "to the end").await;
+    let volume = pgflex::operations::backup::repository::blueprint(&world.services, &host);
+    assert!(world.far.backups(&volume.volume_name(), &stanza_of(&server)).is_empty());
+    let first = pgflex::operations::backup::repository::blueprint(
+        &world.services,
+        &seen.repositories[0].host_id,
+    );
+    assert_eq!(world.engine.backups(&first.volume_name(), &stanza_of(&server)).len(), 1);
+    // Asked for again: a new one.
+    ask_for(&world, &server, Redundancy::Zone).await;
+    let again = submit_into(&world, &server, 2).await;
+    let again = succeed(&world, &again).await;
+    assert_in_both(&world, &again, "asked for again").await;
+}
+
+/// Asked for again in the last moment: nothing goes.
+#[tokio::test]
+async fn a_repository_that_is_asked_for_again_is_not_removed() {
+    let (world, id) = submitted().await;
+    world.engines().iter().for_each(|engine| engine.set_backup_time(world.clock.now()));
+    let server = succeed(&world, &id).await.server_id;
+    ask_for(&world, &server, Redundancy::Local).await;
+    pgflex::monitor::repositories::tick(&world.services).await.unwrap();
+    world.run_to_rest(&world.runner(), &id).await;
+    world.clock.wind(chrono::Duration::days(9));
+    let removal = world.door().remove_repository(&server, 2).await.unwrap();
+    ask_for(&world, &server, Redundancy::Zone).await;
+    let operation = world.run_to_rest(&world.runner(), &removal).await;
+    assert_eq!(operation.status, OperationStatus::Failed);
+    assert_eq!(protection(&world, &server).await.good_in(2).count(), 1);
 }
 
 /// T21: the primary changes while it is copied. The backup ends, and the next one is taken of the new primary, whose

@@ -191,7 +191,8 @@ async fn a_lost_reply_of_any_engine_call_does_no_harm() {
                 .iter()
                 .filter_map(|call| METHODS.iter().find(|name| call.starts_with(*name)).copied())
                 .collect();
-            assert!(!methods.is_empty() || at > 0);
+            // What is removed there is on the other host.
+            assert!(!methods.is_empty() || at > 0 || kind == OperationKind::RemoveRepository);
             for method in methods {
                 let world = world().await;
                 let id = world.submit(kind).await;

@@ -208,7 +208,7 @@ async fn a_target_that_cannot_be_reached_is_refused_before_anything_is_made() {
         panic!()
     };
     assert!(
-        refusal.text.contains("The nearest moment that can be restored is 2026-11-23T10:01:00Z"),
+        refusal.text.contains("The nearest moment that can be restored is 2026-11-23 10:01:00 UTC"),
         "{refusal}"
     );
     let unknown = RestoreTarget::Backup { label: "20261123-100303F".into() };

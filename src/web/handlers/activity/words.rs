@@ -20,7 +20,7 @@ const WORDS: &[(&str, &str)] = &[
     ("role.remove", "Remove role in group"),
     ("server.enable_high_availability", "Enable high availability"),
     ("server.erase_backups", "Erase backups of a deleted server"),
-    ("server.change_retention", "Change how long backups are kept"),
+    ("server.change_retention", "Change how backups are kept"),
     ("server.start_notice", "Notice of a start to come"),
     ("operation.retry", "Retry operation"),
     ("operation.cancel", "Cancel operation"),

@@ -31,9 +31,14 @@ pub const fn of(kind: OperationKind) -> Words {
             given_up: "It was given up. The list of backups shows what the repository still holds.",
         },
         OperationKind::SuspendRepository => Words {
-            succeeded: "The log does not wait for the repository any more, so it does not fill the disk. When the repository's host answers again, a full backup goes into it by itself; until then what can be restored from it ends at the gap.",
+            succeeded: "The log does not wait for the repository any more. What can be restored from it ends at the gap. While zone redundancy is asked for, a full backup takes it up again by itself as soon as its host answers.",
             taken_back: "Nothing was changed: the log still waits for the repository.",
             given_up: "It was given up. The log of a member may still wait for the repository; the next backup, or the next change of the server's configuration, puts that right.",
+        },
+        OperationKind::RemoveRepository => Words {
+            succeeded: "What was older than the retention is removed from the repository that is not asked for any more. Backups in the first one are untouched.",
+            taken_back: "Nothing was removed.",
+            given_up: "It was given up. Files that nobody restores from may still be on the repository's host; it is tried again by itself.",
         },
         OperationKind::Restore => Words {
             succeeded: "The new server accepts connections. The page Backup and restore says which moment it really reached. Next: check who may connect, then its data.",

@@ -3,8 +3,9 @@
 use super::backups_drills::{self as drills, Drills, OriginView};
 use super::backups_facts::BackupFacts;
 use super::backups_picture::{self, Picture};
+use super::backups_places::{self as repositories, PlaceRow};
 use super::backups_rows::{self as rows, BackupList};
-use super::backups_view::{self as view, Alarm, Answer, PlaceRow};
+use super::backups_view::{self as view, Alarm, Answer};
 use super::nav::{self, Frame, Tab};
 use crate::domain::backup::{FULL_EVERY, ON_DEMAND_MAX, TAKE_EVERY};
 use crate::domain::ids::ServerId;
@@ -43,7 +44,7 @@ struct BackupsLive {
     answer: Answer,
     alarms: Vec<Alarm>,
     works: Vec<Work>,
-    picture: Option<Picture>,
+    pictures: Vec<Picture>,
     places: Vec<PlaceRow>,
     list: BackupList,
     actions: Vec<Action>,
@@ -156,8 +157,8 @@ async fn live(visit: &Visit, frame: &Frame, page: usize) -> Result<BackupsLive, 
         fragment: paths::server_backups_fragment(&server.id, &seen_key(frame), page),
         answer: view::answer(&facts, &alarms),
         works: facts.works.iter().map(Work::of).collect(),
-        picture: backups_picture::picture(&facts),
-        places: view::places(&facts, &server.spec.region, zones),
+        pictures: backups_picture::pictures(&facts),
+        places: repositories::places(&facts, &server.spec.region, zones),
         list: rows::list(&facts, &server.id, page),
         actions: actions(frame, &facts),
         policy: policy(&facts),
@@ -214,8 +215,8 @@ fn actions(frame: &Frame, facts: &BackupFacts) -> Vec<Action> {
             why_closed: facts.why_closed(frame, OperationKind::RestoreDrill),
         },
         Action {
-            label: "Change retention…",
-            purpose: "For how many days back every moment can be restored.",
+            label: "Change retention and redundancy…",
+            purpose: "For how many days back every moment can be restored, and in how many zones the backups lie.",
             path: paths::server_backups_part(id, "retention"),
             is_primary: false,
             why_closed: BackupFacts::why_kept(frame),

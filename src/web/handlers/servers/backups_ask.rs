@@ -1,15 +1,15 @@
 //! The pages that ask before a backup is taken by hand and before a restore drill.
 
-use super::backups_facts::BackupFacts;
+use super::backups_facts::{BackupFacts, is_away};
 use super::nav::{self, Frame, Tab};
 use super::storage_view::size_text;
 use crate::clock::new_uuid;
-use crate::domain::backup::{BackupType, ON_DEMAND_MAX};
+use crate::domain::backup::{BackupType, ON_DEMAND_MAX, Repository};
 use crate::domain::operation::OperationKind;
 use crate::domain::refusal::Refusal;
 use crate::operations::submit::{Change, SubmitError};
 use crate::web::error::{PageError, PageResult};
-use crate::web::form::{FormState, Posted};
+use crate::web::form::{Choice, FormState, Posted};
 use crate::web::page::{self, Layout};
 use crate::web::paths;
 use crate::web::time::duration_text;
@@ -81,6 +81,8 @@ struct AskPage {
     /// Size and time of the newest full backup: what this one will be like.
     usual: String,
     on_demand: usize,
+    /// Where it can go, when there is a choice.
+    repositories: Vec<Choice>,
     why_closed: Option<String>,
     key: String,
 }
@@ -93,9 +95,10 @@ impl AskPage {
             layout: frame.layout(visit, ask.title()),
             usual: usual(&facts),
             on_demand: facts.on_demand(),
+            repositories: repositories(&facts),
             why_closed: facts.why_closed(&frame, ask.kind()),
             key: new_uuid(),
-            f: f.with("backup_name", name),
+            f: f.with("backup_name", name).with("repository", "1"),
             ask,
             frame,
         })
@@ -116,6 +119,19 @@ impl AskPage {
     fn max(&self) -> usize {
         ON_DEMAND_MAX
     }
+}
+
+fn repositories(facts: &BackupFacts) -> Vec<Choice> {
+    let open = facts.open_repositories();
+    let choice = |one: &&Repository| {
+        let label = format!("Repository {}, on host {}", one.number, facts.host_name(&one.host_id));
+        let choice = Choice::new(one.number.to_string(), label);
+        match is_away(&facts.loads, &one.host_id) {
+            true => choice.closed("its host does not answer"),
+            false => choice,
+        }
+    };
+    if open.len() < 2 { vec![] } else { open.iter().map(choice).collect() }
 }
 
 fn usual(facts: &BackupFacts) -> String {
@@ -148,8 +164,9 @@ async fn submit(visit: &Signed<Contributor>, id: &str, posted: &Posted, ask: Ask
     let (door, id) = (nav::door(&visit.state), &frame.server.id);
     let asked = match ask {
         Ask::New => {
-            let wanted = (BackupType::Full, posted.text("backup_name"));
-            door.take_backup(id, wanted, &visit.actor(), Some(&key)).await
+            let number = posted.text("repository").parse().unwrap_or(1);
+            let wanted = (BackupType::Full, posted.text("backup_name"), number);
+            door.take_backup_into(id, wanted, &visit.actor(), Some(&key)).await
         }
         Ask::Drill => {
             let change = Change::plain(OperationKind::RestoreDrill);
@@ -162,7 +179,8 @@ async fn submit(visit: &Signed<Contributor>, id: &str, posted: &Posted, ask: Ask
         Err(SubmitError::Refused(refusal)) => {
             let mut f = FormState::keep(posted);
             let is_at_field = refusal.field.is_some();
-            let field = refusal.field.map(|_| "backup_name");
+            let field =
+                refusal.field.map(|field| if field == "name" { "backup_name" } else { field });
             f.refuse(Refusal { field, ..refusal });
             let page = AskPage::new(visit, frame.renewed(visit).await?, ask, f).await?;
             if is_at_field {

@@ -1,7 +1,9 @@
 //! What the pages of backups are made of, read once for a request; and which of their actions are open.
 
 use super::nav::Frame;
-use crate::domain::backup::{Backup, ON_DEMAND_MAX, Protection, Window};
+use crate::domain::backup::{
+    Backup, ON_DEMAND_MAX, Protection, Repository, RepositoryState, Window,
+};
 use crate::domain::ha::MemberRole;
 use crate::domain::ids::HostId;
 use crate::domain::lock::{self, Act};
@@ -18,6 +20,8 @@ pub struct BackupFacts {
     pub protection: Protection,
     pub members: Vec<Member>,
     pub loads: Vec<HostLoad>,
+    /// Without the hosts that left the configuration: where something new can be.
+    pub configured: Vec<HostLoad>,
     /// Kinds under way, but for those on backups.
     pub under_way: Vec<OperationKind>,
     /// Operations on backups, newest first: those under way, or the last one when it failed.
@@ -38,7 +42,8 @@ impl BackupFacts {
         let operations = store.operations(&of_server).await?;
         let members = store.members(&server.id).await?;
         let loads = store.host_loads_all().await?;
-        Ok(Self { members, loads, ..Self::in_short(visit, server, operations).await? })
+        let configured = store.host_loads().await?;
+        Ok(Self { members, loads, configured, ..Self::in_short(visit, server, operations).await? })
     }
 
     /// The same without where its backups lie, from the server's operations.
@@ -55,6 +60,7 @@ impl BackupFacts {
             protection: store.protection(&server.id).await?,
             members: vec![],
             loads: vec![],
+            configured: vec![],
             under_way: store.kinds_under_way(&server.id).await?,
             works: works(operations),
             is_stopped: server.settled == SettledState::Stopped,
@@ -62,9 +68,24 @@ impl BackupFacts {
         })
     }
 
-    /// The repository that is restored from: the first one that holds something, else the first.
+    /// The repository that is restored from unless a person chooses another.
     pub fn repository(&self) -> i64 {
-        of_protection(&self.protection)
+        self.protection.to_restore_from(|host| is_away(&self.loads, host))
+    }
+
+    /// Those that backups go into by what is asked for, and whose schedule has prepared them.
+    pub fn open_repositories(&self) -> Vec<&Repository> {
+        let all = self.protection.repositories.iter();
+        all.filter(|one| {
+            self.protection.asks_for(one.number) && one.state != RepositoryState::Planned
+        })
+        .collect()
+    }
+
+    /// Name of a repository's host.
+    pub fn host_name(&self, host: &HostId) -> String {
+        let load = self.load_of(host);
+        load.map_or("not known any more".into(), |load| load.host.name.clone())
     }
 
     /// What can be restored.
@@ -80,7 +101,7 @@ impl BackupFacts {
         self.loads.iter().find(|load| load.host.id == *host)
     }
 
-    /// The newest good backup.
+    /// The newest good backup of the repository that is restored from.
     pub fn newest(&self) -> Option<&Backup> {
         self.protection.good_in(self.repository()).max_by_key(|one| one.ended_at)
     }
@@ -133,12 +154,9 @@ impl BackupFacts {
     }
 }
 
-/// The repository that is restored from.
-pub fn of_protection(protection: &Protection) -> i64 {
-    let holds = |number: &i64| protection.good_in(*number).next().is_some();
-    let mut numbers = protection.repositories.iter().map(|one| one.number);
-    let first = numbers.clone().next().unwrap_or(1);
-    numbers.find(holds).unwrap_or(first)
+/// Whether a host did not answer when it was last looked at. Of one that is not in the list nothing is known.
+pub fn is_away(loads: &[HostLoad], host: &HostId) -> bool {
+    loads.iter().any(|load| load.host.id == *host && load.facts.is_none())
 }
 
 /// Operations on backups that are under way; without any, the last one when it failed.

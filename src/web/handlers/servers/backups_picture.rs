@@ -1,6 +1,6 @@
 //! The restorable time as a drawing, and the same as a table.
 
-use super::backups_facts::{BackupFacts, of_protection};
+use super::backups_facts::BackupFacts;
 use crate::domain::backup::{Backup, Gap, Protection, Window};
 use crate::web::time::{Stamp, duration_text};
 use chrono::{DateTime, Duration, Utc};
@@ -9,11 +9,15 @@ use chrono::{DateTime, Duration, Utc};
 const DAYS_MAX: i32 = 4;
 /// Numbers of gaps that are written above them, at most: more would lie on each other.
 const NUMBERS_MAX: usize = 12;
+/// Lines that are nearer would run together, in hundredths of the width.
+const TICKS_APART: f64 = 1.2;
 /// What is narrower could not be seen, in hundredths of the width.
 const NARROWEST: f64 = 0.5;
 
 /// From `from` to `to`, all places in hundredths of the width.
 pub struct Picture {
+    /// Of which repository it is.
+    pub title: String,
     pub from: Stamp,
     pub spans: Vec<Bar>,
     pub gaps: Vec<Bar>,
@@ -84,13 +88,18 @@ fn day_text(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// The drawing of the repository that is restored from; `None` while it holds nothing.
-pub fn picture(facts: &BackupFacts) -> Option<Picture> {
-    draw(&facts.protection, facts.now)
+/// A drawing for each repository that holds something.
+pub fn pictures(facts: &BackupFacts) -> Vec<Picture> {
+    let all = &facts.protection.repositories;
+    let drawn = all.iter().filter_map(|one| {
+        let picture = draw(&facts.protection, one.number, facts.now)?;
+        let host = facts.host_name(&one.host_id);
+        Some(Picture { title: format!("Repository {}, on host {host}", one.number), ..picture })
+    });
+    drawn.collect()
 }
 
-fn draw(protection: &Protection, now: DateTime<Utc>) -> Option<Picture> {
-    let repository = of_protection(protection);
+fn draw(protection: &Protection, repository: i64, now: DateTime<Utc>) -> Option<Picture> {
     let window = protection.window_of(repository);
     let earliest = window.earliest()?;
     let asked = now - Duration::days(protection.policy.retention.as_days());
@@ -98,23 +107,38 @@ fn draw(protection: &Protection, now: DateTime<Utc>) -> Option<Picture> {
     let spans = window.spans.iter().map(|span| {
         axis.bar(span.from, span.to, format!("{} to {}", day_text(span.from), day_text(span.to)))
     });
-    let holes = holes(&window, &protection.gaps, repository);
+    let holes = holes(&window, &protection.gaps, repository, now);
     let gaps = holes.iter().enumerate().map(|(at, hole)| {
         let mut bar = axis.bar(hole.from, hole.to, format!("Gap {}: {}", at + 1, hole.why));
         let middle = f64::midpoint(axis.place(hole.from), axis.place(hole.to)).clamp(2.0, 98.0);
         bar.label = (at < NUMBERS_MAX).then(|| (percent(middle), at + 1));
         bar
     });
-    let ticks = protection.good_in(repository).map(|one| tick(&axis, one));
+    let ticks = ticks(&axis, protection.good_in(repository));
     Some(Picture {
+        title: String::new(),
         from: Stamp(axis.from),
         spans: spans.collect(),
         gaps: gaps.collect(),
-        ticks: ticks.collect(),
+        ticks,
         days: days(&axis),
         rows: rows(&window, &holes),
-        told: told(&window, protection),
+        told: told(&window, protection, repository),
     })
+}
+
+/// What lies on each other is drawn once, a full backup before others.
+fn ticks<'a>(axis: &Axis, backups: impl Iterator<Item = &'a Backup>) -> Vec<Tick> {
+    let mut all: Vec<&Backup> = backups.collect();
+    all.sort_by_key(|one| one.based_on.is_some());
+    let mut drawn: Vec<(f64, &Backup)> = vec![];
+    for one in all {
+        let place = axis.place(one.ended_at);
+        if drawn.iter().all(|(other, _)| (place - other).abs() >= TICKS_APART) {
+            drawn.push((place, one));
+        }
+    }
+    drawn.iter().map(|(_, one)| tick(axis, one)).collect()
 }
 
 fn tick(axis: &Axis, one: &Backup) -> Tick {
@@ -129,8 +153,8 @@ struct Hole {
     why: String,
 }
 
-/// What lies between two spans, with the reason that was noted.
-fn holes(window: &Window, gaps: &[Gap], repository: i64) -> Vec<Hole> {
+/// What lies between two spans, and after the last one while a gap goes on, with the reason that was noted.
+fn holes(window: &Window, gaps: &[Gap], repository: i64, now: DateTime<Utc>) -> Vec<Hole> {
     let pairs = window.spans.iter().zip(window.spans.iter().skip(1));
     let hole = |(before, after): (&crate::domain::backup::Span, &crate::domain::backup::Span)| {
         let of_it = |gap: &&Gap| {
@@ -142,7 +166,10 @@ fn holes(window: &Window, gaps: &[Gap], repository: i64) -> Vec<Hole> {
             gaps.iter().find(of_it).map_or("the log of this time is missing", |gap| &gap.reason);
         Hole { from: before.to, to: after.from, why: why.to_owned() }
     };
-    pairs.map(hole).collect()
+    let open = gaps.iter().find(|gap| gap.repository == repository && gap.ended_at.is_none());
+    let last = window.latest().filter(|latest| *latest < now);
+    let last = open.zip(last).map(|(gap, from)| Hole { from, to: now, why: gap.reason.clone() });
+    pairs.map(hole).chain(last).collect()
 }
 
 fn days(axis: &Axis) -> Vec<Day> {
@@ -179,9 +206,9 @@ fn rows(window: &Window, holes: &[Hole]) -> Vec<Row> {
     rows
 }
 
-fn told(window: &Window, protection: &Protection) -> String {
+fn told(window: &Window, protection: &Protection, repository: i64) -> String {
     let stretches = window.spans.len();
-    let backups = protection.good_in(of_protection(protection)).count();
+    let backups = protection.good_in(repository).count();
     format!(
         "The last {} days: {stretches} restorable stretches and {backups} backups. The table below says the same.",
         protection.policy.retention.as_days()

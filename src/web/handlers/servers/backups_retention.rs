@@ -1,13 +1,19 @@
-//! For how many days back every moment can be restored: the form, with what raising and lowering means.
+//! How backups are kept: for how many days back, and in how many zones. The form, and the question before anything goes or moves.
 
 use super::backups_facts::BackupFacts;
+use super::backups_redundancy as redundancy;
 use super::nav::{self, Frame, Tab};
-use crate::domain::backup::{Backup, Retention};
+use super::storage_view::size_text;
+use crate::domain::backup::{
+    Backup, BackupPolicy, Redundancy, Retention, choose_second_of, reason_against_local,
+    reason_against_second,
+};
 use crate::domain::refusal::Refusal;
+use crate::domain::server::{Member, ServerSpec};
 use crate::operations::submit::SubmitError;
 use crate::web::error::{PageError, PageResult};
 use crate::web::flash::Flash;
-use crate::web::form::{FormState, Posted};
+use crate::web::form::{Choice, FormState, Posted};
 use crate::web::page::{self, Layout};
 use crate::web::paths;
 use crate::web::time::Stamp;
@@ -24,8 +30,12 @@ struct RetentionPage {
     frame: Frame,
     f: FormState,
     days: i64,
+    redundancy: &'static str,
+    redundancies: Vec<Choice>,
     /// What a lower number would cost; only as a question before it is done.
     lowers: Option<Lowers>,
+    /// What another redundancy would do; likewise.
+    moves: Option<Moves>,
     earliest: Option<Stamp>,
     version: i64,
     why_closed: Option<String>,
@@ -39,23 +49,38 @@ struct Lowers {
     backups: usize,
 }
 
+/// Another redundancy.
+struct Moves {
+    to: &'static str,
+    /// Whether something ends with it.
+    is_less: bool,
+    /// What happens, one sentence each.
+    effects: Vec<String>,
+}
+
 impl RetentionPage {
     async fn new(
         visit: &Visit,
         frame: Frame,
         f: FormState,
-        to: Option<Retention>,
+        to: Option<BackupPolicy>,
     ) -> Result<Self, PageError> {
         let facts = BackupFacts::load(visit, &frame.server).await?;
-        let days = facts.protection.policy.retention.as_days();
+        let now = facts.protection.policy;
+        let (days, spec) = (now.retention.as_days(), &frame.server.spec);
+        let lower = to.map(|to| to.retention).filter(|to| *to < now.retention);
+        let other = to.filter(|to| to.redundancy != now.redundancy);
         Ok(Self {
-            layout: frame.layout(visit, "Change retention"),
+            layout: frame.layout(visit, "Change how backups are kept"),
             days,
-            lowers: to.filter(|to| to.as_days() < days).map(|to| lowers(&facts, to)),
+            redundancy: now.redundancy.label(),
+            redundancies: cards(&facts, spec),
+            lowers: lower.map(|to| lowers(&facts, to)),
+            moves: other.map(|to| moves(&facts, spec, to)),
             earliest: facts.window().earliest().map(Stamp),
             version: facts.protection.version,
             why_closed: BackupFacts::why_kept(&frame),
-            f: f.with("days", days.to_string()),
+            f: f.with("days", days.to_string()).with("redundancy", now.redundancy.key()),
             frame,
         })
     }
@@ -67,17 +92,109 @@ impl RetentionPage {
     fn back(&self) -> String {
         paths::server_backups(&self.frame.server.id)
     }
+
+    /// Whether it asks before it saves.
+    fn is_review(&self) -> bool {
+        self.lowers.is_some() || self.moves.is_some()
+    }
+
+    /// Whether something goes that does not come back.
+    fn is_danger(&self) -> bool {
+        let moves = self.moves.as_ref().is_some_and(|moves| moves.is_less);
+        moves || self.lowers.as_ref().is_some_and(|lowers| lowers.earliest.is_some())
+    }
+}
+
+/// Why a redundancy cannot be chosen for this server now.
+fn why_not(facts: &BackupFacts, spec: &ServerSpec, wanted: Redundancy) -> Option<String> {
+    if wanted == facts.protection.policy.redundancy {
+        return None;
+    }
+    let known = &facts.protection.repositories;
+    match wanted {
+        Redundancy::Local => reason_against_local(&facts.protection),
+        Redundancy::Zone => facts.primary().and_then(|primary: &Member| {
+            reason_against_second(&facts.configured, known, (spec, primary))
+        }),
+    }
+}
+
+fn cards(facts: &BackupFacts, spec: &ServerSpec) -> Vec<Choice> {
+    let all = &facts.protection.repositories;
+    let near = all.iter().find(|one| one.number == 1).map(|one| one.host_id.clone());
+    let near = near.or_else(|| facts.primary().map(|primary| primary.host_id.clone()));
+    let second = all.iter().find(|one| one.number == 2).map(|one| one.host_id.clone());
+    let second =
+        second.or_else(|| choose_second_of(&facts.configured, all, (spec, facts.primary()?)).ok());
+    let detail = redundancy::zone_detail(&facts.loads, near.as_ref(), second.as_ref());
+    redundancy::cards(&detail, |wanted| why_not(facts, spec, wanted))
+}
+
+fn moves(facts: &BackupFacts, spec: &ServerSpec, to: BackupPolicy) -> Moves {
+    let (protection, label) = (&facts.protection, to.redundancy.label());
+    let name = |number: i64| {
+        let found = protection.repositories.iter().find(|one| one.number == number);
+        found.map(|one| facts.host_name(&one.host_id))
+    };
+    let effects = match to.redundancy {
+        Redundancy::Zone => {
+            let place = || {
+                choose_second_of(
+                    &facts.configured,
+                    &protection.repositories,
+                    (spec, facts.primary()?),
+                )
+                .ok()
+            };
+            let host = name(2).or_else(|| place().map(|id| facts.host_name(&id)));
+            let host = host.map_or(String::new(), |host| format!(" on host {host}"));
+            let bytes: u64 = protection.good_in(1).map(|one| one.stored_bytes).sum();
+            let takes = if bytes == 0 {
+                String::new()
+            } else {
+                format!(" Those in the first take {} now.", size_text(bytes))
+            };
+            vec![
+                format!("A full backup goes into the second repository{host} by itself, as soon as the first holds a good one. Until it has ended, backups are in one zone."),
+                format!("The second keeps backups, log and window of its own: about the same space again.{takes}"),
+                "Each WAL file stays on the server's disk until both have it. A repository whose host has not answered for 10 minutes is suspended: it is waited for no more, until the host answers.".into(),
+            ]
+        }
+        Redundancy::Local => {
+            let latest = protection.window_of(2).latest();
+            let count = protection.good_in(2).count();
+            let days = to.retention.as_days();
+            let host = name(2).map_or(String::new(), |host| format!(" on host {host}"));
+            let kept = match latest {
+                Some(at) => format!(
+                    "Its {count} good {} and their log stay, and can be restored from, until {}: {days} days after its newest moment. Then they are removed by themselves.",
+                    if count == 1 { "backup" } else { "backups" },
+                    (at + Duration::days(days)).format("%Y-%m-%d %H:%M UTC")
+                ),
+                None => "It holds no good backup: what is there is removed by itself.".into(),
+            };
+            vec![
+                format!("The log goes into the second repository{host} no more, and no backup does: from now on the first alone protects this server."),
+                kept,
+                "When zone redundancy is chosen again before that, a full backup takes the second up again, with a gap between.".into(),
+            ]
+        }
+    };
+    Moves { to: label, is_less: to.redundancy == Redundancy::Local, effects }
 }
 
 fn lowers(facts: &BackupFacts, to: Retention) -> Lowers {
-    let good: Vec<&Backup> = facts.protection.good_in(facts.repository()).collect();
-    let first = first_kept(&good, facts.now - Duration::days(to.as_days()));
-    let goes = |one: &&&Backup| first.is_some_and(|first| one.ended_at < first);
-    Lowers {
-        to: to.as_days(),
-        earliest: first.map(Stamp),
-        backups: good.iter().filter(goes).count(),
+    let since = facts.now - Duration::days(to.as_days());
+    let all = facts.protection.repositories.iter().map(|one| one.number);
+    let mut backups = 0;
+    for number in all {
+        let good: Vec<&Backup> = facts.protection.good_in(number).collect();
+        let first = first_kept(&good, since);
+        backups +=
+            good.iter().filter(|one| first.is_some_and(|first| one.ended_at < first)).count();
     }
+    let good: Vec<&Backup> = facts.protection.good_in(facts.repository()).collect();
+    Lowers { to: to.as_days(), earliest: first_kept(&good, since).map(Stamp), backups }
 }
 
 /// The end of the full backup that becomes the oldest: the newest one that is as old as the retention. Everything
@@ -96,24 +213,37 @@ pub async fn get(visit: Signed<Contributor>, id: Path<String>) -> PageResult {
     page::ok(&RetentionPage::new(&visit, frame, FormState::new(), None).await?)
 }
 
-/// `POST /servers/{id}/backups/retention`: saves; a lower number is asked about first.
+/// `POST /servers/{id}/backups/retention`: saves; whatever ends or moves something is asked about first.
 pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) -> PageResult {
     let Some(frame) = nav::frame(&visit, &id, Tab::Backups).await? else {
         return nav::gone(&visit, &id).await;
     };
     let mut f = FormState::keep(&posted);
-    let Some(to) = f.check(read("days", posted.text("days"))) else {
+    let now = visit.state.store.protection(&frame.server.id).await?.policy;
+    let retention = f.check(read("days", posted.text("days")));
+    // A browser does not send a chosen card that is closed.
+    let typed =
+        if posted.has("redundancy") { posted.text("redundancy") } else { now.redundancy.key() };
+    let redundancy = f.check(redundancy::read(typed));
+    let Some((retention, redundancy)) = retention.zip(redundancy) else {
         return page::invalid(&RetentionPage::new(&visit, frame, f, None).await?);
     };
-    let page = RetentionPage::new(&visit, frame, f.clone(), Some(to)).await?;
-    if page.lowers.is_some() && page.why_closed.is_none() && posted.text("confirm") != "lower" {
+    let to = BackupPolicy { retention, redundancy };
+    let page = RetentionPage::new(&visit, frame, f, Some(to)).await?;
+    let chosen = page.redundancies.iter().find(|one| one.value == redundancy.key());
+    if let Some(why) = chosen.filter(|one| one.is_closed()).map(|one| one.closed.clone()) {
+        let mut f = page.f.clone();
+        f.refuse(Refusal::at("redundancy", why));
+        return page::invalid(&RetentionPage::new(&visit, page.frame, f, None).await?);
+    }
+    if page.is_review() && page.why_closed.is_none() && posted.text("confirm") != "reviewed" {
         return page::ok(&page);
     }
     let frame = page.frame;
     let (id, seen) = (&frame.server.id, posted.text("version").parse().unwrap_or(-1));
-    match nav::door(&visit.state).change_retention(id, to, seen, &visit.actor()).await {
+    match nav::door(&visit.state).change_backup_policy(id, to, seen, &visit.actor()).await {
         Ok(()) => {
-            let text = format!("Backups are kept for {} days from the next one on.", to.as_days());
+            let text = done(now, to);
             page::see_with(&visit, &paths::server_backups(id), &Flash::done(text))
         }
         Err(SubmitError::Refused(refusal)) => {
@@ -124,6 +254,20 @@ pub async fn post(visit: Signed<Contributor>, id: Path<String>, posted: Posted) 
             page::with_status(StatusCode::CONFLICT, &page)
         }
         Err(SubmitError::Store(error)) => Err(error.into()),
+    }
+}
+
+fn done(before: BackupPolicy, to: BackupPolicy) -> String {
+    let days =
+        format!("Backups are kept for {} days from the next one on.", to.retention.as_days());
+    match (before.redundancy == to.redundancy, to.redundancy) {
+        (true, _) => days,
+        (false, Redundancy::Zone) => format!(
+            "{days} A second repository is prepared by itself; below it says when it holds a backup."
+        ),
+        (false, Redundancy::Local) => format!(
+            "{days} They go into the first repository alone; below it says until when the second is kept."
+        ),
     }
 }
 

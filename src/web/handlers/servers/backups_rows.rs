@@ -17,6 +17,8 @@ pub struct BackupRow {
     pub name: String,
     pub label: String,
     pub kind: &'static str,
+    /// Number and host of the repository it lies in; `None` where there is only one.
+    pub place: Option<(i64, String)>,
     pub chip: Chip,
     pub ended: Stamp,
     pub took: String,
@@ -51,14 +53,22 @@ pub fn list(facts: &BackupFacts, server: &ServerId, page: usize) -> BackupList {
         if exists { paths::server_backups_page(server, page) } else { String::new() }
     };
     BackupList {
-        rows: rows.map(|one| row(one, server)).collect(),
+        rows: rows.map(|one| row(facts, one, server)).collect(),
         count,
         newer: way(page > 1, page.saturating_sub(1)),
         older: way(page * PAGE < count, page + 1),
     }
 }
 
-fn row(one: &Backup, server: &ServerId) -> BackupRow {
+/// Where a backup lies, among two.
+fn place(facts: &BackupFacts, one: &Backup) -> Option<(i64, String)> {
+    let all = &facts.protection.repositories;
+    let found = all.iter().find(|each| each.number == one.repository);
+    let host = found.map(|each| facts.host_name(&each.host_id));
+    host.filter(|_| all.len() > 1).map(|host| (one.repository, host))
+}
+
+fn row(facts: &BackupFacts, one: &Backup, server: &ServerId) -> BackupRow {
     let restore =
         format!("{}?backup={}", paths::server_restore(server), paths::encoded(&one.label));
     let delete = paths::server_backup_delete(server, &one.label);
@@ -66,6 +76,7 @@ fn row(one: &Backup, server: &ServerId) -> BackupRow {
         name: one.name.clone(),
         label: one.label.clone(),
         kind: one.kind.label(),
+        place: place(facts, one),
         chip: chip(one),
         ended: Stamp(one.ended_at),
         took: duration_text(one.ended_at - one.started_at),

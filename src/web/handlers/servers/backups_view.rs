@@ -1,12 +1,11 @@
 //! Whether a server is protected, in words: pure functions from what is on record.
 
 use super::backups_facts::BackupFacts;
-use super::ha_zones::{self, Truth};
+use super::backups_places as repository;
 use super::overview_view::plural;
 use super::storage_view::size_text;
-use crate::domain::backup::{BackupType, Protection, Repository, RepositoryState, Window, room};
+use crate::domain::backup::{BackupType, Protection, Window, room};
 use crate::web::label::{Chip, Icon, Tone};
-use crate::web::paths;
 use crate::web::time::{Stamp, ago_text, duration_text};
 use chrono::{DateTime, Duration, Timelike, Utc};
 
@@ -15,8 +14,6 @@ use chrono::{DateTime, Duration, Timelike, Utc};
 const BEHIND_AFTER: Duration = Duration::minutes(10);
 /// A look older than this says nothing about now.
 const STALE_AFTER: Duration = Duration::minutes(3);
-/// A day between backups and two hours for taking one.
-const BACKUP_AFTER: Duration = Duration::hours(26);
 
 /// The first thing on the page.
 pub struct Answer {
@@ -29,6 +26,8 @@ pub struct Answer {
     pub gaps: String,
     /// "12 s ago"; empty while nobody looked.
     pub looked: String,
+    /// Which of two repositories the moments are of; empty with one.
+    pub of: String,
     /// What there is instead of moments, and what comes next.
     pub text: String,
 }
@@ -75,6 +74,7 @@ pub fn answer(facts: &BackupFacts, alarms: &[Alarm]) -> Answer {
             .archive
             .looked_at
             .map_or(String::new(), |at| ago_text(at, facts.now)),
+        of: repository::which(facts),
         text: String::new(),
     }
 }
@@ -95,8 +95,8 @@ fn unprotected(facts: &BackupFacts) -> Answer {
         Chip::new("Not yet protected", Icon::Cross, Tone::Danger)
     };
     let class = if facts.is_backing_up() { "banner-info" } else { "banner-danger" };
-    let (ends, gaps, looked) = (None, String::new(), String::new());
-    Answer { chip, class, ends, gaps, looked, text: text.into() }
+    let (ends, gaps, looked, of) = (None, String::new(), String::new(), String::new());
+    Answer { chip, class, ends, gaps, looked, of, text: text.into() }
 }
 
 /// Everything that stands against a green mark, the worst first.
@@ -117,14 +117,7 @@ pub fn alarms(facts: &BackupFacts) -> Vec<Alarm> {
     if !facts.is_stopped {
         all.extend(late(facts, now));
     }
-    let suspended = |one: &&Repository| one.state == RepositoryState::Suspended;
-    if let Some(one) = facts.protection.repositories.iter().find(suspended) {
-        all.push(Alarm {
-            title: format!("Repository {} is suspended.", one.number),
-            text: "It could not be reached for so long that the log does not wait for it any more. It has a gap from then on until its next full backup.".into(),
-            is_danger: true,
-        });
-    }
+    all.extend(repository::alarms(facts));
     all.extend(no_room(facts));
     all.extend(unusable(facts, false));
     all
@@ -194,97 +187,7 @@ fn late(facts: &BackupFacts, now: DateTime<Utc>) -> Vec<Alarm> {
             is_danger: false,
         });
     }
-    if let Some(newest) = facts.newest().filter(|one| now - one.ended_at > BACKUP_AFTER) {
-        all.push(Alarm {
-            title: format!("No good backup for {}.", duration_text(now - newest.ended_at)),
-            text: "One is due every day. The log since the last one can still be replayed; it only takes longer.".into(),
-            is_danger: false,
-        });
-    }
     all
-}
-
-/// Where backups lie.
-pub struct PlaceRow {
-    pub number: i64,
-    pub host: String,
-    pub host_path: String,
-    pub zones: String,
-    /// What is lost together with what.
-    pub truth: &'static str,
-    pub chip: Chip,
-    pub since: Stamp,
-    /// "1.2 GiB, as measured 12 s ago"
-    pub used: String,
-}
-
-pub fn places(facts: &BackupFacts, region: &str, zones: &[String]) -> Vec<PlaceRow> {
-    let row = |one: &Repository| {
-        let load = facts.load_of(&one.host_id);
-        let served = |zone: &&String| load.is_some_and(|load| load.host.serves(region, zone));
-        let zones: Vec<&str> = zones.iter().filter(served).map(String::as_str).collect();
-        PlaceRow {
-            number: one.number,
-            host: load.map_or("not known any more".into(), |load| load.host.name.clone()),
-            host_path: paths::host(&one.host_id),
-            zones: match zones.as_slice() {
-                [] => "not known".into(),
-                [zone] => format!("zone {zone}"),
-                many => format!("zones {}", many.join(", ")),
-            },
-            truth: truth(facts, one),
-            chip: state_chip(one.state),
-            since: Stamp(one.since),
-            used: used(facts, one),
-        }
-    };
-    facts.protection.repositories.iter().map(row).collect()
-}
-
-/// What it takes, and what the last comparison of its log with what the backups need came to.
-fn used(facts: &BackupFacts, one: &Repository) -> String {
-    let bytes = match (one.bytes, one.looked_at) {
-        (Some(bytes), Some(at)) => {
-            format!("{}, measured {}", size_text(bytes), ago_text(at, facts.now))
-        }
-        (Some(bytes), None) => size_text(bytes),
-        (None, _) => "not measured yet".into(),
-    };
-    let check = facts.protection.checks.iter().find(|check| check.repository == one.number);
-    let Some(check) = check else { return bytes };
-    let count = |number: u64| plural(u32::try_from(number).unwrap_or(u32::MAX), "WAL file");
-    let found = match check.missing {
-        0 => format!("{} needed, none missing", count(check.needed)),
-        missing => format!("{} missing", count(missing)),
-    };
-    format!("{bytes}; {found}, compared {}", ago_text(check.at, facts.now))
-}
-
-fn state_chip(state: RepositoryState) -> Chip {
-    match state {
-        RepositoryState::Planned => Chip::new("Being prepared", Icon::Ring, Tone::Idle),
-        RepositoryState::Active => Chip::new("In use", Icon::Check, Tone::Ok),
-        RepositoryState::Suspended => Chip::new("Suspended", Icon::Pause, Tone::Danger),
-    }
-}
-
-/// Whether the loss of the server's host takes the backups along, by what the engines said of themselves.
-fn truth(facts: &BackupFacts, repository: &Repository) -> &'static str {
-    let Some(primary) = facts.primary() else { return "The server is on no host." };
-    match ha_zones::of_hosts(&facts.loads, &primary.host_id, &repository.host_id) {
-        Truth::OneEngine => {
-            "On the same host as the server: lost with it. It protects against mistakes in the data, not against the loss of the host or its disk."
-        }
-        Truth::OneMachine => {
-            "On another Docker Engine of the same machine, by its address: lost with the machine."
-        }
-        Truth::Apart => {
-            "On another host than the server: it survives the loss of the server's host."
-        }
-        Truth::MayShare | Truth::Unknown => {
-            "Whether it is on the server's machine is not known: one of the engines has not answered yet."
-        }
-    }
 }
 
 /// One line for the overview.

@@ -1,6 +1,7 @@
 //! The create form checked as a whole: every fault at its field, or the specification it stands for.
 
 use super::backups_retention;
+use super::create_backup;
 use super::create_form::{CreateForm, HA_DISABLED, RuleRow, Tab};
 use super::create_ha;
 use super::create_password::PasswordState;
@@ -78,6 +79,11 @@ pub fn check(
     let chosen = zone.as_ref().map(|(region, sizes, zone)| (*region, *sizes, zone.as_str()));
     let ha = check_ha(&mut faults, form, world, chosen);
     let retention = faults.take(Tab::Basics, backups_retention::read("retention", &form.retention));
+    let place = match (&zone, &ha) {
+        (Some((region, sizes, _)), Some((zone, _))) => Some((*region, *sizes, zone.as_str())),
+        _ => chosen,
+    };
+    let redundancy = faults.take(Tab::Basics, create_backup::check(form, world, place));
     let admin_login = faults.take(Tab::Basics, AdminLogin::parse(&form.admin_login));
     if let Some(refusal) = password.refusal() {
         faults.0.push(Problem::of(Tab::Basics, &refusal));
@@ -113,8 +119,8 @@ pub fn check(
     let storage_gib = storage.gib;
     let spec =
         ServerSpec { name, region, zone, major, sku, storage_gib, admin_login, access, tags };
-    let backup =
-        BackupPolicy { retention: retention.unwrap_or_default(), ..BackupPolicy::default() };
+    let (retention, redundancy) = (retention.unwrap_or_default(), redundancy.unwrap_or_default());
+    let backup = BackupPolicy { retention, redundancy };
     Ok(Wanted { spec, group, rules, network, ha, backup })
 }
 

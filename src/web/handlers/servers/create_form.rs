@@ -5,7 +5,7 @@
 
 use super::networking_everyone::RULE_NAME;
 use super::networking_rules::{client_name, free_name};
-use crate::domain::backup::Retention;
+use crate::domain::backup::{Redundancy, Retention};
 use crate::domain::catalog::{Preset, Sku, Tier};
 use crate::domain::ha::{Durability, HaMode};
 use crate::domain::network::{Access, AddressRange, as_ipv4};
@@ -191,6 +191,8 @@ pub struct CreateForm {
     pub durability: String,
     /// Days that backups are kept.
     pub retention: String,
+    /// In how many zones they are.
+    pub redundancy: String,
     pub admin_login: String,
     pub access: String,
     /// Id of the virtual network of private access; empty is the server's own network only.
@@ -219,6 +221,7 @@ impl Default for CreateForm {
             standby_zone: String::new(),
             durability: Durability::Preferred.key().into(),
             retention: Retention::default().as_days().to_string(),
+            redundancy: Redundancy::default().key().into(),
             admin_login: String::new(),
             access: Access::Public.key().into(),
             network: String::new(),
@@ -265,6 +268,7 @@ impl CreateForm {
             standby_zone: text("standby_zone", kept.standby_zone),
             durability: text("durability", kept.durability),
             retention: text("retention", kept.retention),
+            redundancy: text("redundancy", kept.redundancy),
             admin_login: text("admin_login", kept.admin_login),
             access: text("access", kept.access),
             network: text("network", kept.network),
@@ -323,6 +327,7 @@ impl CreateForm {
             .with("storage", &self.storage)
             .with("ha", &self.ha)
             .with("retention", &self.retention)
+            .with("redundancy", &self.redundancy)
             .with("standby_zone", &self.standby_zone)
             .with("durability", &self.durability)
             .with("admin_login", &self.admin_login)

@@ -1,5 +1,6 @@
 //! What the create page shows: the form's choices, its faults and its price.
 
+use super::create_backup;
 use super::create_cards::{self as cards, Cards, PresetCard, RegionGroup, SizeGroup, thousands};
 use super::create_check::Problem;
 use super::create_form::{CreateForm, RuleRow, Tab, TagRow, my_address};
@@ -39,6 +40,7 @@ pub struct View {
     pub durabilities: Vec<Choice>,
     /// That both members would be on one engine; empty when they would not.
     pub ha_warning: String,
+    pub redundancies: Vec<Choice>,
     pub access: Vec<Choice>,
     pub networks: Vec<Choice>,
     /// The client's address as it was seen, and whether a rule can hold it.
@@ -85,6 +87,7 @@ impl View {
             standby_zones: create_ha::standby_zones(world, &form),
             durabilities: create_ha::durabilities(),
             ha_warning: create_ha::warning(world, &form),
+            redundancies: create_backup::redundancies(world, &form),
             access: cards::access(),
             networks: network_choices(&world.networks),
             address: my_address(&world.address).map_or(world.address.clone(), |ip| ip.to_string()),

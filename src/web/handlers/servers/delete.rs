@@ -1,7 +1,6 @@
 //! Delete: exactly what goes and what stays, the name typed by hand, a password typed lately, then
 //! the operation.
 
-use super::backups_facts::of_protection;
 use super::nav::{self, Frame, Tab};
 use super::overview_view::plural;
 use crate::clock::new_uuid;
@@ -58,7 +57,7 @@ impl DeletePage {
         let rules = store.firewall_rules(&server.id).await?.len();
         let goes = goes(server, &members, rules, &frame.endpoint.text());
         let protection = store.protection(&server.id).await?;
-        let latest = protection.window_of(of_protection(&protection)).latest();
+        let latest = protection.window_of(protection.to_restore_from(|_| false)).latest();
         let after = protection.policy.retention.after_deletion();
         let kept = latest.map(|latest| Kept {
             days: after.num_days(),

@@ -1,6 +1,5 @@
 //! Deleted servers whose backups are kept: until when, and the way back.
 
-use super::backups_facts::of_protection;
 use super::backups_view::earliest;
 use crate::store::deleted_servers::DeletedServer;
 use crate::web::error::{PageError, PageResult};
@@ -46,7 +45,7 @@ pub async fn get(visit: Signed<Reader>) -> PageResult {
 
 async fn row(visit: &Visit, one: &DeletedServer) -> Result<DeletedRow, PageError> {
     let protection = visit.state.store.protection(&one.id).await?;
-    let window = protection.window_of(of_protection(&protection));
+    let window = protection.window_of(protection.to_restore_from(|_| false));
     let region = visit.state.config.region(&one.spec.region);
     Ok(DeletedRow {
         name: one.name.clone(),

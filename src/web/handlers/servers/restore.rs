@@ -38,6 +38,8 @@ pub struct View {
     pub gaps: usize,
     pub nearest: Option<Nearest>,
     pub backups: Vec<Choice>,
+    /// Those that hold something, when there is a choice.
+    pub repositories: Vec<Choice>,
     pub offsets: Vec<Choice>,
     pub groups: Vec<Choice>,
     pub zones: Vec<Choice>,
@@ -126,7 +128,7 @@ pub fn checked(
         spec: &source.spec,
         group: world.groups.iter().find(|group| group.id.as_str() == form.group),
         protection: &source.protection,
-        repository: source.repository(),
+        repository: source.repository,
         world,
         password,
     };
@@ -182,13 +184,13 @@ struct Shown {
 
 fn view(source: Source, world: &World, shown: Shown) -> View {
     let mut f = shown.form.state();
+    f.set("repository", source.repository.to_string());
     let is_kept = shown.password == PasswordState::Kept;
     for refusal in shown.faults.refusals {
         f.refuse(refusal);
     }
     let (window, spec) = (source.window(), &source.spec);
     let (region, prices) = (world.config.region(&spec.region), &world.config.prices);
-    let good: Vec<&Backup> = source.protection.good_in(source.repository()).collect();
     View {
         draft: shown.id,
         f,
@@ -198,7 +200,8 @@ fn view(source: Source, world: &World, shown: Shown) -> View {
             text: moment::utc_text(at),
             value: format!("use:{}", at.timestamp_micros()),
         }),
-        backups: good.into_iter().map(backup_choice).collect(),
+        backups: backup_choices(&source),
+        repositories: repositories(&source),
         offsets: moment::offsets(),
         groups: world.groups.iter().map(|one| Choice::new(one.id.as_str(), &one.name)).collect(),
         zones: create_cards::zones(world, region),
@@ -218,11 +221,31 @@ fn view(source: Source, world: &World, shown: Shown) -> View {
     }
 }
 
-fn backup_choice(one: &Backup) -> Choice {
-    let name = if one.is_on_demand() { format!("{}, ", one.name) } else { String::new() };
-    let ended = moment::utc_text(one.ended_at);
-    Choice::new(&one.label, format!("{ended}: {name}{}", one.kind.label().to_lowercase()))
-        .detail(size_text(one.bytes))
+/// The good backups of every repository: each leads to its own.
+fn backup_choices(source: &Source) -> Vec<Choice> {
+    let is_two = source.holding().len() > 1;
+    let good = source.protection.backups.iter().filter(|one| one.is_good());
+    let choice = |one: &Backup| {
+        let name = if one.is_on_demand() { format!("{}, ", one.name) } else { String::new() };
+        let place = if is_two { format!(", repository {}", one.repository) } else { String::new() };
+        let (ended, kind) = (moment::utc_text(one.ended_at), one.kind.label().to_lowercase());
+        Choice::new(&one.label, format!("{ended}: {name}{kind}{place}"))
+            .detail(size_text(one.bytes))
+    };
+    good.map(choice).collect()
+}
+
+fn repositories(source: &Source) -> Vec<Choice> {
+    let holding = source.holding();
+    let choice = |number: &i64| {
+        let (host, answers) = source.place(*number);
+        let window = source.protection.window_of(*number);
+        let until = window.latest().map_or(String::new(), moment::utc_text);
+        let away = if answers { "" } else { ", its host does not answer now" };
+        Choice::new(number.to_string(), format!("{number}: host {host}{away}"))
+            .detail(format!("until {until}"))
+    };
+    if holding.len() < 2 { vec![] } else { holding.iter().map(choice).collect() }
 }
 
 fn access() -> Vec<Choice> {
@@ -261,7 +284,7 @@ async fn render(
 }
 
 async fn show(visit: &Signed<Contributor>, place: Place, query: &RestoreQuery) -> PageResult {
-    let source = Source::of(visit, &place).await?;
+    let mut source = Source::of(visit, &place).await?;
     let kept = match Kept::find(visit, &source, &query.draft).await? {
         Some(kept) => kept,
         None => {
@@ -272,6 +295,7 @@ async fn show(visit: &Signed<Contributor>, place: Place, query: &RestoreQuery) -
     if let Some(operation) = &kept.operation {
         return page::see(&paths::operation(operation));
     }
+    source.follow(&kept.form);
     let (world, password) = (world(visit, &kept.form).await?, kept.password());
     let faults = match query.check.as_str() {
         "" => Faults::default(),
@@ -282,7 +306,7 @@ async fn show(visit: &Signed<Contributor>, place: Place, query: &RestoreQuery) -
 }
 
 async fn post(visit: &Signed<Contributor>, place: Place, posted: &Posted) -> PageResult {
-    let source = Source::of(visit, &place).await?;
+    let mut source = Source::of(visit, &place).await?;
     let kept = match Kept::find(visit, &source, posted.text("draft")).await? {
         // What was made of it stays: the form goes on as a new draft.
         Some(kept) if kept.operation.is_some() => {
@@ -296,6 +320,7 @@ async fn post(visit: &Signed<Contributor>, place: Place, posted: &Posted) -> Pag
         }
     };
     let mut form = RestoreForm::read(posted, kept.form.clone());
+    source.follow(&form);
     let used = posted.text("action").strip_prefix("use:").and_then(|text| text.parse().ok());
     let used = used.and_then(DateTime::from_timestamp_micros);
     if let Some(at) = used {

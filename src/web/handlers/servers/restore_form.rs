@@ -28,6 +28,8 @@ pub struct RestoreForm {
     pub time: String,
     pub offset: String,
     pub backup: String,
+    /// Number of the one that is restored from; empty is the one that the portal chooses.
+    pub repository: String,
     pub lsn: String,
     pub point: String,
     pub name: String,
@@ -93,6 +95,7 @@ impl RestoreForm {
             time: text("time", kept.time),
             offset: text("offset", kept.offset),
             backup: text("backup", kept.backup),
+            repository: text("repository", kept.repository),
             lsn: text("lsn", kept.lsn),
             point: text("point", kept.point),
             name: text("name", kept.name),
@@ -117,6 +120,7 @@ impl RestoreForm {
             .with("time", &self.time)
             .with("offset", &self.offset)
             .with("backup", &self.backup)
+            .with("repository", &self.repository)
             .with("lsn", &self.lsn)
             .with("point", &self.point)
             .with("name", &self.name)

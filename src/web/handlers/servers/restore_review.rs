@@ -58,6 +58,13 @@ struct DeletedPage {
 
 fn target_rows(source: &Source, kept: &Kept, wanted: &Wanted) -> Vec<(&'static str, String)> {
     let mut rows = vec![("Source", source.spec.name.to_string())];
+    let (host, answers) = source.place(source.repository);
+    let away = if answers {
+        ""
+    } else {
+        ". That host does not answer now: the restore waits for it, and fails if it stays away"
+    };
+    rows.push(("From", format!("repository {}, on host {host}{away}", source.repository)));
     rows.push((
         "Restored to",
         match &wanted.target {
@@ -93,7 +100,7 @@ fn target_rows(source: &Source, kept: &Kept, wanted: &Wanted) -> Vec<(&'static s
 
 /// The backup that it begins with, and how much log follows.
 fn base_row(source: &Source, wanted: &Wanted) -> Option<(&'static str, String)> {
-    let chosen = choose(&source.protection, source.repository(), &wanted.target, None).ok()?;
+    let chosen = choose(&source.protection, source.repository, &wanted.target, None).ok()?;
     let base = source.protection.backups.iter().find(|one| one.label == chosen.label)?;
     let until = match &wanted.target {
         RestoreTarget::Moment { at } => Some(*at),
@@ -169,10 +176,11 @@ async fn show(
 }
 
 async fn review(visit: &Signed<Contributor>, place: Place, draft: &str) -> PageResult {
-    let source = Source::of(visit, &place).await?;
+    let mut source = Source::of(visit, &place).await?;
     let Some(kept) = Kept::find(visit, &source, draft).await? else {
         return page::see(&source.form_path());
     };
+    source.follow(&kept.form);
     if let Some(operation) = &kept.operation {
         return page::see(&paths::operation(operation));
     }
@@ -184,10 +192,11 @@ async fn review(visit: &Signed<Contributor>, place: Place, draft: &str) -> PageR
 }
 
 async fn restore(visit: &Signed<Contributor>, place: Place, posted: &Posted) -> PageResult {
-    let source = Source::of(visit, &place).await?;
+    let mut source = Source::of(visit, &place).await?;
     let Some(kept) = Kept::find(visit, &source, posted.text("draft")).await? else {
         return page::see(&source.form_path());
     };
+    source.follow(&kept.form);
     // The other of two identical posts made the server: then the name is taken by this form's own.
     let key = format!("{}/{}", visit.user.id, kept.id);
     if let Some(earlier) = visit.state.store.operation_by_key(&key).await? {
@@ -225,7 +234,7 @@ async fn submit(
     })?;
     let new = NewRestore {
         source: &source.id,
-        repository: source.repository(),
+        repository: source.repository,
         target: &wanted.target,
         set: None,
         name: &wanted.spec.name,

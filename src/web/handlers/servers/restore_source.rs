@@ -1,12 +1,13 @@
 //! What a restore comes from: a server that is there or one that was deleted, and the draft of the form about it.
 
-use super::backups_facts::of_protection;
+use super::backups_facts::is_away;
 use super::create_form::CreateForm;
 use super::create_password::PasswordState;
 use super::nav::Frame;
-use super::restore_form::RestoreForm;
+use super::restore_form::{RestoreForm, Way};
 use crate::domain::backup::{Protection, Window};
 use crate::domain::ids::{DraftId, GroupId, OperationId, ServerId};
+use crate::domain::placement::HostLoad;
 use crate::domain::server::ServerSpec;
 use crate::store::deleted_servers::DeletedServer;
 use crate::web::error::PageError;
@@ -28,6 +29,9 @@ pub struct Source {
     pub protection: Protection,
     /// Until when a deleted one is kept.
     pub erase_after: Option<DateTime<Utc>>,
+    pub loads: Vec<HostLoad>,
+    /// Number of the repository that is restored from.
+    pub repository: i64,
 }
 
 impl Source {
@@ -45,8 +49,12 @@ impl Source {
                 (&server.id, &server.spec, &server.group_id, Some(server.erase_after))
             }
         };
+        let protection = visit.state.store.protection(id).await?;
+        let loads = visit.state.store.host_loads_all().await?;
         Ok(Self {
-            protection: visit.state.store.protection(id).await?,
+            repository: protection.to_restore_from(|host| is_away(&loads, host)),
+            protection,
+            loads,
             id: id.clone(),
             spec: spec.clone(),
             group_id: group.clone(),
@@ -54,12 +62,34 @@ impl Source {
         })
     }
 
-    pub fn repository(&self) -> i64 {
-        of_protection(&self.protection)
+    /// The repository that a form names: that of its backup, or the one that was chosen among several.
+    pub fn follow(&mut self, form: &RestoreForm) {
+        let mut of = self.protection.backups.iter().filter(|one| one.label == form.backup);
+        let by_backup = of.next().filter(|_| Way::parse(&form.to) == Some(Way::Backup));
+        let chosen = by_backup.map(|one| one.repository).or(form.repository.parse().ok());
+        if let Some(number) = chosen.filter(|number| self.holding().contains(number)) {
+            self.repository = number;
+        }
+    }
+
+    /// Numbers of the repositories that hold something to be restored.
+    pub fn holding(&self) -> Vec<i64> {
+        let numbers = self.protection.repositories.iter().map(|one| one.number);
+        numbers.filter(|number| self.protection.good_in(*number).next().is_some()).collect()
+    }
+
+    /// Where a repository is, and whether its host answers.
+    pub fn place(&self, number: i64) -> (String, bool) {
+        let found = self.protection.repositories.iter().find(|one| one.number == number);
+        let load = found.and_then(|one| self.loads.iter().find(|load| load.host.id == one.host_id));
+        match load {
+            Some(load) => (load.host.name.clone(), load.facts.is_some()),
+            None => ("not known any more".into(), false),
+        }
     }
 
     pub fn window(&self) -> Window {
-        self.protection.window_of(self.repository())
+        self.protection.window_of(self.repository)
     }
 
     pub fn is_deleted(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What the review page lists: every choice with the way back to it, and the plan with its usual times.
 
+use super::create_backup;
 use super::create_cards::thousands;
 use super::create_check::Wanted;
 use super::create_form::{CreateForm, Tab};
@@ -46,7 +47,7 @@ pub fn groups(draft: &DraftId, form: &CreateForm, wanted: &Wanted, world: &World
         group("Server", Tab::Basics, "name", server_rows(form, wanted, world)),
         group("Compute and storage", Tab::Basics, "tier", size_rows(wanted, world)),
         group("High availability", Tab::Basics, "ha", ha_rows(wanted, world)),
-        group("Backup", Tab::Basics, "retention", backup_rows(wanted)),
+        group("Backup", Tab::Basics, "retention", backup_rows(wanted, world)),
         group("Administrator", Tab::Basics, "admin_login", administrator_rows(wanted)),
         group("Networking", Tab::Networking, "access", network_rows(wanted, world)),
         group("Tags", Tab::Tags, "tags", tag_rows(wanted)),
@@ -129,12 +130,15 @@ fn ha_rows(wanted: &Wanted, world: &World) -> Vec<Row> {
     rows
 }
 
-fn backup_rows(wanted: &Wanted) -> Vec<Row> {
+fn backup_rows(wanted: &Wanted, world: &World) -> Vec<Row> {
+    let (spec, redundancy) = (&wanted.spec, wanted.backup.redundancy);
+    let sizes = (spec.sku(), spec.storage());
+    let places = create_backup::places(world, &spec.region, &spec.zone, sizes, redundancy);
     let days = wanted.backup.retention.as_days();
     vec![
         row("Retention", format!("{days} days: every moment of so many days back")),
-        row("Redundancy", wanted.backup.redundancy.label()),
-        row("Where", "On the server's own host: lost with it"),
+        row("Redundancy", redundancy.label()),
+        row("Where", places),
     ]
 }
 

@@ -1,0 +1,65 @@
+//! Removes the files of one server's part of a repository: of a server that was deleted, or of a repository that is not asked for any
+//! more. The helper removes the two directories of exactly one part, whose name it is told and looks at again.
+
+use super::repository;
+use crate::domain::backup::{Repository, stanza_of};
+use crate::engine::ImageProgress;
+use crate::engine::blueprint_repository::Tool;
+use crate::operations::context::Services;
+use crate::operations::step::StepError;
+use std::time::Duration;
+
+/// Removes one part of a repository, given by name: nothing else, and nothing through a link.
+const SCRIPT: &str = "\
+case \"$1\" in pgflex-*[!0-9a-f]*|'') exit 4 ;; pgflex-????????*) ;; *) exit 4 ;; esac
+cd /var/lib/pgbackrest
+for kind in archive backup; do
+  if [ -d \"$kind\" ] && [ ! -L \"$kind\" ]; then rm -rf -- \"$kind/$1\"; fi
+done";
+/// How long one tick waits for a removal; a longer one is found again by the next.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether nothing of it is left; `false` while it is removed.
+///
+/// # Errors
+/// When the engine does not answer or refuses, or the removal failed.
+pub async fn remove_part(services: &Services, part: &Repository) -> Result<bool, StepError> {
+    // Of no other server, whatever the row says.
+    if part.stanza != stanza_of(&part.server_id) {
+        let what = format!("{} is no part of {}", part.stanza, part.server_id);
+        return Err(StepError::permanent(what, "Look at the store."));
+    }
+    let engine = repository::engine(services, &part.host_id)?;
+    let plan = repository::blueprint(services, &part.host_id);
+    if !engine.has_volume(&plan.volume_name()).await? {
+        return Ok(true);
+    }
+    let ImageProgress::Ready { id: image, .. } = engine.ensure_image(part.major).await? else {
+        return Ok(false);
+    };
+    let name = format!("pgflex-{}-erase", part.server_id.short());
+    engine.ensure_volume(&plan.tool_volume(&name)).await?;
+    let words = ["sh", "-euc", SCRIPT, "erase", &part.stanza];
+    let spec = plan.tool(Tool {
+        name: name.clone(),
+        image,
+        command: words.map(str::to_owned).into(),
+        volume: name.clone(),
+        network: None,
+        run: format!("erase/{}", part.server_id),
+        member: None,
+        repository: Some(false),
+    });
+    engine.ensure_container(&spec).await?;
+    engine.start_container(&name).await?;
+    let Some(code) = engine.wait_exit(&name, PATIENCE).await? else { return Ok(false) };
+    let lines = engine.tail(&name, 5).await?;
+    engine.remove_container(&name).await?;
+    engine.remove_volume(&name).await?;
+    if code == 0 {
+        return Ok(true);
+    }
+    let what =
+        format!("the removal of {} ended with code {code}: {}", part.stanza, lines.join(" "));
+    Err(StepError::permanent(what, "Look at the repository's volume on its host."))
+}
