@@ -17,6 +17,7 @@ fn piece(timeline: i64, number: u64) -> Piece {
 fn backup(timeline: i64, number: u64, minute: i64) -> Backup {
     let name = piece(timeline, number).name(SIZE);
     Backup {
+        copied_from: None,
         repository: 1,
         label: format!("{minute}F"),
         kind: BackupType::Full,

@@ -3,8 +3,7 @@
 use super::backups_facts::BackupFacts;
 use super::backups_places as repository;
 use super::overview_view::plural;
-use super::storage_view::size_text;
-use crate::domain::backup::{BackupType, Protection, Window, room};
+use crate::domain::backup::{BackupType, Protection, Repository, Window, room};
 use crate::web::label::{Chip, Icon, Tone};
 use crate::web::time::{Stamp, ago_text, duration_text};
 use chrono::{DateTime, Duration, Timelike, Utc};
