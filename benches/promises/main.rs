@@ -24,6 +24,8 @@ mod rest;
 mod scale;
 mod seed;
 mod stats;
+#[path = "../../tests/common/tail.rs"]
+mod tail;
 mod world;
 mod zones;
 

@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
+#[path = "../common/tail.rs"]
+mod tail;
+
 mod admin;
 mod archives;
 mod axe;

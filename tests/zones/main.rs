@@ -8,6 +8,9 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod backups;
+#[path = "../common/tail.rs"]
+mod tail;
+
 mod checker;
 mod delay;
 mod engines;

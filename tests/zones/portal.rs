@@ -154,13 +154,9 @@ impl Portal {
         std::fs::read_to_string(self.folder.join("log.txt")).unwrap_or_default()
     }
 
-    /// The last lines of the log for the message of a failure: what is printed of one is cut at some length.
+    /// The end of the log, for the message of a failure.
     pub fn tail(&self) -> String {
-        let log = self.log();
-        let lines = log.lines().filter(|line| !line.contains("actix_server"));
-        let mut last: Vec<&str> = lines.rev().take(30).collect();
-        last.reverse();
-        last.join("\n")
+        crate::tail::tail(&self.log())
     }
 
     /// A page as the owner sees it.
