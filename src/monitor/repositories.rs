@@ -1,6 +1,7 @@
 //! Repositories that are not reached any more: the log of a server stops waiting for one before it fills the disk.
 
-use crate::domain::backup::suspend::{Sight, reason_to_suspend};
+use crate::domain::backup::Repository;
+use crate::domain::backup::suspend::{Sight, reason_to_suspend, refused_by};
 use crate::domain::ha::MemberRole;
 use crate::domain::ids::HostId;
 use crate::domain::server::{Member, SettledState};
@@ -50,14 +51,19 @@ async fn look_at(
     let (store, server) = (&services.store, &member.server_id);
     let protection = store.protection(server).await?;
     let failing_since = protection.archive.failing_since;
-    let is_away = |host: &HostId| silent.contains_key(host);
-    if failing_since.is_none() && !protection.repositories.iter().any(|one| is_away(&one.host_id)) {
+    // Object storage is on no host: that it does not answer is seen by what it refuses.
+    let silent_since = |one: &Repository| {
+        silent.get(&one.host_id).copied().filter(|_| !one.is_in_object_storage())
+    };
+    let is_any_away = protection.repositories.iter().any(|one| silent_since(one).is_some());
+    if failing_since.is_none() && !is_any_away {
         return Ok(());
     }
     let storage = store.server_observation::<StorageLook>(server, OBSERVATION).await?;
     let disk = storage.map(|seen| (seen.facts.usage.wal, seen.facts.usage.free));
     for one in &protection.repositories {
-        let silent_since = silent.get(&one.host_id).copied();
+        let silent_since = silent_since(one);
+        let failing_since = refused_by(&protection.repositories, one, failing_since);
         let sight = Sight { silent_since, failing_since, disk };
         let Some(why) = reason_to_suspend(services.clock.now(), one, &sight) else { continue };
         // What is not known to have arrived is taken as missing.

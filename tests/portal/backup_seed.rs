@@ -117,6 +117,7 @@ fn repository(server: &Seeded, host_id: HostId, now: DateTime<Utc>) -> Repositor
         server_id: server.id.clone(),
         number: 1,
         host_id,
+        location: None,
         stanza: stanza_of(&server.id),
         major: Major::V17,
         state: RepositoryState::Active,

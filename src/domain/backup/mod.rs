@@ -6,6 +6,7 @@
 
 mod choose;
 mod name;
+mod object_storage;
 mod piece;
 mod schedule;
 mod second;
@@ -15,6 +16,7 @@ mod window;
 
 pub use choose::{Chosen, choose};
 pub use name::{NAME_CHARS_MAX, check_name};
+pub use object_storage::{ObjectStorage, Offer, redundancies_offered};
 pub use piece::Piece;
 pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due, may_expire};
 pub use second::choose_second;
@@ -63,7 +65,7 @@ impl Default for Retention {
     }
 }
 
-/// On how many hosts backups are kept.
+/// Where backups are kept beside the repository on the server's own host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Redundancy {
     /// In one repository, in the server's own zone: lost with its host.
@@ -71,15 +73,19 @@ pub enum Redundancy {
     Local,
     /// In a second repository too, in another zone.
     Zone,
+    /// In a repository in the configured object storage too, outside of every host.
+    ObjectStorage,
 }
 
 impl Redundancy {
-    pub const ALL: [Redundancy; 2] = [Redundancy::Local, Redundancy::Zone];
+    pub const ALL: [Redundancy; 3] =
+        [Redundancy::Local, Redundancy::Zone, Redundancy::ObjectStorage];
 
     pub fn key(self) -> &'static str {
         match self {
             Redundancy::Local => "Local",
             Redundancy::Zone => "Zone",
+            Redundancy::ObjectStorage => "ObjectStorage",
         }
     }
 
@@ -87,6 +93,7 @@ impl Redundancy {
         match self {
             Redundancy::Local => "Locally redundant",
             Redundancy::Zone => "Zone redundant",
+            Redundancy::ObjectStorage => "Object storage",
         }
     }
 
@@ -213,10 +220,12 @@ impl RepositoryState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
     pub server_id: ServerId,
-    /// 1, or 2 for the one in another zone.
+    /// 1, 2 for the one in another zone, or 3 for the one in object storage.
     pub number: i64,
-    /// The host that has the repository.
+    /// The host that has the repository. Of one in object storage: a host from which it is worked on, which may be any.
     pub host_id: HostId,
+    /// Where in the object storage it lies, as [`ObjectStorage::location`] says it; `None` for one that is on its host.
+    pub location: Option<String>,
     /// Name of the server's own part in it. Never used for another server or another line of data.
     pub stanza: String,
     /// Of the PostgreSQL that is in it, and so of the pgBackRest that reads it: both sides must be of one version.
@@ -228,6 +237,13 @@ pub struct Repository {
     pub looked_at: Option<DateTime<Utc>>,
     /// Bytes that all of the server's backups and its log take in it, as last measured.
     pub bytes: Option<u64>,
+}
+
+impl Repository {
+    /// Whether it lies in object storage, and so on no host.
+    pub fn is_in_object_storage(&self) -> bool {
+        self.location.is_some()
+    }
 }
 
 /// The name of a server's part of a repository.

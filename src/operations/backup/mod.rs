@@ -5,6 +5,7 @@ pub mod door;
 pub mod files;
 pub mod keys;
 pub mod list;
+pub mod object_storage;
 pub mod repository;
 mod subject;
 pub mod suspend;

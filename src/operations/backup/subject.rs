@@ -43,7 +43,8 @@ pub fn primary(ctx: &StepContext) -> Result<&Member, StepError> {
 
 /// Where runs work that need no data.
 pub fn place<'a>(repository: &Repository, member: &'a Member) -> Place<'a> {
-    match repository.host_id == member.host_id {
+    // The key of the storage is never written into a member's volume.
+    match repository.host_id == member.host_id && !repository.is_in_object_storage() {
         true => Place::Member(member),
         false => Place::Far(member, None),
     }
@@ -88,8 +89,8 @@ pub async fn clear(ctx: &StepContext) -> Result<(), StepError> {
     let repository = near(ctx).await?;
     let (services, host) = (&ctx.services, &repository.host_id);
     pieces::or_leave(ctx, tool::remove(services, &place(&repository, member), host).await).await?;
-    match member.host_id == *host {
-        true => Ok(()),
-        false => pieces::or_leave(ctx, door::close(services, member).await).await,
+    match place(&repository, member) {
+        Place::Member(_) => Ok(()),
+        _ => pieces::or_leave(ctx, door::close(services, member).await).await,
     }
 }

@@ -5,7 +5,7 @@
 use super::delete;
 use super::list::{self, Verdict};
 use super::subject::{self, run};
-use super::take_ready;
+use super::{object_storage, take_ready};
 use super::tool::{self, Ran, Run};
 use crate::domain::backup::{BackupType, Repository, may_expire};
 use crate::operations::context::StepContext;
@@ -166,9 +166,11 @@ pub(super) fn number(ctx: &StepContext) -> i64 {
 /// When an earlier step did not choose one.
 pub(super) async fn near(ctx: &StepContext) -> Result<Repository, StepError> {
     let all = ctx.services.store.repositories(&ctx.server.id).await?;
-    all.into_iter().find(|one| one.number == number(ctx)).ok_or_else(|| {
+    let found = all.into_iter().find(|one| one.number == number(ctx)).ok_or_else(|| {
         StepError::permanent("The server has no such repository.", "Take the backup again.")
-    })
+    })?;
+    let member = subject::chosen(ctx).or(ctx.members.first());
+    object_storage::beside(&ctx.services, found, member.map(|member| &member.host_id)).await
 }
 
 fn copy(ctx: &StepContext) -> StepResult<'_> {
