@@ -1,6 +1,7 @@
 //! Every setting: from the command line, the environment (`PGFLEX_…`) and one file, `pgflex.toml`.
 //! This is the only reader of the environment.
 
+use crate::domain::backup::ObjectStorage;
 use crate::domain::cost::PriceList;
 use crate::domain::host::{Overcommit, Place};
 use crate::domain::region::{Region, default_regions};
@@ -120,6 +121,17 @@ pub struct ObjectStorageConfig {
     pub secret_key_file: Option<PathBuf>,
 }
 
+impl ObjectStorageConfig {
+    /// The place alone, which is no secret.
+    ///
+    /// # Errors
+    /// The word that cannot be used, and how it is written.
+    pub fn place(&self) -> Result<ObjectStorage, String> {
+        let Self { endpoint, bucket, region, prefix, style, .. } = self;
+        ObjectStorage::parse(endpoint, bucket, region, prefix, style)
+    }
+}
+
 fn usual_prefix() -> String {
     "pgflex".into()
 }
@@ -132,7 +144,10 @@ fn usual_style() -> String {
 pub const OBJECT_STORAGE_SECRET: &str = "PGFLEX_OBJECT_STORAGE_SECRET_KEY";
 
 /// The secret key of the object storage from the environment; `None` when it is not there.
-#[expect(clippy::disallowed_methods, reason = "this is the reader; an argument would be seen by everybody")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the reader; an argument would be seen by everybody"
+)]
 pub fn object_storage_secret() -> Option<String> {
     std::env::var(OBJECT_STORAGE_SECRET).ok()
 }

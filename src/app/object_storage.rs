@@ -1,7 +1,6 @@
 //! The object storage of the configuration file, with the files that it names.
 
 use crate::config::{OBJECT_STORAGE_SECRET, ObjectStorageConfig, object_storage_secret};
-use crate::domain::backup::ObjectStorage;
 use crate::postgres::pgbackrest::Storage;
 use crate::secrets::Secret;
 use anyhow::{Context, bail};
@@ -17,24 +16,18 @@ pub(super) fn read(config: &ObjectStorageConfig) -> anyhow::Result<Storage> {
     )
 }
 
-/// The place alone: what pages say of it.
-///
-/// # Errors
-/// The word that cannot be used, and how it is written.
-pub(super) fn place(config: &ObjectStorageConfig) -> anyhow::Result<ObjectStorage> {
-    let ObjectStorageConfig { endpoint, bucket, region, prefix, style, .. } = config;
-    let at = ObjectStorage::parse(endpoint, bucket, region, prefix, style);
-    at.map_err(|why| anyhow::anyhow!("in [object_storage]: {why}"))
-}
-
 fn open(config: &ObjectStorageConfig, from_environment: Option<String>) -> anyhow::Result<Storage> {
-    let at = place(config)?;
+    let at = config.place().map_err(|why| anyhow::anyhow!("in [object_storage]: {why}"))?;
     if !is_key(&config.key_id) {
-        bail!("in [object_storage]: key_id is empty or has characters that no key has. Write it as the storage gave it.");
+        bail!(
+            "in [object_storage]: key_id is empty or has characters that no key has. Write it as the storage gave it."
+        );
     }
     let authority = config.ca.as_deref().map(text).transpose()?;
     if authority.as_ref().is_some_and(|pem| !pem.contains("-----BEGIN CERTIFICATE-----")) {
-        bail!("in [object_storage]: ca names a file without a certificate. It is a PEM file, and may hold several.");
+        bail!(
+            "in [object_storage]: ca names a file without a certificate. It is a PEM file, and may hold several."
+        );
     }
     let secret_key = match (&config.secret_key_file, from_environment) {
         (Some(path), _) => Secret::new(text(path)?.trim()),
@@ -44,7 +37,9 @@ fn open(config: &ObjectStorageConfig, from_environment: Option<String>) -> anyho
         ),
     };
     if !is_key(secret_key.reveal()) {
-        bail!("in [object_storage]: the secret key is empty or has characters that no key has. It is one line.");
+        bail!(
+            "in [object_storage]: the secret key is empty or has characters that no key has. It is one line."
+        );
     }
     Ok(Storage { at, authority, key_id: config.key_id.clone(), secret_key })
 }
@@ -66,7 +61,8 @@ mod tests {
     const SECRET: &str = "walnut/marmalade+0815";
 
     fn config(more: &str) -> ObjectStorageConfig {
-        let usual = "endpoint = 'https://s3.example.org'\nbucket = 'b'\nregion = 'eu'\nkey_id = 'K'\n";
+        let usual =
+            "endpoint = 'https://s3.example.org'\nbucket = 'b'\nregion = 'eu'\nkey_id = 'K'\n";
         toml::from_str(&format!("{usual}{more}")).unwrap()
     }
 

@@ -179,9 +179,8 @@ impl Watch {
         }
         for number in numbers(&protection) {
             let known = protection.repositories.iter().find(|one| one.number == number);
-            let is_away = |one: &Repository| {
-                !one.is_in_object_storage() && silent.contains(&one.host_id)
-            };
+            let is_away =
+                |one: &Repository| !one.is_in_object_storage() && silent.contains(&one.host_id);
             if known.is_none_or(|one| !is_away(one)) {
                 take_due(services, (server, member), (&protection, number), busy).await?;
             }

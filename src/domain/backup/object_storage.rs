@@ -111,14 +111,19 @@ pub struct Offer {
 
 /// Every redundancy, with the reason against those that cannot be chosen now. `zone`: why there is no second zone for a
 /// server in this place, as [`super::choose_second`] says it.
-pub fn redundancies_offered(zone: Result<(), String>, storage: Option<&ObjectStorage>) -> Vec<Offer> {
-    let reason = |redundancy| match redundancy {
+pub fn redundancies_offered(
+    zone: Result<(), String>,
+    storage: Option<&ObjectStorage>,
+) -> Vec<Offer> {
+    let reason = |redundancy| {
+        match redundancy {
         Redundancy::Local => None,
         Redundancy::Zone => zone.clone().err(),
         Redundancy::ObjectStorage if storage.is_some() => None,
         Redundancy::ObjectStorage => Some(
             "No object storage is configured. An administrator names one in [object_storage] of pgflex.toml.".into(),
         ),
+    }
     };
     Redundancy::ALL.map(|redundancy| Offer { redundancy, reason: reason(redundancy) }).into()
 }
@@ -127,7 +132,12 @@ pub fn redundancies_offered(zone: Result<(), String>, storage: Option<&ObjectSto
 mod tests {
     use super::*;
 
-    fn parse(endpoint: &str, bucket: &str, prefix: &str, style: &str) -> Result<ObjectStorage, String> {
+    fn parse(
+        endpoint: &str,
+        bucket: &str,
+        prefix: &str,
+        style: &str,
+    ) -> Result<ObjectStorage, String> {
         ObjectStorage::parse(endpoint, bucket, "eu-west-1", prefix, style)
     }
 
@@ -144,7 +154,16 @@ mod tests {
     /// A line break or a bracket in one of them would be a line of pgBackRest's file.
     #[test]
     fn what_cannot_be_used_is_named_with_how_it_is_written() {
-        for endpoint in ["http://a", "a", "https://", "https://a:0", "https://a:b", "https://a/b", "https://a\nb", "https://u@a"] {
+        for endpoint in [
+            "http://a",
+            "a",
+            "https://",
+            "https://a:0",
+            "https://a:b",
+            "https://a/b",
+            "https://a\nb",
+            "https://u@a",
+        ] {
             let why = parse(endpoint, "b", "p", "path").unwrap_err();
             assert!(why.contains("no endpoint") && why.contains("https://HOST"), "{why}");
         }
@@ -152,7 +171,10 @@ mod tests {
             assert!(parse("https://a", bucket, "p", "path").unwrap_err().contains("no bucket"));
         }
         for prefix in ["", "/p", "p/", "p//q", "../p", "var/lib", "p\n[global]"] {
-            assert!(parse("https://a", "b", prefix, "path").unwrap_err().contains("no prefix"), "{prefix}");
+            assert!(
+                parse("https://a", "b", prefix, "path").unwrap_err().contains("no prefix"),
+                "{prefix}"
+            );
         }
         assert!(parse("https://a", "b", "p", "dns").unwrap_err().contains("path or host"));
     }
@@ -163,7 +185,11 @@ mod tests {
         let open = |zone: Result<(), String>, storage| {
             let offers = redundancies_offered(zone, storage);
             assert_eq!(offers.len(), Redundancy::ALL.len());
-            offers.into_iter().filter(|one| one.reason.is_none()).map(|one| one.redundancy).collect::<Vec<_>>()
+            offers
+                .into_iter()
+                .filter(|one| one.reason.is_none())
+                .map(|one| one.redundancy)
+                .collect::<Vec<_>>()
         };
         use Redundancy::{Local, ObjectStorage, Zone};
         assert_eq!(open(Ok(()), Some(&storage)), [Local, Zone, ObjectStorage]);

@@ -27,7 +27,9 @@ pub fn refused_by(
     let is = |state| move |other: &&Repository| other.state == state;
     let farthest = all.iter().filter(is(RepositoryState::Active)).map(|other| other.number).max();
     let given_up = all.iter().filter(is(RepositoryState::Suspended)).map(|other| other.since).max();
-    failing_since.filter(|_| farthest == Some(one.number)).map(|since| given_up.map_or(since, |at| at.max(since)))
+    failing_since
+        .filter(|_| farthest == Some(one.number))
+        .map(|since| given_up.map_or(since, |at| at.max(since)))
 }
 
 /// Why a repository shall be suspended now, for people; `None` while it is waited for.
@@ -94,7 +96,11 @@ mod tests {
         assert_eq!(refused_by(&both, &far, Some(at(5))), Some(at(5)));
         let gone = Repository { state: Suspended, since: at(20), ..far };
         let left = [near.clone(), gone];
-        assert_eq!(refused_by(&left, &near, Some(at(5))), Some(at(20)), "not by the other's refusals");
+        assert_eq!(
+            refused_by(&left, &near, Some(at(5))),
+            Some(at(20)),
+            "not by the other's refusals"
+        );
         assert_eq!(refused_by(&left, &near, Some(at(30))), Some(at(30)));
         assert_eq!(refused_by(&left, &near, None), None);
     }

@@ -145,7 +145,10 @@ impl Repositories {
         let (is_direct, is_relayed) =
             (conf.contains("\nrepo1-type=s3\n"), conf.contains("\nrepo1-host-config="));
         if is_direct && !order.networks.iter().any(|name| name.ends_with("-repository-out")) {
-            return Err("unable to get address for the storage: Temporary failure in name resolution".into());
+            return Err(
+                "unable to get address for the storage: Temporary failure in name resolution"
+                    .into(),
+            );
         }
         // Without a mount it works through the server of some repository: there is one of each in these tests.
         let volume = match &order.repository {
@@ -206,9 +209,7 @@ impl Repositories {
     }
 }
 
-fn locked(
-    stored: &Mutex<BTreeMap<String, Stanza>>,
-) -> MutexGuard<'_, BTreeMap<String, Stanza>> {
+fn locked(stored: &Mutex<BTreeMap<String, Stanza>>) -> MutexGuard<'_, BTreeMap<String, Stanza>> {
     stored.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

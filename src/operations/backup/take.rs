@@ -5,8 +5,8 @@
 use super::delete;
 use super::list::{self, Verdict};
 use super::subject::{self, run};
-use super::{object_storage, take_ready};
 use super::tool::{self, Ran, Run};
+use super::{object_storage, take_ready};
 use crate::domain::backup::{BackupType, Repository, may_expire};
 use crate::operations::context::StepContext;
 use crate::operations::ha::pieces;

@@ -62,8 +62,7 @@ async fn choose(ctx: &StepContext, member: &Member) -> Result<Repository, StepEr
     // second one away from it.
     let is_settled = |one: &&Repository| {
         one.state != RepositoryState::Planned
-            || (!one.is_in_object_storage()
-                && (one.host_id == member.host_id) == (number == NEAR))
+            || (!one.is_in_object_storage() && (one.host_id == member.host_id) == (number == NEAR))
     };
     if let Some(found) = all.iter().find(|one| one.number == number && is_settled(one)) {
         if found.is_in_object_storage() {

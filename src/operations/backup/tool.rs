@@ -220,7 +220,9 @@ async fn describe(
             Some(member.id.to_string()),
         ),
         place => match image::ensure_on(services, host_of(run), run.repository.major).await? {
-            ImageProgress::Ready { id, .. } => (id, name_of(place), network_of(services, run), None),
+            ImageProgress::Ready { id, .. } => {
+                (id, name_of(place), network_of(services, run), None)
+            }
             ImageProgress::Building { .. } => return Ok(None),
         },
     };

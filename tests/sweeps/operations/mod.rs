@@ -13,6 +13,7 @@ mod power;
 mod repair;
 mod restores;
 mod seams;
+mod stored;
 mod stories;
 mod words;
 

@@ -188,6 +188,8 @@ pub struct PlaceRow {
     pub number: i64,
     pub host: String,
     pub host_path: String,
+    /// Where in the object storage; `None` for one that is on the host.
+    pub location: Option<String>,
     pub zones: String,
     /// What is lost together with what.
     pub truth: &'static str,
@@ -206,6 +208,7 @@ pub fn places(facts: &BackupFacts, region: &str, zones: &[String]) -> Vec<PlaceR
             number: one.number,
             host: load.map_or("not known any more".into(), |load| load.host.name.clone()),
             host_path: paths::host(&one.host_id),
+            location: one.location.clone(),
             zones: match zones.as_slice() {
                 [] => "not known".into(),
                 [zone] => format!("zone {zone}"),
@@ -236,6 +239,9 @@ fn state_chip(state: RepositoryState) -> Chip {
 
 /// Whether the loss of the server's host takes the backups along, by what the engines said of themselves.
 fn truth(facts: &BackupFacts, repository: &Repository) -> &'static str {
+    if repository.is_in_object_storage() {
+        return "Outside of every host: it survives the loss of all of them, and is lost with the storage.";
+    }
     let Some(primary) = facts.primary() else { return "The server is on no host." };
     match ha_zones::of_hosts(&facts.loads, &primary.host_id, &repository.host_id) {
         Truth::OneEngine => {
