@@ -1,7 +1,7 @@
 //! Backups into object storage: killed and failed at every step; restored from when the host of the source is gone; erased.
 
 use super::*;
-use crate::world::{VERIFIER, changes};
+use crate::world::VERIFIER;
 use pgflex::clock::Clock;
 use pgflex::domain::activity::Actor;
 use pgflex::domain::backup::{
@@ -258,5 +258,4 @@ async fn what_a_deleted_server_has_in_object_storage_is_erased_with_the_rest() {
     assert_eq!(world.engine.stored_backups(&stanza), None);
     assert!(protection(&world, &server).await.repositories.is_empty());
     assert_eq!(helpers(&world), Vec::<String>::new());
-    let _ = changes::NETWORK;
 }
