@@ -5,6 +5,7 @@
 //! what a killed process left), the monitor, the gateway, and the pages last.
 
 pub(crate) mod hosts;
+mod object_storage;
 
 use crate::certificates::Authority;
 use crate::clock::{Clock, SystemClock, new_id, new_uuid};
@@ -20,6 +21,7 @@ use crate::operations::runner::Runner;
 use crate::operations::{engines, owner, store_backup};
 use crate::poke::Poke;
 use crate::postgres::client::TlsPostgres;
+use crate::postgres::pgbackrest::Storage;
 use crate::secrets::{HashCost, Sealer, Secret, random_token, sha256_hex};
 use crate::store::{Record, Store};
 use crate::web;
@@ -196,6 +198,13 @@ impl App {
         async move { gateway::run(store, clock, poke, settings, wait(stopped)).await }
     }
 
+    /// As for hosts: only a process that drives engines needs it, and has the files that it names.
+    fn object_storage(&self) -> anyhow::Result<Option<Arc<Storage>>> {
+        let drives = self.config.has(Role::Runner) || self.config.has(Role::Monitor);
+        let configured = self.config.object_storage.as_ref().filter(|_| drives);
+        Ok(configured.map(object_storage::read).transpose()?.map(Arc::new))
+    }
+
     /// What operations and the monitor stand on, with an engine for each host of the configuration.
     ///
     /// # Errors
@@ -224,6 +233,7 @@ impl App {
                 endpoint_domain: args.endpoint_domain.clone(),
                 overcommit: self.config.overcommit,
                 storage: self.config.storage,
+                object_storage: self.object_storage()?,
                 member_ports: args.member_ports,
                 is_test: args.test,
             },

@@ -1,6 +1,7 @@
 //! Every setting: from the command line, the environment (`PGFLEX_…`) and one file, `pgflex.toml`.
 //! This is the only reader of the environment.
 
+use crate::domain::backup::ObjectStorage;
 use crate::domain::cost::PriceList;
 use crate::domain::host::{Overcommit, Place};
 use crate::domain::region::{Region, default_regions};
@@ -93,6 +94,62 @@ pub struct FileConfig {
     pub overcommit: Overcommit,
     /// How the storage of new servers is kept to its size.
     pub storage: StoragePolicy,
+    /// Where backups can be kept outside of every host.
+    pub object_storage: Option<ObjectStorageConfig>,
+}
+
+/// The `[object_storage]` table. The secret key is in a file of its own or in the environment, never in this one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectStorageConfig {
+    /// `https://s3.example.org` or `https://10.0.0.7:9000`.
+    pub endpoint: String,
+    pub bucket: String,
+    pub region: String,
+    /// What the names of all objects begin with.
+    #[serde(default = "usual_prefix")]
+    pub prefix: String,
+    /// Where the bucket stands in addresses: `path` or `host`.
+    #[serde(default = "usual_style")]
+    pub style: String,
+    /// PEM file of the authority of its certificate; left out for those that every machine trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    pub key_id: String,
+    /// File with the secret key; left out, it is read from the environment.
+    #[serde(default)]
+    pub secret_key_file: Option<PathBuf>,
+}
+
+impl ObjectStorageConfig {
+    /// The place alone, which is no secret.
+    ///
+    /// # Errors
+    /// The word that cannot be used, and how it is written.
+    pub fn place(&self) -> Result<ObjectStorage, String> {
+        let Self { endpoint, bucket, region, prefix, style, .. } = self;
+        ObjectStorage::parse(endpoint, bucket, region, prefix, style)
+    }
+}
+
+fn usual_prefix() -> String {
+    "pgflex".into()
+}
+
+fn usual_style() -> String {
+    "path".into()
+}
+
+/// Where the secret key of the object storage is looked for when no file is named.
+pub const OBJECT_STORAGE_SECRET: &str = "PGFLEX_OBJECT_STORAGE_SECRET_KEY";
+
+/// The secret key of the object storage from the environment; `None` when it is not there.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the reader; an argument would be seen by everybody"
+)]
+pub fn object_storage_secret() -> Option<String> {
+    std::env::var(OBJECT_STORAGE_SECRET).ok()
 }
 
 /// A `[[hosts]]` table.
@@ -132,6 +189,7 @@ pub struct Config {
     pub prices: PriceList,
     pub overcommit: Overcommit,
     pub storage: StoragePolicy,
+    pub object_storage: Option<ObjectStorageConfig>,
 }
 
 impl Config {
@@ -175,6 +233,7 @@ impl Config {
             prices: file.prices.map_or_else(PriceList::default, PriceList::of_operator),
             overcommit: file.overcommit,
             storage: file.storage,
+            object_storage: file.object_storage,
             args,
         }
     }

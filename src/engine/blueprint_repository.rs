@@ -70,6 +70,18 @@ impl RepositoryBlueprint<'_> {
         NetworkSpec { name, labels, range: None, is_open: is_published }
     }
 
+    /// Network of the host's helpers and servers of repositories that reach object storage: the one with a way out.
+    pub fn way_out(&self) -> NetworkSpec {
+        let name = format!("{}-out", self.volume_name());
+        NetworkSpec { name, labels: self.labels(), range: None, is_open: true }
+    }
+
+    /// Network in which a restore drill reaches the server of a repository, and nothing else.
+    pub fn drills(&self) -> NetworkSpec {
+        let name = format!("{}-drills", self.volume_name());
+        NetworkSpec { name, labels: self.labels(), range: None, is_open: false }
+    }
+
     /// The server of the repository for one major.
     pub fn server(
         &self,

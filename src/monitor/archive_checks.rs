@@ -18,8 +18,8 @@ use crate::domain::backup::continuity::{self, Finding, Line, Stored};
 use crate::domain::backup::{ArchiveCheck, Backup, Piece, Protection, Repository, RepositoryState};
 use crate::domain::ids::{HostId, ServerId};
 use crate::domain::server::{Member, Server, SettledState};
-use crate::operations::backup::repository;
 use crate::operations::backup::tool::{self, Place, Ran, Run};
+use crate::operations::backup::{object_storage, repository};
 use crate::operations::context::Services;
 use crate::operations::step::StepError;
 use crate::postgres::Target;
@@ -134,6 +134,9 @@ impl Watch {
             }
             let Some(server) = services.store.server(&member.server_id).await? else { continue };
             for repository in services.store.repositories(&server.id).await? {
+                // Object storage is read from the primary's host, which answers.
+                let repository =
+                    object_storage::beside(services, repository, Some(&member.host_id)).await?;
                 let subject = Subject { server: &server, member: &member, repository: &repository };
                 if put_right.contains(&repository.host_id) {
                     self.wanted.insert(subject.key());
@@ -355,7 +358,9 @@ async fn read(
     let (host, stanza) = (&of.repository.host_id, &of.repository.stanza);
     let volume = repository::blueprint(services, host).volume_name();
     // A helper would have an empty one made.
-    if !repository::engine(services, host)?.has_volume(&volume).await? {
+    if !of.repository.is_in_object_storage()
+        && !repository::engine(services, host)?.has_volume(&volume).await?
+    {
         look.labels = Some(BTreeSet::new());
         look.pieces.clear();
         return Ok(true);

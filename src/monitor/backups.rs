@@ -21,6 +21,7 @@ use crate::domain::ids::{HostId, ServerId};
 use crate::domain::server::{Member, Server, SettledState, network_name};
 use crate::domain::version::Major;
 use crate::operations::access;
+use crate::operations::backup::object_storage::{self, beside};
 use crate::operations::backup::repository;
 use crate::operations::backup::take_ready::{NEAR, is_failing, refusal_in};
 use crate::operations::context::Services;
@@ -179,7 +180,8 @@ impl Watch {
         self.servers.entry(server.id.clone()).or_default().looked_at = Some(now);
         let is_active = |one: &&Repository| one.state == RepositoryState::Active;
         for one in protection.repositories.iter().filter(is_active) {
-            if !silent.contains(&one.host_id) {
+            // One in object storage is reached beside whoever is the primary, which answers here.
+            if one.is_in_object_storage() || !silent.contains(&one.host_id) {
                 self.repair(services, (server, member), one).await?;
             }
         }
@@ -193,7 +195,9 @@ impl Watch {
         }
         for number in numbers(&protection) {
             let known = protection.repositories.iter().find(|one| one.number == number);
-            if known.is_none_or(|one| !silent.contains(&one.host_id)) {
+            let is_away =
+                |one: &Repository| !one.is_in_object_storage() && silent.contains(&one.host_id);
+            if known.is_none_or(|one| !is_away(one)) {
                 take_due(services, (server, member), (&protection, number), busy).await?;
             }
         }
@@ -249,6 +253,7 @@ impl Watch {
         near: &Repository,
     ) -> Result<(), StoreError> {
         let put_right = async {
+            let near = beside(services, near.clone(), Some(&member.host_id)).await?;
             let (host, major) = (&near.host_id, near.major);
             let engine = repository::engine(services, host)?;
             let name = repository::blueprint(services, host).server_name(major);
@@ -306,8 +311,9 @@ fn numbers(protection: &Protection) -> Vec<i64> {
     match protection.policy.redundancy {
         Redundancy::Local => vec![NEAR],
         // The second waits for the first to be there, so that the first is where the primary is.
-        Redundancy::Zone if protection.good_in(NEAR).next().is_none() => vec![NEAR],
+        _ if protection.good_in(NEAR).next().is_none() => vec![NEAR],
         Redundancy::Zone => vec![NEAR, SECOND],
+        Redundancy::ObjectStorage => vec![NEAR, object_storage::NUMBER],
     }
 }
 
@@ -332,6 +338,10 @@ async fn has_no_room(
     let Some(repository) = protection.repositories.iter().find(|one| one.number == number) else {
         return Ok(false);
     };
+    // What is free in object storage is not known: it grows by itself, or refuses and says so.
+    if repository.is_in_object_storage() {
+        return Ok(false);
+    }
     let seen = services.store.host_observations().await?;
     let seen = seen.into_iter().find(|seen| seen.host_id == repository.host_id);
     let free = seen.and_then(|seen| seen.facts).and_then(|(_, facts)| facts.storage_free_bytes);

@@ -5,7 +5,7 @@
 //! because of three things: only servers are touched that the store noted as deleted, whose time is over and from which
 //! nobody is restoring; the key goes first, in one transaction, and by that alone nobody can read the backups again,
 //! so whatever happens to the files afterwards is tidying; and the helper removes the two directories of exactly one
-//! part, whose name it is told and looks at again. A host that is away is asked again at the next tick.
+//! part, whose name it is told and looks at again; in object storage, what lies below two names. A host that is away is asked again at the next tick.
 //!
 //! pgBackRest's own `stanza-delete` is not used: it reads the part's files with the key, which is gone.
 

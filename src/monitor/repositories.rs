@@ -1,7 +1,7 @@
 //! Repositories that are not reached any more, or not asked for: the log of a server stops waiting for one before it fills the disk,
 //! and what nobody asks for ends when nothing in it is within the retention.
 
-use crate::domain::backup::suspend::{Sight, reason_to_end, reason_to_suspend};
+use crate::domain::backup::suspend::{Sight, reason_to_end, reason_to_suspend, refused_by};
 use crate::domain::backup::{Protection, Repository};
 use crate::domain::ha::MemberRole;
 use crate::domain::ids::{HostId, ServerId};
@@ -57,24 +57,29 @@ async fn look_at(
     let (store, server) = (&services.store, &member.server_id);
     let protection = store.protection(server).await?;
     let failing_since = protection.archive.failing_since;
-    let is_away = |host: &HostId| silent.contains_key(host);
+    // Object storage is on no host: that it does not answer is seen by what it refuses.
+    let silent_since = |one: &Repository| {
+        silent.get(&one.host_id).copied().filter(|_| !one.is_in_object_storage())
+    };
     for one in protection.repositories.iter().filter(|one| !protection.asks_for(one.number)) {
         if let Some(why) = reason_to_end(&protection, one) {
             return suspend(services, &protection, one, why).await;
         }
         let is_over = protection.kept_until(one).is_some_and(|at| at <= services.clock.now());
-        if is_over && !is_away(&one.host_id) && !was_tried(services, server).await? {
+        if is_over && silent_since(one).is_none() && !was_tried(services, server).await? {
             let door = Door { store, clock: &*services.clock, poke: &services.poke };
             later(server, door.remove_repository(server, one.number).await)?;
         }
     }
-    if failing_since.is_none() && !protection.repositories.iter().any(|one| is_away(&one.host_id)) {
+    let is_any_away = protection.repositories.iter().any(|one| silent_since(one).is_some());
+    if failing_since.is_none() && !is_any_away {
         return Ok(());
     }
     let storage = store.server_observation::<StorageLook>(server, OBSERVATION).await?;
     let disk = storage.map(|seen| (seen.facts.usage.wal, seen.facts.usage.free));
     for one in &protection.repositories {
-        let silent_since = silent.get(&one.host_id).copied();
+        let silent_since = silent_since(one);
+        let failing_since = refused_by(&protection.repositories, one, failing_since);
         let sight = Sight { silent_since, failing_since, disk };
         let Some(why) = reason_to_suspend(services.clock.now(), one, &sight) else { continue };
         suspend(services, &protection, one, &why).await?;

@@ -71,6 +71,8 @@ impl Door<'_> {
             }
             // Its creation has not come so far; where it will be is not known.
             (Redundancy::Zone, None) => None,
+            // Whether one is configured is the page's to ask; a backup into none fails and says so.
+            (Redundancy::ObjectStorage, _) => None,
         };
         why.map_or(Ok(()), |why| Err(Refusal::at("redundancy", why).into()))
     }

@@ -38,6 +38,8 @@ pub struct OperationSettings {
     pub overcommit: crate::domain::host::Overcommit,
     /// How the storage of new servers is kept to its size.
     pub storage: crate::domain::storage::StoragePolicy,
+    /// Where backups can be kept outside of every host; `None` when nothing is configured.
+    pub object_storage: Option<Arc<crate::postgres::pgbackrest::Storage>>,
     /// First and last of the ports on which hosts with a member address publish their members.
     pub member_ports: (u16, u16),
     /// Extra label for the clean-up after tests.

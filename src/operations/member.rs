@@ -195,7 +195,8 @@ async fn tls(ctx: &StepContext) -> Result<Tls, StepError> {
     })
 }
 
-pub(super) fn collect(files: Vec<ConfigFile>) -> Vec<FileSpec> {
+/// Rendered files as an engine puts them.
+pub fn collect(files: Vec<ConfigFile>) -> Vec<FileSpec> {
     files
         .into_iter()
         .map(|file| FileSpec { path: file.path, mode: file.mode, content: file.content })

@@ -6,7 +6,7 @@
 //! good: no container, volume or network is left, and the server stays on record as Failed.
 
 use super::backup::tool::{self, Place};
-use super::backup::{keys, list, repository};
+use super::backup::{keys, list, object_storage, repository};
 use super::context::StepContext;
 use super::restore_data::{remove_helper, restore_data};
 use super::restore_recovery::{create_member, finish_recovery, wait_recovered};
@@ -206,12 +206,14 @@ type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
 pub(super) async fn source_repository(ctx: &StepContext) -> Result<Repository, StepError> {
     let input: Input = ctx.input()?;
     let all = ctx.services.store.repositories(&input.source).await?;
-    all.into_iter().find(|one| one.number == input.repository).ok_or_else(|| {
+    let found = all.into_iter().find(|one| one.number == input.repository).ok_or_else(|| {
         StepError::permanent(
             format!("The backups of {} are gone.", input.source_name),
             "Nothing was made. Restore from another server.",
         )
-    })
+    })?;
+    let host = ctx.members.first().map(|member| &member.host_id);
+    Ok(object_storage::beside(&ctx.services, found, host).await?)
 }
 
 /// Opens the record of the restore, by which the new server is let into the source's part of the repository.

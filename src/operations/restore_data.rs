@@ -63,7 +63,7 @@ fn container(ctx: &StepContext, from: &Repository) -> Result<ContainerSpec, Step
 
 /// Whether the volume of the repository is on the new member's host.
 fn is_near(ctx: &StepContext, from: &Repository) -> Result<bool, StepError> {
-    Ok(from.host_id == ctx.member()?.host_id)
+    Ok(from.host_id == ctx.member()?.host_id && !from.is_in_object_storage())
 }
 
 async fn files(ctx: &StepContext, from: &Repository) -> Result<Vec<FileSpec>, StepError> {

@@ -4,7 +4,7 @@
 //! The record is written last, in one go, with what was found: a drill that was cut off proves nothing and says so. What
 //! it made is removed before that, however it ended.
 
-use super::backup::{keys, repository};
+use super::backup::{keys, object_storage, repository};
 use super::context::StepContext;
 use super::create::ours_is_gone;
 use super::member;
@@ -158,12 +158,13 @@ fn close_record(ctx: &StepContext) -> StepResult<'_> {
 
 async fn repository_of(ctx: &StepContext, number: i64) -> Result<Repository, StepError> {
     let all = ctx.services.store.repositories(&ctx.server.id).await?;
-    all.into_iter().find(|one| one.number == number).ok_or_else(|| {
+    let found = all.into_iter().find(|one| one.number == number).ok_or_else(|| {
         StepError::permanent(
             "The server has no backups yet.",
             "Nothing was made. Take a backup first.",
         )
-    })
+    })?;
+    Ok(object_storage::beside(&ctx.services, found, None).await?)
 }
 
 /// Where the drill takes place: its plan, the repository, and the engine that has it.
@@ -226,15 +227,26 @@ fn restore_and_check(ctx: &StepContext) -> StepResult<'_> {
         let (plan, from, engine) = scene(ctx).await?;
         let name = name(ctx);
         if engine.container(&name).await?.is_none() {
+            if from.is_in_object_storage()
+                && let wait @ Outcome::Wait(..) =
+                    repository::ensure(&ctx.services, &from.host_id, from.major).await?
+            {
+                return Ok(wait);
+            }
             engine.ensure_container(&container(ctx, &plan, &from)?).await?;
         }
         if engine.container(&name).await?.is_some_and(|facts| facts.state == "created") {
-            let opened = keys::open(&ctx.services, &from, Reach::Mounted).await?;
+            let (reach, _) = way(ctx, &from)?;
+            let opened = keys::open(&ctx.services, &from, reach).await?;
             let access = opened.access();
             let mut files = restore_drill::files(&from.stanza);
             files.push(pgbackrest::helper_file(&access, Retention::default()));
             files.push(pgbackrest::recovery_file(&access));
-            engine.put_files(&name, &member::collect(files)).await?;
+            let mut files = member::collect(files);
+            if from.is_in_object_storage() {
+                files.extend(keys::tls_files(&ctx.services, &from.server_id).await?);
+            }
+            engine.put_files(&name, &files).await?;
             engine.start_container(&name).await?;
         }
         let Some(code) = engine.wait_exit(&name, Duration::from_secs(2)).await? else {
@@ -256,6 +268,16 @@ fn restore_and_check(ctx: &StepContext) -> StepResult<'_> {
     })
 }
 
+/// How the copy reaches the repository, and its network: it is in none where the repository is mounted, and in one with the
+/// server of a repository alone where it is in object storage.
+fn way(ctx: &StepContext, from: &Repository) -> Result<(Reach, Option<String>), StepError> {
+    if !from.is_in_object_storage() {
+        return Ok((Reach::Mounted, None));
+    }
+    let (reach, network) = object_storage::drill(&ctx.services, from)?;
+    Ok((reach, Some(network)))
+}
+
 fn container(
     ctx: &StepContext,
     plan: &Plan,
@@ -266,10 +288,10 @@ fn container(
         image: ctx.output(IMAGE)?,
         command: restore_drill::command(&from.stanza, &plan.label),
         volume: name(ctx),
-        network: None,
+        network: way(ctx, from)?.1,
         run: ctx.operation.id.to_string(),
         member: None,
-        repository: Some(true),
+        repository: (!from.is_in_object_storage()).then_some(true),
     };
     Ok(repository::blueprint(&ctx.services, &from.host_id).tool(tool))
 }

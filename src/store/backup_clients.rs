@@ -21,7 +21,7 @@ impl Store {
         let rows: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT r.server_id, b.stanza, b.major FROM restores r
              JOIN backup_repositories b ON b.server_id = r.source_id AND b.number = r.repository
-             WHERE b.host_id = $1 AND r.ended_at IS NULL ORDER BY r.server_id",
+             WHERE (b.host_id = $1 OR b.location <> '') AND r.ended_at IS NULL ORDER BY r.server_id",
         )
         .bind(host.as_str())
         .fetch_all(self.read())

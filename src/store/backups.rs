@@ -51,6 +51,7 @@ struct RepositoryRow {
     server_id: String,
     number: i64,
     host_id: String,
+    location: String,
     stanza: String,
     major: String,
     state: String,
@@ -65,6 +66,7 @@ impl RepositoryRow {
             server_id: parsed(&self.server_id, ServerId::parse, "server id")?,
             number: self.number,
             host_id: parsed(&self.host_id, HostId::parse, "host id")?,
+            location: Some(self.location).filter(|location| !location.is_empty()),
             stanza: self.stanza,
             major: parsed(&self.major, Major::parse, "major")?,
             state: parsed(&self.state, RepositoryState::parse, "repository state")?,
@@ -126,7 +128,7 @@ impl BackupRow {
 macro_rules! repositories {
     ($tail:literal) => {
         concat!(
-            "SELECT server_id, number, host_id, stanza, major, state, since, looked_at, bytes FROM backup_repositories ",
+            "SELECT server_id, number, host_id, location, stanza, major, state, since, looked_at, bytes FROM backup_repositories ",
             $tail
         )
     };
@@ -179,12 +181,13 @@ impl Store {
         rows.into_iter().map(RepositoryRow::into_repository).collect()
     }
 
-    /// Everything that lies in the repository of a host, of servers that are there and of deleted ones.
+    /// Everything that is reached through the server of a host's repository, of servers that are there and of deleted
+    /// ones: what lies on the host, and what lies in object storage.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn repositories_on(&self, host: &HostId) -> Result<Vec<Repository>, StoreError> {
-        let sql = repositories!("WHERE host_id = $1 ORDER BY server_id, number");
+        let sql = repositories!("WHERE host_id = $1 OR location <> '' ORDER BY server_id, number");
         let rows: Vec<RepositoryRow> =
             sqlx::query_as(sql).bind(host.as_str()).fetch_all(self.read()).await?;
         rows.into_iter().map(RepositoryRow::into_repository).collect()
@@ -266,10 +269,11 @@ impl WriteTx {
     /// When the store does not answer.
     pub async fn put_repository(&mut self, one: &Repository) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO backup_repositories (server_id, number, host_id, stanza, major, state, since, looked_at, bytes)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            "INSERT INTO backup_repositories (server_id, number, host_id, stanza, major, state, since, looked_at, bytes, location)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT (server_id, number) DO UPDATE SET host_id = excluded.host_id, stanza = excluded.stanza, major = excluded.major,
-               state = excluded.state, since = excluded.since, looked_at = excluded.looked_at, bytes = excluded.bytes",
+               state = excluded.state, since = excluded.since, looked_at = excluded.looked_at, bytes = excluded.bytes,
+               location = excluded.location",
         )
         .bind(one.server_id.as_str())
         .bind(one.number)
@@ -280,6 +284,7 @@ impl WriteTx {
         .bind(micros(one.since))
         .bind(one.looked_at.map(micros))
         .bind(one.bytes.and_then(|bytes| i64::try_from(bytes).ok()))
+        .bind(one.location.clone().unwrap_or_default())
         .execute(&mut *self.tx)
         .await?;
         Ok(())

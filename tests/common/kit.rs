@@ -74,6 +74,7 @@ pub fn settings(install_id: &str) -> OperationSettings {
         endpoint_domain: "pgflex.localhost".into(),
         overcommit: Overcommit::default(),
         storage: Default::default(),
+        object_storage: None,
         member_ports: (22000, 22999),
         is_test: true,
     }

@@ -22,6 +22,8 @@ mod faults;
 mod gateway;
 mod ha;
 mod kills;
+mod object_storage;
+mod object_storage_server;
 mod parameters;
 mod pooler;
 mod portal;

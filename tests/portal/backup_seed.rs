@@ -124,6 +124,7 @@ fn repository(server: &Seeded, host_id: HostId, now: DateTime<Utc>) -> Repositor
         server_id: server.id.clone(),
         number: 1,
         host_id,
+        location: None,
         stanza: stanza_of(&server.id),
         major: Major::V17,
         state: RepositoryState::Active,
@@ -135,7 +136,23 @@ fn repository(server: &Seeded, host_id: HostId, now: DateTime<Utc>) -> Repositor
 
 /// The same backups in a second repository on another host, an hour younger.
 pub async fn second(app: &TestApp, server: &Seeded, host_id: HostId, state: RepositoryState) {
-    let now = now(app);
+    beside(app, server, repository_two(app, server, host_id), state).await;
+}
+
+/// The same in object storage.
+pub async fn stored(app: &TestApp, server: &Seeded, location: &str, state: RepositoryState) {
+    let host_id = app.state.store.members(&server.id).await.unwrap().remove(0).host_id;
+    let row = repository_two(app, server, host_id);
+    let row = Repository { number: 3, location: Some(location.into()), ..row };
+    beside(app, server, row, state).await;
+}
+
+fn repository_two(app: &TestApp, server: &Seeded, host_id: HostId) -> Repository {
+    Repository { number: 2, ..repository(server, host_id, now(app)) }
+}
+
+async fn beside(app: &TestApp, server: &Seeded, row: Repository, state: RepositoryState) {
+    let (now, number) = (now(app), row.number);
     let mut plan = Plan::usual(app);
     for one in &mut plan.backups {
         let later = Duration::hours(1);
@@ -147,22 +164,25 @@ pub async fn second(app: &TestApp, server: &Seeded, host_id: HostId, state: Repo
             ..one.clone()
         };
         one.kind = if full { BackupType::Differential } else { BackupType::Full };
-        one.repository = 2;
+        one.repository = number;
     }
-    let mut row = repository(server, host_id, now);
-    (row.number, row.state) = (2, state);
+    let mut row = Repository { state, ..row };
     if state != RepositoryState::Active {
         row.since = now - Duration::minutes(25);
     }
     let mut tx = app.state.store.begin_write(now).await.unwrap();
     tx.put_repository(&row).await.unwrap();
     if state != RepositoryState::Planned {
-        tx.replace_backups(&server.id, 2, &plan.backups).await.unwrap();
+        tx.replace_backups(&server.id, number, &plan.backups).await.unwrap();
     }
     if state == RepositoryState::Suspended {
         let reason = "Its host has not answered for 10 minutes.".into();
-        let gap =
-            Gap { repository: 2, began_at: now - Duration::minutes(35), ended_at: None, reason };
+        let gap = Gap {
+            repository: number,
+            began_at: now - Duration::minutes(35),
+            ended_at: None,
+            reason,
+        };
         tx.put_backup_gap(&server.id, &gap).await.unwrap();
     }
     tx.commit(Record::Nothing("a story goes on")).await.unwrap();

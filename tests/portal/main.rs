@@ -13,6 +13,7 @@ mod account;
 mod activity;
 mod backup_seed;
 mod backups;
+mod backups_stored;
 mod backups_zones;
 mod costs;
 mod create;

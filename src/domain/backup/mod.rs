@@ -7,6 +7,7 @@
 mod choose;
 pub mod continuity;
 mod name;
+mod object_storage;
 mod piece;
 pub mod room;
 mod schedule;
@@ -18,6 +19,7 @@ mod window;
 
 pub use choose::{Chosen, choose};
 pub use name::{NAME_CHARS_MAX, check_name};
+pub use object_storage::{NO_OBJECT_STORAGE, ObjectStorage};
 pub use piece::Piece;
 pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due, may_expire};
 pub use second::{choose_second, choose_second_of, reason_against_local, reason_against_second};
@@ -67,7 +69,7 @@ impl Default for Retention {
     }
 }
 
-/// On how many hosts backups are kept.
+/// Where backups are kept beside the repository on the server's own host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Redundancy {
     /// In one repository, in the server's own zone: lost with its host.
@@ -75,15 +77,19 @@ pub enum Redundancy {
     Local,
     /// In a second repository too, in another zone.
     Zone,
+    /// In a repository in the configured object storage too, outside of every host.
+    ObjectStorage,
 }
 
 impl Redundancy {
-    pub const ALL: [Redundancy; 2] = [Redundancy::Local, Redundancy::Zone];
+    pub const ALL: [Redundancy; 3] =
+        [Redundancy::Local, Redundancy::Zone, Redundancy::ObjectStorage];
 
     pub fn key(self) -> &'static str {
         match self {
             Redundancy::Local => "Local",
             Redundancy::Zone => "Zone",
+            Redundancy::ObjectStorage => "ObjectStorage",
         }
     }
 
@@ -91,6 +97,17 @@ impl Redundancy {
         match self {
             Redundancy::Local => "Locally redundant",
             Redundancy::Zone => "Zone redundant",
+            Redundancy::ObjectStorage => "Object storage",
+        }
+    }
+
+    /// Number of the repository that it asks for beside the first. Each has a number of its own, so that a server can
+    /// change between them without one being taken for the other.
+    pub fn second(self) -> Option<i64> {
+        match self {
+            Redundancy::Local => None,
+            Redundancy::Zone => Some(2),
+            Redundancy::ObjectStorage => Some(3),
         }
     }
 
@@ -219,10 +236,12 @@ impl RepositoryState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
     pub server_id: ServerId,
-    /// 1, or 2 for the one in another zone.
+    /// 1, 2 for the one in another zone, or 3 for the one in object storage.
     pub number: i64,
-    /// The host that has the repository.
+    /// The host that has the repository. Of one in object storage: a host from which it is worked on, which may be any.
     pub host_id: HostId,
+    /// Where in the object storage it lies, as [`ObjectStorage::location`] says it; `None` for one that is on its host.
+    pub location: Option<String>,
     /// Name of the server's own part in it. Never used for another server or another line of data.
     pub stanza: String,
     /// Of the PostgreSQL that is in it, and so of the pgBackRest that reads it: both sides must be of one version.
@@ -234,6 +253,13 @@ pub struct Repository {
     pub looked_at: Option<DateTime<Utc>>,
     /// Bytes that all of the server's backups and its log take in it, as last measured.
     pub bytes: Option<u64>,
+}
+
+impl Repository {
+    /// Whether it lies in object storage, and so on no host.
+    pub fn is_in_object_storage(&self) -> bool {
+        self.location.is_some()
+    }
 }
 
 /// The name of a server's part of a repository.
@@ -296,9 +322,9 @@ impl Protection {
         window(&backups, self.archive.until, &gaps)
     }
 
-    /// Whether backups shall go into a repository: into the first always, into the second while it is asked for.
+    /// Whether backups shall go into a repository: into the first always, into another while it is asked for.
     pub fn asks_for(&self, repository: i64) -> bool {
-        repository == 1 || self.policy.redundancy == Redundancy::Zone
+        repository == 1 || self.policy.redundancy.second() == Some(repository)
     }
 
     /// The repository that is restored from unless a person chooses another: of those that hold something one whose host answers,
@@ -308,7 +334,8 @@ impl Protection {
             self.repositories.iter().filter(|one| self.good_in(one.number).next().is_some());
         let worth = |one: &&Repository| {
             let latest = self.window_of(one.number).latest();
-            (!is_away(&one.host_id), latest, std::cmp::Reverse(one.number))
+            let is_away = !one.is_in_object_storage() && is_away(&one.host_id);
+            (!is_away, latest, std::cmp::Reverse(one.number))
         };
         let best = holding.max_by_key(worth).or(self.repositories.first());
         best.map_or(1, |one| one.number)

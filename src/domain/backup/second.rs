@@ -51,7 +51,9 @@ pub fn choose_second_of(
     let here = loads.iter().find(|load| load.host.id == primary.host_id);
     let here = here.ok_or("The primary's host is no longer configured.")?;
     let is_taken = |load: &HostLoad| {
-        known.iter().any(|one| one.host_id == load.host.id) && load.host.id != primary.host_id
+        let is_there =
+            |one: &Repository| one.host_id == load.host.id && !one.is_in_object_storage();
+        known.iter().any(is_there) && load.host.id != primary.host_id
     };
     let free: Vec<HostLoad> = loads.iter().filter(|load| !is_taken(load)).cloned().collect();
     // One that was placed before zones were noted of members is where its server is.
@@ -65,22 +67,20 @@ pub fn reason_against_second(
     known: &[Repository],
     of: (&ServerSpec, &Member),
 ) -> Option<String> {
-    let is_prepared = |one: &Repository| one.number != 1 && one.state != RepositoryState::Planned;
+    let is_prepared = |one: &Repository| one.number == 2 && one.state != RepositoryState::Planned;
     match known.iter().any(is_prepared) {
         true => None,
         false => choose_second_of(loads, known, of).err(),
     }
 }
 
-/// Why the second repository must stay: without it the log would go into none. `None` where it may end.
+/// Why a repository beside the first must stay: without it the log would go into none. `None` where it may end.
 pub fn reason_against_local(protection: &Protection) -> Option<String> {
-    let is_active = |number: i64| {
-        let mut all = protection.repositories.iter();
-        all.any(|one| one.number == number && one.state == RepositoryState::Active)
-    };
-    let is_alone = is_active(2) && !is_active(1);
-    is_alone.then(|| {
-        "The first repository is suspended: the second is the only one that the log goes into. Wait until the first is in use again.".into()
+    let is_active = |one: &&Repository| one.state == RepositoryState::Active;
+    let mut active = protection.repositories.iter().filter(is_active).map(|one| one.number);
+    let alone = active.next().filter(|number| *number != 1 && active.next().is_none());
+    alone.map(|number| {
+        format!("The first repository is suspended: repository {number} is the only one that the log goes into. Wait until the first is in use again.")
     })
 }
 

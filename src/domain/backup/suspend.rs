@@ -17,6 +17,21 @@ pub struct Sight {
     pub disk: Option<(u64, u64)>,
 }
 
+/// Since when the log may be refused by this repository of a server, of which pgBackRest does not say by which. The farthest
+/// one is given up first, and the others have the time from then on to show that it was not they.
+pub fn refused_by(
+    all: &[Repository],
+    one: &Repository,
+    failing_since: Option<DateTime<Utc>>,
+) -> Option<DateTime<Utc>> {
+    let is = |state| move |other: &&Repository| other.state == state;
+    let farthest = all.iter().filter(is(RepositoryState::Active)).map(|other| other.number).max();
+    let given_up = all.iter().filter(is(RepositoryState::Suspended)).map(|other| other.since).max();
+    failing_since
+        .filter(|_| farthest == Some(one.number))
+        .map(|since| given_up.map_or(since, |at| at.max(since)))
+}
+
 /// Why a repository shall be suspended now, for people; `None` while it is waited for.
 pub fn reason_to_suspend(
     now: DateTime<Utc>,
@@ -48,8 +63,7 @@ pub fn reason_to_end(protection: &Protection, repository: &Repository) -> Option
     let is_active = |one: &Repository| one.state == RepositoryState::Active;
     let mut others = protection.repositories.iter().filter(|one| one.number != repository.number);
     let ends = !protection.asks_for(repository.number) && is_active(repository);
-    (ends && others.any(is_active))
-        .then_some("Backups are locally redundant since somebody chose so.")
+    (ends && others.any(is_active)).then_some("Somebody chose that backups go into it no more.")
 }
 
 #[cfg(test)]
@@ -62,19 +76,41 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + minute * 60, 0).unwrap()
     }
 
-    fn suspends(state: RepositoryState, sight: Sight) -> bool {
-        let repository = Repository {
+    fn repository(number: i64, state: RepositoryState) -> Repository {
+        Repository {
             server_id: ServerId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap(),
-            number: 2,
+            number,
             host_id: HostId::parse("01890a5d-ac96-774b-bcce-b302099a8058").unwrap(),
+            location: None,
             stanza: "s".into(),
             major: Major::V17,
             state,
             since: at(0),
             looked_at: None,
             bytes: None,
-        };
-        reason_to_suspend(at(100), &repository, &sight).is_some()
+        }
+    }
+
+    fn suspends(state: RepositoryState, sight: Sight) -> bool {
+        reason_to_suspend(at(100), &repository(2, state), &sight).is_some()
+    }
+
+    #[test]
+    fn of_several_the_farthest_is_given_up_first_and_the_others_only_after_their_own_time() {
+        use RepositoryState::{Active, Suspended};
+        let (near, far) = (repository(1, Active), repository(3, Active));
+        let both = [near.clone(), far.clone()];
+        assert_eq!(refused_by(&both, &near, Some(at(5))), None);
+        assert_eq!(refused_by(&both, &far, Some(at(5))), Some(at(5)));
+        let gone = Repository { state: Suspended, since: at(20), ..far };
+        let left = [near.clone(), gone];
+        assert_eq!(
+            refused_by(&left, &near, Some(at(5))),
+            Some(at(20)),
+            "not by the other's refusals"
+        );
+        assert_eq!(refused_by(&left, &near, Some(at(30))), Some(at(30)));
+        assert_eq!(refused_by(&left, &near, None), None);
     }
 
     #[test]

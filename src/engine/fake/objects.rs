@@ -66,6 +66,11 @@ pub(super) struct Volume {
     pub(super) serial: u32,
 }
 
+fn networks_of(spec: &ContainerSpec) -> Vec<String> {
+    let joined = spec.joins.iter().map(|join| &join.network);
+    spec.network.iter().map(|(name, _)| name).chain(joined).cloned().collect()
+}
+
 pub(super) fn key(kind: &'static str, name: &str) -> (&'static str, String) {
     (kind, name.to_owned())
 }
@@ -206,6 +211,7 @@ impl Objects {
         let (volume, words) = (container.spec.volume.clone(), container.spec.command.clone());
         let command = words.join(" ");
         let container_repository = container.spec.repository.clone();
+        let networks = networks_of(&container.spec);
         self.disks.check_mount(&volume)?;
         if container.is_cut_off {
             return Err(EngineError::Refused(format!("a network of {name} not found")));
@@ -220,7 +226,7 @@ impl Objects {
         let init_exit = self.init_exit;
         let repository = container_repository;
         let doors = self.doors_for(&self.get(name)?.spec);
-        let order = repositories::Order { words: words.clone(), repository, doors };
+        let order = repositories::Order { words: words.clone(), repository, doors, networks };
         let data = self.volumes.get_mut(&volume).ok_or(EngineError::Missing(volume))?;
         let end = if is_taken {
             Some(VOLUME_IN_USE)
@@ -349,8 +355,8 @@ impl Objects {
     pub(super) fn wait_exit(&mut self, name: &str) -> Outcome<Option<i64>> {
         let spec = self.get(name)?.spec.clone();
         if let Some(words) = self.repositories.look(name) {
-            let doors = self.doors_for(&spec);
-            let order = repositories::Order { words, repository: spec.repository, doors };
+            let (doors, networks) = (self.doors_for(&spec), networks_of(&spec));
+            let order = repositories::Order { words, repository: spec.repository, doors, networks };
             let data = self.volumes.get_mut(&spec.volume);
             let data = data.ok_or(EngineError::Missing(spec.volume))?;
             let end = self.repositories.play(&order, data);

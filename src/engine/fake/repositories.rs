@@ -6,6 +6,7 @@ use super::objects::Volume;
 use crate::engine::RepositoryMount;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The first backup is of this second (2026-11-23 10:00 UTC); each further one is a minute later.
 const FIRST: i64 = 1_795_428_000;
@@ -45,6 +46,8 @@ const PIECES: std::ops::RangeInclusive<u32> = 1..=9;
 #[derive(Default)]
 pub(super) struct Repositories {
     volumes: BTreeMap<String, BTreeMap<String, Stanza>>,
+    /// What lies in object storage, which is on no engine.
+    stored: Arc<Mutex<BTreeMap<String, Stanza>>>,
     taken: i64,
     /// Seconds UTC at which backups end; counted where nobody says.
     now: Option<i64>,
@@ -62,6 +65,8 @@ pub(super) struct Order {
     pub(super) repository: Option<RepositoryMount>,
     /// Names under which doors are open in the helper's network.
     pub(super) doors: Vec<String>,
+    /// The networks that it is in.
+    pub(super) networks: Vec<String>,
 }
 
 pub(super) struct End {
@@ -147,22 +152,37 @@ impl Repositories {
     }
 
     fn act(&mut self, command: &str, order: &Order, data: &mut Volume) -> Result<String, String> {
+        let conf = data.files.get("config/backup.conf").cloned().unwrap_or_default();
+        let conf = String::from_utf8_lossy(&conf).into_owned();
+        let (is_direct, is_relayed) =
+            (conf.contains("\nrepo1-type=s3\n"), conf.contains("\nrepo1-host-config="));
+        if is_direct && !order.networks.iter().any(|name| name.ends_with("-repository-out")) {
+            return Err(
+                "unable to get address for the storage: Temporary failure in name resolution"
+                    .into(),
+            );
+        }
         // Without a mount it works through the server of some repository: there is one of each in these tests.
         let volume = match &order.repository {
             Some(mount) => mount.volume.clone(),
+            None if is_direct || is_relayed => String::new(),
             None => self.volumes.keys().next().cloned().ok_or("no repository answers")?,
+        };
+        let stored = self.stored.clone();
+        let mut stored = locked(&stored);
+        let stanzas = match volume.as_str() {
+            "" => &mut *stored,
+            volume => self.volumes.entry(volume.to_owned()).or_default(),
         };
         if command == "erase" {
             let stanza = order.words.last().cloned().unwrap_or_default();
-            self.volumes.entry(volume).or_default().remove(&stanza);
+            stanzas.remove(&stanza);
             return Ok(String::new());
         }
         // Without its file it knows neither the repository nor the key.
         if !data.files.contains_key("config/backup.conf") {
             return Err("unable to open missing file 'backup.conf' for read".into());
         }
-        let conf = data.files.get("config/backup.conf").cloned().unwrap_or_default();
-        let conf = String::from_utf8_lossy(&conf).into_owned();
         let is_through_door = conf.contains("\npg1-host=");
         if matches!(command, "backup" | "stanza-create") && data.is_initialised == is_through_door {
             return Err("unable to find primary cluster - cannot proceed".into());
@@ -175,7 +195,6 @@ impl Repositories {
             return Err("unable to open file for write: [30] Read-only file system".into());
         }
         let name = order.option("stanza").unwrap_or_default();
-        let stanzas = self.volumes.entry(volume).or_default();
         if command == "stanza-create" {
             stanzas.entry(name).or_default();
             return Ok("stanza-create command end: completed successfully".into());
@@ -242,6 +261,10 @@ fn is_open(conf: &str, member: u8, order: &Order) -> bool {
     let name = format!("pg{member}-host=");
     let host = conf.lines().find_map(|line| line.strip_prefix(&name));
     host.is_none_or(|host| host.contains('.') || order.doors.iter().any(|door| door == host))
+}
+
+fn locked(stored: &Mutex<BTreeMap<String, Stanza>>) -> MutexGuard<'_, BTreeMap<String, Stanza>> {
+    stored.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Stanza {
@@ -400,6 +423,19 @@ impl FakeEngine {
         let state = self.state();
         let stanzas = state.objects.repositories.volumes.get(volume);
         stanzas.and_then(|all| all.get(stanza)).map(|one| one.sets.clone()).unwrap_or_default()
+    }
+
+    /// Both engines reach one object storage from now on.
+    pub fn share_object_storage(&self, other: &FakeEngine) {
+        let stored = self.state().objects.repositories.stored.clone();
+        other.state().objects.repositories.stored = stored;
+    }
+
+    /// Backups of a stanza in object storage, oldest first; `None` when the stanza is not there.
+    pub fn stored_backups(&self, stanza: &str) -> Option<Vec<FakeSet>> {
+        let state = self.state();
+        let stored = locked(&state.objects.repositories.stored);
+        stored.get(stanza).map(|one| one.sets.clone())
     }
 
     /// Whether the stanza is there.

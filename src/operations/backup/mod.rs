@@ -6,6 +6,7 @@ pub mod erase;
 pub mod files;
 pub mod keys;
 pub mod list;
+pub mod object_storage;
 pub mod remove;
 pub mod repository;
 mod source;

@@ -3,6 +3,7 @@
 //! Everything here looks, then acts, and may be called at any time by anybody: operations call it before they need a
 //! repository, and the monitor calls it again when a host has lost something of it. Nothing here removes a volume.
 
+use super::object_storage;
 use crate::domain::backup::Repository;
 use crate::domain::ids::HostId;
 use crate::domain::server::Member;
@@ -76,9 +77,28 @@ pub async fn ensure(
     let spec = plan.server(major, &image, pgbackrest::server_command(), publish);
     remove_if_other(&engine, &spec).await?;
     engine.ensure_container(&spec).await?;
+    reach_storage(services, &engine, (host, &spec.name)).await?;
     let_in(services, host, major).await?;
     start(&engine, &spec.name).await?;
     Ok(Outcome::done())
+}
+
+/// Where object storage is configured, the server of the repository is the members' and the drills' way to it.
+async fn reach_storage(
+    services: &Services,
+    engine: &Arc<dyn Engine>,
+    (host, name): (&HostId, &str),
+) -> Result<(), StepError> {
+    if services.settings.object_storage.is_none() {
+        return Ok(());
+    }
+    let plan = blueprint(services, host);
+    for network in [plan.way_out(), plan.drills()] {
+        engine.ensure_network(&network).await?;
+        let join = NetworkJoin { network: network.name, aliases: vec![name_on(host)] };
+        engine.connect_network(name, &join).await?;
+    }
+    Ok(())
 }
 
 /// One of another image or port is made anew: its clients try again by themselves.
@@ -166,6 +186,9 @@ fn files(
     };
     let mut files = pgbackrest::tls_files(&tls);
     files.push(pgbackrest::server_file(clients));
+    if let Some(storage) = &services.settings.object_storage {
+        files.extend(pgbackrest::relay_files(storage));
+    }
     Ok(member::collect(files))
 }
 
@@ -255,6 +278,9 @@ pub async fn reach_of(
     member: &Member,
 ) -> Result<Reach, String> {
     let host = &repository.host_id;
+    if repository.is_in_object_storage() {
+        return object_storage::relay(services, repository, &member.host_id);
+    }
     if shares_network(services, host, member).await.map_err(|error| error.to_string())? {
         return Ok(Reach::Tls { host: name_on(host), port: REPOSITORY_PORT });
     }

@@ -43,7 +43,8 @@ pub fn primary(ctx: &StepContext) -> Result<&Member, StepError> {
 
 /// Where runs work that need no data.
 pub fn place<'a>(repository: &Repository, member: &'a Member) -> Place<'a> {
-    match repository.host_id == member.host_id {
+    // The key of the storage is never written into a member's volume.
+    match repository.host_id == member.host_id && !repository.is_in_object_storage() {
         true => Place::Member(member),
         false => Place::Far(member, None),
     }
@@ -128,7 +129,8 @@ pub async fn clear(ctx: &StepContext) -> Result<(), StepError> {
 /// When an engine does not do it.
 pub async fn close_doors(ctx: &StepContext) -> Result<(), StepError> {
     let (repository, standby) = (near(ctx).await?, source::chosen(ctx));
-    let primary = chosen(ctx).filter(|member| member.host_id != repository.host_id);
+    let is_behind = |member: &&Member| !matches!(place(&repository, member), Place::Member(_));
+    let primary = chosen(ctx).filter(is_behind);
     // A standby that is gone took its door with it.
     let standby = standby.and_then(|id| ctx.members.iter().find(|one| one.id == id));
     let mut closed = Ok(());

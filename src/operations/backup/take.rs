@@ -4,9 +4,8 @@
 
 use super::list::{self, Verdict};
 use super::subject::{self, run};
-use super::take_ready;
 use super::tool::{self, Ran, Run};
-use super::{delete, source};
+use super::{delete, object_storage, source, take_ready};
 use crate::domain::backup::{BackupType, CopiedFrom, Repository, may_expire};
 use crate::operations::context::StepContext;
 use crate::operations::ha::pieces;
@@ -183,9 +182,12 @@ pub(super) fn number(ctx: &StepContext) -> i64 {
 /// When an earlier step did not choose one.
 pub(super) async fn near(ctx: &StepContext) -> Result<Repository, StepError> {
     let all = ctx.services.store.repositories(&ctx.server.id).await?;
-    all.into_iter().find(|one| one.number == number(ctx)).ok_or_else(|| {
+    let found = all.into_iter().find(|one| one.number == number(ctx)).ok_or_else(|| {
         StepError::permanent("The server has no such repository.", "Take the backup again.")
-    })
+    })?;
+    let member = subject::chosen(ctx).or(ctx.members.first());
+    let host = member.map(|member| &member.host_id);
+    Ok(object_storage::beside(&ctx.services, found, host).await?)
 }
 
 fn copy(ctx: &StepContext) -> StepResult<'_> {

@@ -3,7 +3,7 @@
 
 use super::subject::{Subject, primary, run};
 use super::take::{near, number, wait};
-use super::{keys, repository};
+use super::{keys, object_storage, repository};
 use crate::domain::backup::{Piece, Repository, RepositoryState, choose_second_of, stanza_of};
 use crate::domain::ha::Lsn;
 use crate::domain::ids::HostId;
@@ -40,6 +40,7 @@ pub(super) fn prepare_repository(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let (services, member) = (&ctx.services, ctx.member()?);
         let chosen = choose(ctx, member).await?;
+        let chosen = object_storage::beside(services, chosen, Some(&member.host_id)).await?;
         let (host, major) = (&chosen.host_id, chosen.major);
         match repository::ensure(services, host, major).await? {
             Outcome::Done(_) => {}
@@ -65,16 +66,27 @@ async fn choose(ctx: &StepContext, member: &Member) -> Result<Repository, StepEr
     // One that was never prepared holds nothing: after a failover it is chosen again, the near one with the primary and the
     // second one away from it.
     let is_settled = |one: &&Repository| {
-        one.state != RepositoryState::Planned || (one.host_id == member.host_id) == (number == NEAR)
+        one.state != RepositoryState::Planned
+            || (!one.is_in_object_storage() && (one.host_id == member.host_id) == (number == NEAR))
     };
     if let Some(found) = all.iter().find(|one| one.number == number && is_settled(one)) {
+        if found.is_in_object_storage() {
+            object_storage::need(&ctx.services, found)?;
+        }
         return Ok(found.clone());
     }
-    let host_id = if number == NEAR { member.host_id.clone() } else { second(ctx, member).await? };
+    let (host_id, location) = match number {
+        NEAR => (member.host_id.clone(), None),
+        object_storage::NUMBER => {
+            (member.host_id.clone(), Some(object_storage::location(&ctx.services)?))
+        }
+        _ => (second(ctx, member).await?, None),
+    };
     let chosen = Repository {
         server_id: ctx.server.id.clone(),
         number,
         host_id,
+        location,
         stanza: stanza_of(&ctx.server.id),
         major: ctx.server.spec.major,
         state: RepositoryState::Planned,

@@ -3,12 +3,12 @@
 //! backups is this operation's) and is removed first.
 
 use super::door::Door;
-use super::{keys, repository};
+use super::{keys, object_storage, repository};
 use crate::domain::backup::{Repository, Retention};
 use crate::domain::ids::HostId;
 use crate::domain::server::{Member, internal_name, network_name};
 use crate::engine::blueprint_repository::Tool;
-use crate::engine::{ContainerSpec, FileSpec, ImageProgress, label};
+use crate::engine::{ContainerSpec, FileSpec, ImageProgress, NetworkJoin, label};
 use crate::operations::access::{open_secret, secret};
 use crate::operations::context::{Services, StepContext};
 use crate::operations::step::{Outcome, StepError};
@@ -188,8 +188,11 @@ async fn advance(
     }
     if found.is_none() {
         let Some(spec) = describe(services, run, id).await? else { return Ok(None) };
+        let plan = repository::blueprint(services, &run.repository.host_id);
+        if run.repository.is_in_object_storage() {
+            engine.ensure_network(&plan.way_out()).await?;
+        }
         if let Some(volume) = own_volume(&run.place) {
-            let plan = repository::blueprint(services, &run.repository.host_id);
             engine.ensure_volume(&plan.tool_volume(&volume)).await?;
         }
         engine.ensure_container(&spec).await?;
@@ -230,11 +233,12 @@ async fn describe(
             Some(member.id.to_string()),
         ),
         place => match image::ensure_on(services, host_of(run), run.repository.major).await? {
-            ImageProgress::Ready { id, .. } => (id, name_of(place), network_of(&run.place), None),
+            ImageProgress::Ready { id, .. } => {
+                (id, name_of(place), network_of(services, run), None)
+            }
             ImageProgress::Building { .. } => return Ok(None),
         },
     };
-    let is_mounted = *host_of(run) == run.repository.host_id;
     let address = match run.place.base() {
         Place::Member(member) => {
             let engine = repository::engine(services, &member.host_id)?;
@@ -251,13 +255,29 @@ async fn describe(
         network,
         run: id,
         member,
-        repository: is_mounted.then_some(run.only_reads),
+        repository: is_mounted(run).then_some(run.only_reads),
     };
-    Ok(Some(repository::blueprint(services, &run.repository.host_id).tool(tool)))
+    let plan = repository::blueprint(services, &run.repository.host_id);
+    let way_out = NetworkJoin { network: plan.way_out().name, aliases: vec![] };
+    let is_in = |spec: &ContainerSpec| {
+        spec.network.as_ref().is_some_and(|(name, _)| *name == way_out.network)
+    };
+    let mut spec = plan.tool(tool);
+    if run.repository.is_in_object_storage() && !is_in(&spec) {
+        spec.joins.push(way_out);
+    }
+    Ok(Some(spec))
+}
+
+/// Object storage is reached from the network with the way out alone; a door is in the server's own network.
+fn network_of(services: &Services, run: &Run<'_>) -> Option<String> {
+    let plan = repository::blueprint(services, &run.repository.host_id);
+    let way_out = || run.repository.is_in_object_storage().then(|| plan.way_out().name);
+    network_of_doors(&run.place).or_else(way_out)
 }
 
 /// Where one member is on this engine, its server's network: what is published elsewhere is reached from there too.
-fn network_of(place: &Place<'_>) -> Option<String> {
+fn network_of_doors(place: &Place<'_>) -> Option<String> {
     match place {
         Place::Far(_, door) => door.as_ref().map(|door| door.network.clone()),
         Place::Member(_) | Place::Apart(_) => None,
@@ -265,15 +285,23 @@ fn network_of(place: &Place<'_>) -> Option<String> {
             Place::Far(member, _) if standby.network == network_name(&member.server_id) => {
                 Some(standby.network.clone())
             }
-            base => network_of(base),
+            base => network_of_doors(base),
         },
     }
 }
 
+/// Whether the volume of the repository is where the run is.
+fn is_mounted(run: &Run<'_>) -> bool {
+    *host_of(run) == run.repository.host_id && !run.repository.is_in_object_storage()
+}
+
 async fn files(services: &Services, run: &Run<'_>) -> Result<Vec<FileSpec>, StepError> {
-    let is_mounted = *host_of(run) == run.repository.host_id;
     let (reach, client) = match run.place.base() {
-        _ if is_mounted => (Reach::Mounted, &run.repository.server_id),
+        _ if run.repository.is_in_object_storage() => {
+            let storage = object_storage::need(services, run.repository)?;
+            (Reach::Storage(storage), &run.repository.server_id)
+        }
+        _ if is_mounted(run) => (Reach::Mounted, &run.repository.server_id),
         Place::Member(member) => {
             let reach = repository::reach_of(services, run.repository, member).await;
             let advice = "Nothing was changed. Give both hosts a member address.";
@@ -282,7 +310,8 @@ async fn files(services: &Services, run: &Run<'_>) -> Result<Vec<FileSpec>, Step
         _ => (Reach::Mounted, &run.repository.server_id),
     };
     let opened = keys::open(services, run.repository, reach).await?;
-    let file = pgbackrest::helper_file(&opened.access(), run.retention);
+    let access = opened.access();
+    let file = pgbackrest::helper_file(&access, run.retention);
     let file = match run.place.base() {
         Place::Far(_, Some(door)) => pgbackrest::through(file, &door.reach),
         _ => file,
@@ -291,7 +320,7 @@ async fn files(services: &Services, run: &Run<'_>) -> Result<Vec<FileSpec>, Step
         Place::Pair(_, standby) => pgbackrest::beside(file, &standby.reach),
         _ => file,
     };
-    let mut files = member::collect(vec![file]);
+    let mut files = member::collect([vec![file], pgbackrest::helper_extras(&access)].concat());
     if open_secret(services, client, secret::REPOSITORY_KEY).await?.is_some() {
         files.extend(keys::tls_files(services, client).await?);
         files.extend(keys::role_files(services, client).await?);

@@ -12,15 +12,18 @@
 mod door;
 mod info;
 pub mod listing;
+mod object;
 
 pub use door::{beside, door_command, door_files, door_name, door_port, through};
 pub use info::{BackupSet, InfoError, StanzaInfo, parse_info};
+pub use object::{Storage, authority_file, erase_files, helper_extras, relay_files};
 
 use super::conf::ConfigFile;
 use crate::domain::backup::{Piece, Retention};
 use crate::domain::version::Major;
 use crate::secrets::Secret;
 use std::fmt;
+use std::sync::Arc;
 
 /// The role that takes backups, by client certificate and nothing else.
 pub const BACKUP_ROLE: &str = "pgflex_backup";
@@ -47,6 +50,11 @@ pub enum Reach {
     Mounted,
     /// Through its server, at a name or address that its certificate carries.
     Tls { host: String, port: u16 },
+    /// In object storage, through a repository's server at this name, which knows the storage. The path is that of the
+    /// repository within the bucket.
+    Relay { host: String, port: u16, path: String },
+    /// In object storage, by its own key.
+    Storage(Arc<Storage>),
 }
 
 /// A server's part of one repository, with the key.
@@ -230,17 +238,33 @@ fn push_repository(text: &mut String, one: &Access<'_>, number: u32) {
     let mut line = |name: &str, value: &str| {
         text.push_str(&format!("repo{number}-{name}={value}\n"));
     };
-    line("path", &path_of(one.number));
     line("cipher-type", "aes-256-cbc");
     line("cipher-pass", one.key.reveal());
-    if let Reach::Tls { host, port } = &one.reach {
-        line("host", host);
-        line("host-type", "tls");
-        line("host-port", &port.to_string());
-        line("host-ca-file", &format!("{DIRECTORY}/repository-ca.crt"));
-        line("host-cert-file", &format!("{DIRECTORY}/repository.crt"));
-        line("host-key-file", &format!("{DIRECTORY}/repository.key"));
+    match &one.reach {
+        Reach::Mounted => line("path", &path_of(one.number)),
+        Reach::Tls { host, port } => {
+            line("path", &path_of(one.number));
+            push_host(text, (host, *port), number);
+        }
+        Reach::Relay { host, port, path } => {
+            line("path", path);
+            line("host-config", &object::relay_conf(number));
+            push_host(text, (host, *port), number);
+        }
+        Reach::Storage(storage) => object::push_direct(text, storage, number),
     }
+}
+
+fn push_host(text: &mut String, (host, port): (&str, u16), number: u32) {
+    let mut line = |name: &str, value: &str| {
+        text.push_str(&format!("repo{number}-{name}={value}\n"));
+    };
+    line("host", host);
+    line("host-type", "tls");
+    line("host-port", &port.to_string());
+    line("host-ca-file", &format!("{DIRECTORY}/repository-ca.crt"));
+    line("host-cert-file", &format!("{DIRECTORY}/repository.crt"));
+    line("host-key-file", &format!("{DIRECTORY}/repository.key"));
 }
 
 /// Where a server's part of a repository lies in its volume. pgBackRest refuses to work with two repositories of one

@@ -98,10 +98,14 @@ impl TestApp {
         let pace = "--requests-per-minute";
         let uncounted: &[&str] = if args.contains(&pace) { &[] } else { &[pace, "0"] };
         let command = Command::parse_from(["pgflex"].iter().chain(uncounted).chain(args));
+        let config = match command.args.config {
+            Some(_) => Config::load(command.args).unwrap(),
+            None => Config::combine(command.args, FileConfig::default()),
+        };
         let parts = Parts {
             store: Store::open(url).await.unwrap(),
             clock: Arc::new(clock.clone()),
-            config: Arc::new(Config::combine(command.args, FileConfig::default())),
+            config: Arc::new(config),
             sealer: Sealer::from_key([9; 32]),
             poke: Poke::default(),
             install_id: new_uuid(),

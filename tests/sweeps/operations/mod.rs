@@ -15,6 +15,7 @@ mod repair;
 mod restores;
 mod seams;
 mod standbys;
+mod stored;
 mod stories;
 mod words;
 

@@ -1,6 +1,6 @@
 //! The pages that ask before a backup is taken by hand and before a restore drill.
 
-use super::backups_facts::{BackupFacts, is_away};
+use super::backups_facts::BackupFacts;
 use super::nav::{self, Frame, Tab};
 use super::storage_view::size_text;
 use crate::clock::new_uuid;
@@ -124,9 +124,9 @@ impl AskPage {
 fn repositories(facts: &BackupFacts) -> Vec<Choice> {
     let open = facts.open_repositories();
     let choice = |one: &&Repository| {
-        let label = format!("Repository {}, on host {}", one.number, facts.host_name(&one.host_id));
+        let label = format!("Repository {}, {}", one.number, facts.where_is(one));
         let choice = Choice::new(one.number.to_string(), label);
-        match is_away(&facts.loads, &one.host_id) {
+        match facts.is_away(one) {
             true => choice.closed("its host does not answer"),
             false => choice,
         }

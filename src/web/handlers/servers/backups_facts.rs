@@ -82,7 +82,20 @@ impl BackupFacts {
         .collect()
     }
 
-    /// Name of a repository's host.
+    /// Where a repository is: "on host NAME", or in which object storage.
+    pub fn where_is(&self, one: &Repository) -> String {
+        match &one.location {
+            Some(location) => format!("in the object storage {location}"),
+            None => format!("on host {}", self.host_name(&one.host_id)),
+        }
+    }
+
+    /// Whether its host did not answer when it was last looked at. Object storage is on none.
+    pub fn is_away(&self, one: &Repository) -> bool {
+        !one.is_in_object_storage() && is_away(&self.loads, &one.host_id)
+    }
+
+    /// Name of a host.
     pub fn host_name(&self, host: &HostId) -> String {
         let load = self.load_of(host);
         load.map_or("not known any more".into(), |load| load.host.name.clone())

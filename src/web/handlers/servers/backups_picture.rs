@@ -93,8 +93,8 @@ pub fn pictures(facts: &BackupFacts) -> Vec<Picture> {
     let all = &facts.protection.repositories;
     let drawn = all.iter().filter_map(|one| {
         let picture = draw(&facts.protection, one.number, facts.now)?;
-        let host = facts.host_name(&one.host_id);
-        Some(Picture { title: format!("Repository {}, on host {host}", one.number), ..picture })
+        let title = format!("Repository {}, {}", one.number, facts.where_is(one));
+        Some(Picture { title, ..picture })
     });
     drawn.collect()
 }

@@ -1,6 +1,6 @@
 //! The repositories of a server in words: where each is, how it stands, what can be restored from it, and what is wrong.
 
-use super::backups_facts::{BackupFacts, is_away};
+use super::backups_facts::BackupFacts;
 use super::backups_view::{Alarm, earliest};
 use super::ha_zones::{self, Truth};
 use super::overview_view::plural;
@@ -19,6 +19,8 @@ pub struct PlaceRow {
     pub number: i64,
     pub host: String,
     pub host_path: String,
+    /// Where in the object storage; `None` for one that is on the host.
+    pub location: Option<String>,
     pub zones: String,
     /// What is lost together with what.
     pub truth: &'static str,
@@ -54,6 +56,7 @@ pub fn places(facts: &BackupFacts, region: &str, zones: &[String]) -> Vec<PlaceR
             number: one.number,
             host: facts.host_name(&one.host_id),
             host_path: paths::host(&one.host_id),
+            location: one.location.clone(),
             zones: zones_of(facts, one, region, zones),
             truth: truth(facts, one),
             chip: state_chip(facts, one),
@@ -120,15 +123,21 @@ fn state(facts: &BackupFacts, one: &Repository) -> String {
             "The first backup into it makes its place there and has the log handed over.".into()
         }
         RepositoryState::Suspended => format!(
-            "{} A full backup takes it up again by itself when its host answers.",
-            open_gap(facts, one.number).unwrap_or("The log is not handed to it.")
+            "{} A full backup takes it up again by itself when {} answers.",
+            open_gap(facts, one.number).unwrap_or("The log is not handed to it."),
+            what_answers(one)
         ),
     }
 }
 
+/// Who must answer before a suspended repository is taken up again.
+fn what_answers(one: &Repository) -> &'static str {
+    if one.is_in_object_storage() { "the storage" } else { "its host" }
+}
+
 fn state_chip(facts: &BackupFacts, one: &Repository) -> Chip {
     match one.state {
-        RepositoryState::Active if is_away(&facts.loads, &one.host_id) => {
+        RepositoryState::Active if facts.is_away(one) => {
             Chip::new("Host does not answer", Icon::Warning, Tone::Warn)
         }
         _ if !facts.protection.asks_for(one.number) => {
@@ -142,6 +151,9 @@ fn state_chip(facts: &BackupFacts, one: &Repository) -> Chip {
 
 /// Whether the loss of the server's host takes the backups along, by what the engines said of themselves.
 fn truth(facts: &BackupFacts, repository: &Repository) -> &'static str {
+    if repository.is_in_object_storage() {
+        return "Outside of every host: it survives the loss of all of them, and is lost with the storage.";
+    }
     let Some(primary) = facts.primary() else { return "The server is on no host." };
     match ha_zones::of_hosts(&facts.loads, &primary.host_id, &repository.host_id) {
         Truth::OneEngine => {
@@ -164,8 +176,8 @@ pub fn which(facts: &BackupFacts) -> String {
     let (all, number) = (&facts.protection.repositories, facts.repository());
     let holding = all.iter().filter(|one| facts.protection.good_in(one.number).next().is_some());
     match (holding.count(), all.iter().find(|one| one.number == number)) {
-        (2.., Some(one)) if facts.load_of(&one.host_id).is_some() => {
-            format!("From repository {number}, on host {}.", facts.host_name(&one.host_id))
+        (2.., Some(one)) if !facts.loads.is_empty() => {
+            format!("From repository {number}, {}.", facts.where_is(one))
         }
         _ => String::new(),
     }
@@ -177,9 +189,14 @@ pub fn alarms(facts: &BackupFacts) -> Vec<Alarm> {
     let asked = protection.repositories.iter().filter(|one| protection.asks_for(one.number));
     let is_two = protection.repositories.len() > 1;
     let mut all: Vec<Alarm> = asked.filter_map(|one| of_one(facts, one, is_two)).collect();
-    if protection.policy.redundancy == Redundancy::Zone && protection.good_in(2).next().is_none() {
+    let redundancy = protection.policy.redundancy;
+    if redundancy.second().is_some_and(|number| protection.good_in(number).next().is_none()) {
+        let title = match redundancy {
+            Redundancy::ObjectStorage => "Nothing is in the object storage yet.",
+            _ => "Not zone redundant yet.",
+        };
         all.push(Alarm {
-            title: "Not zone redundant yet.".into(),
+            title: title.into(),
             text: "The second repository holds no good backup. Its first one is taken by itself once the first repository has a good one; if it fails, the reason stands below.".into(),
             is_danger: false,
         });
@@ -203,12 +220,13 @@ fn of_one(facts: &BackupFacts, one: &Repository, is_two: bool) -> Option<Alarm> 
         return alarm(
             title,
             format!(
-                "{why} {rest} When its host answers again, a full backup takes it up by itself; the time between is a gap."
+                "{why} {rest} When {} answers again, a full backup takes it up by itself; the time between is a gap.",
+                what_answers(one)
             ),
             true,
         );
     }
-    if one.state == RepositoryState::Active && is_away(&facts.loads, &one.host_id) {
+    if one.state == RepositoryState::Active && facts.is_away(one) {
         let title = format!("The host of repository {} does not answer.", one.number);
         let rest = "WAL files wait for it on the server's disk. After 10 minutes, or earlier when the disk fills, it is suspended and waited for no more.";
         return alarm(title, rest.into(), true);

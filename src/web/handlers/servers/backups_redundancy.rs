@@ -1,7 +1,8 @@
-//! In how many zones backups are kept, as a choice: what each survives, what it costs, and why one is closed.
+//! In how many places backups are kept, as a choice: what each survives, what it costs, and why one is closed.
 
 use super::ha_zones::{self, Truth};
-use crate::domain::backup::Redundancy;
+use crate::config::Config;
+use crate::domain::backup::{NO_OBJECT_STORAGE, ObjectStorage, Redundancy};
 use crate::domain::ids::HostId;
 use crate::domain::placement::HostLoad;
 use crate::domain::refusal::Refusal;
@@ -10,8 +11,16 @@ use crate::web::form::Choice;
 /// Where the second repository would be, or why it cannot be.
 pub type Second = Result<HostId, String>;
 
-/// One card for each; `second` and `local` are the reasons that close.
-pub fn cards(zone_detail: &str, why_not: impl Fn(Redundancy) -> Option<String>) -> Vec<Choice> {
+/// One card for each; `storage` is what is configured, `why_not` gives what else closes one.
+pub fn cards(
+    zone_detail: &str,
+    storage: Option<&ObjectStorage>,
+    why_not: impl Fn(Redundancy) -> Option<String>,
+) -> Vec<Choice> {
+    let place = storage.map_or(String::new(), |storage| format!(" {}", storage.location()));
+    let stored = format!(
+        "A second repository in the object storage{place}, outside of every host, encrypted before it leaves. It survives the loss of all hosts; at most the last minute of commits is not in it yet."
+    );
     let card = |redundancy: Redundancy| {
         let choice = Choice::new(redundancy.key(), redundancy.label());
         let choice = match redundancy {
@@ -21,8 +30,13 @@ pub fn cards(zone_detail: &str, why_not: impl Fn(Redundancy) -> Option<String>) 
             Redundancy::Zone => choice
                 .detail(zone_detail)
                 .fact("backups and log twice: about twice the space on disks and twice the copying"),
+            Redundancy::ObjectStorage => choice
+                .detail(&stored)
+                .fact("backups and log twice: what the storage charges comes on top"),
         };
-        choice.closed(why_not(redundancy).unwrap_or_default())
+        let is_missing = redundancy == Redundancy::ObjectStorage && storage.is_none();
+        let missing = is_missing.then(|| NO_OBJECT_STORAGE.to_owned());
+        choice.closed(why_not(redundancy).or(missing).unwrap_or_default())
     };
     Redundancy::ALL.map(card).into()
 }
@@ -52,11 +66,16 @@ pub fn zone_detail(loads: &[HostLoad], near: Option<&HostId>, second: Option<&Ho
     )
 }
 
+/// The object storage that is configured; none is when its words cannot be used, which the start refuses.
+pub fn storage(config: &Config) -> Option<ObjectStorage> {
+    config.object_storage.as_ref().and_then(|one| one.place().ok())
+}
+
 /// The redundancy as posted.
 ///
 /// # Errors
 /// A refusal at the field.
 pub fn read(typed: &str) -> Result<Redundancy, Refusal> {
-    let refused = || Refusal::at("redundancy", "Choose in how many zones backups are kept.");
+    let refused = || Refusal::at("redundancy", "Choose where backups are kept.");
     Redundancy::parse(typed).ok_or_else(refused)
 }

@@ -1,12 +1,12 @@
-//! How backups are kept: for how many days back, and in how many zones. The form, and the question before anything goes or moves.
+//! How backups are kept: for how many days back, and in how many places. The form, and the question before anything goes or moves.
 
 use super::backups_facts::BackupFacts;
+use super::backups_moves::{Moves, moves};
 use super::backups_redundancy as redundancy;
 use super::nav::{self, Frame, Tab};
-use super::storage_view::size_text;
 use crate::domain::backup::{
-    Backup, BackupPolicy, Redundancy, Retention, choose_second_of, reason_against_local,
-    reason_against_second,
+    Backup, BackupPolicy, ObjectStorage, Redundancy, Retention, choose_second_of,
+    reason_against_local, reason_against_second,
 };
 use crate::domain::refusal::Refusal;
 use crate::domain::server::{Member, ServerSpec};
@@ -49,15 +49,6 @@ struct Lowers {
     backups: usize,
 }
 
-/// Another redundancy.
-struct Moves {
-    to: &'static str,
-    /// Whether something ends with it.
-    is_less: bool,
-    /// What happens, one sentence each.
-    effects: Vec<String>,
-}
-
 impl RetentionPage {
     async fn new(
         visit: &Visit,
@@ -70,13 +61,14 @@ impl RetentionPage {
         let (days, spec) = (now.retention.as_days(), &frame.server.spec);
         let lower = to.map(|to| to.retention).filter(|to| *to < now.retention);
         let other = to.filter(|to| to.redundancy != now.redundancy);
+        let storage = redundancy::storage(&visit.state.config);
         Ok(Self {
             layout: frame.layout(visit, "Change how backups are kept"),
             days,
             redundancy: now.redundancy.label(),
-            redundancies: cards(&facts, spec),
+            redundancies: cards(&facts, spec, storage.as_ref()),
             lowers: lower.map(|to| lowers(&facts, to)),
-            moves: other.map(|to| moves(&facts, spec, to)),
+            moves: other.map(|to| moves(&facts, spec, to, storage.as_ref())),
             earliest: facts.window().earliest().map(Stamp),
             version: facts.protection.version,
             why_closed: BackupFacts::why_kept(&frame),
@@ -116,10 +108,11 @@ fn why_not(facts: &BackupFacts, spec: &ServerSpec, wanted: Redundancy) -> Option
         Redundancy::Zone => facts.primary().and_then(|primary: &Member| {
             reason_against_second(&facts.configured, known, (spec, primary))
         }),
+        Redundancy::ObjectStorage => None,
     }
 }
 
-fn cards(facts: &BackupFacts, spec: &ServerSpec) -> Vec<Choice> {
+fn cards(facts: &BackupFacts, spec: &ServerSpec, storage: Option<&ObjectStorage>) -> Vec<Choice> {
     let all = &facts.protection.repositories;
     let near = all.iter().find(|one| one.number == 1).map(|one| one.host_id.clone());
     let near = near.or_else(|| facts.primary().map(|primary| primary.host_id.clone()));
@@ -127,60 +120,7 @@ fn cards(facts: &BackupFacts, spec: &ServerSpec) -> Vec<Choice> {
     let second =
         second.or_else(|| choose_second_of(&facts.configured, all, (spec, facts.primary()?)).ok());
     let detail = redundancy::zone_detail(&facts.loads, near.as_ref(), second.as_ref());
-    redundancy::cards(&detail, |wanted| why_not(facts, spec, wanted))
-}
-
-fn moves(facts: &BackupFacts, spec: &ServerSpec, to: BackupPolicy) -> Moves {
-    let (protection, label) = (&facts.protection, to.redundancy.label());
-    let name = |number: i64| {
-        let found = protection.repositories.iter().find(|one| one.number == number);
-        found.map(|one| facts.host_name(&one.host_id))
-    };
-    let effects = match to.redundancy {
-        Redundancy::Zone => {
-            let place = || {
-                choose_second_of(
-                    &facts.configured,
-                    &protection.repositories,
-                    (spec, facts.primary()?),
-                )
-                .ok()
-            };
-            let host = name(2).or_else(|| place().map(|id| facts.host_name(&id)));
-            let host = host.map_or(String::new(), |host| format!(" on host {host}"));
-            let bytes: u64 = protection.good_in(1).map(|one| one.stored_bytes).sum();
-            let takes = if bytes == 0 {
-                String::new()
-            } else {
-                format!(" Those in the first take {} now.", size_text(bytes))
-            };
-            vec![
-                format!("A full backup goes into the second repository{host} by itself, as soon as the first holds a good one. Until it has ended, backups are in one zone."),
-                format!("The second keeps backups, log and window of its own: about the same space again.{takes}"),
-                "Each WAL file stays on the server's disk until both have it. A repository whose host has not answered for 10 minutes is suspended: it is waited for no more, until the host answers.".into(),
-            ]
-        }
-        Redundancy::Local => {
-            let latest = protection.window_of(2).latest();
-            let count = protection.good_in(2).count();
-            let days = to.retention.as_days();
-            let host = name(2).map_or(String::new(), |host| format!(" on host {host}"));
-            let kept = match latest {
-                Some(at) => format!(
-                    "Its {count} good {} and their log stay, and can be restored from, until {}: {days} days after its newest moment. Then they are removed by themselves.",
-                    if count == 1 { "backup" } else { "backups" },
-                    (at + Duration::days(days)).format("%Y-%m-%d %H:%M UTC")
-                ),
-                None => "It holds no good backup: what is there is removed by itself.".into(),
-            };
-            vec![
-                format!("The log goes into the second repository{host} no more, and no backup does: from now on the first alone protects this server."),
-                kept,
-                "When zone redundancy is chosen again before that, a full backup takes the second up again, with a gap between.".into(),
-            ]
-        }
-    };
-    Moves { to: label, is_less: to.redundancy == Redundancy::Local, effects }
+    redundancy::cards(&detail, storage, |wanted| why_not(facts, spec, wanted))
 }
 
 fn lowers(facts: &BackupFacts, to: Retention) -> Lowers {
@@ -262,7 +202,7 @@ fn done(before: BackupPolicy, to: BackupPolicy) -> String {
         format!("Backups are kept for {} days from the next one on.", to.retention.as_days());
     match (before.redundancy == to.redundancy, to.redundancy) {
         (true, _) => days,
-        (false, Redundancy::Zone) => format!(
+        (false, Redundancy::Zone | Redundancy::ObjectStorage) => format!(
             "{days} A second repository is prepared by itself; below it says when it holds a backup."
         ),
         (false, Redundancy::Local) => format!(

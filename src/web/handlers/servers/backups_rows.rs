@@ -64,7 +64,10 @@ pub fn list(facts: &BackupFacts, server: &ServerId, page: usize) -> BackupList {
 fn place(facts: &BackupFacts, one: &Backup) -> Option<(i64, String)> {
     let all = &facts.protection.repositories;
     let found = all.iter().find(|each| each.number == one.repository);
-    let host = found.map(|each| facts.host_name(&each.host_id));
+    let host = found.map(|each| match each.is_in_object_storage() {
+        true => "object storage".into(),
+        false => facts.host_name(&each.host_id),
+    });
     host.filter(|_| all.len() > 1).map(|host| (one.repository, host))
 }
 

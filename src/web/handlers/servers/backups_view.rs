@@ -135,7 +135,8 @@ fn unusable(facts: &BackupFacts, is_danger: bool) -> Option<Alarm> {
 /// What the monitor holds a full backup back for.
 fn no_room(facts: &BackupFacts) -> Option<Alarm> {
     let lacks = |one: &&Repository| {
-        let seen = facts.load_of(&one.host_id).and_then(|load| load.facts.as_ref());
+        let seen = facts.load_of(&one.host_id).filter(|_| !one.is_in_object_storage());
+        let seen = seen.and_then(|load| load.facts.as_ref());
         let free = seen.and_then(|facts| facts.storage_free_bytes);
         let good = facts.protection.good_in(one.number);
         room::is_too_little(free, room::expected(BackupType::Full, good))

@@ -4,7 +4,7 @@ use super::backups_redundancy as redundancy;
 use super::create_form::CreateForm;
 use super::create_ha::{self, place_pair};
 use super::create_world::World;
-use crate::domain::backup::{Redundancy, choose_second};
+use crate::domain::backup::{NO_OBJECT_STORAGE, Redundancy, choose_second};
 use crate::domain::catalog::{Sku, StorageSize};
 use crate::domain::ha::HaMode;
 use crate::domain::ids::HostId;
@@ -55,7 +55,10 @@ pub fn redundancies(world: &World, form: &CreateForm) -> Vec<Choice> {
     let (near, second) = (found.map(|(near, _)| near), found.map(|(_, second)| second));
     let detail = redundancy::zone_detail(&world.loads, near, second);
     let why = hosts.as_ref().and_then(|hosts| hosts.as_ref().err());
-    redundancy::cards(&detail, |one| why.filter(|_| one == Redundancy::Zone).cloned())
+    let storage = redundancy::storage(&world.config);
+    redundancy::cards(&detail, storage.as_ref(), |one| {
+        why.filter(|_| one == Redundancy::Zone).cloned()
+    })
 }
 
 /// The redundancy of a form for a server in a zone; without a zone it is only read.
@@ -70,6 +73,9 @@ pub fn check(
     let wanted = redundancy::read(&form.redundancy)?;
     if let (Redundancy::Zone, Some((region, sizes, zone))) = (wanted, place) {
         hosts(world, region, zone, sizes).map_err(|why| Refusal::at("redundancy", why))?;
+    }
+    if wanted == Redundancy::ObjectStorage && world.config.object_storage.is_none() {
+        return Err(Refusal::at("redundancy", NO_OBJECT_STORAGE));
     }
     Ok(wanted)
 }
@@ -89,6 +95,12 @@ pub fn places(world: &World, region: &str, zone: &str, sizes: Sizes, wanted: Red
             name(&second)
         ),
         (Redundancy::Zone, None) => "On the server's own host and on a host of another zone".into(),
+        (Redundancy::ObjectStorage, _) => match redundancy::storage(&world.config) {
+            Some(storage) => {
+                format!("On the server's own host and in the object storage {}", storage.location())
+            }
+            None => NO_OBJECT_STORAGE.into(),
+        },
         (Redundancy::Local, _) => "On the server's own host: lost with it".into(),
     }
 }

@@ -119,6 +119,7 @@ async fn places(visit: &Visit, frame: &Frame) -> Result<Vec<Place>, PageError> {
         places.push(Place {
             host: host.map_or_else(|| repository.host_id.to_string(), |host| host.name),
             volume: format!("pgflex-{}-repository", repository.host_id.short()),
+            location: repository.location,
         });
     }
     Ok(places)

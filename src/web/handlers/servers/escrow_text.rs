@@ -11,6 +11,18 @@ pub struct Place {
     pub host: String,
     /// The Docker volume on it.
     pub volume: String,
+    /// Where in the object storage; `None` for one that is on the host.
+    pub location: Option<String>,
+}
+
+impl Place {
+    /// Where it is, for people.
+    pub fn words(&self) -> String {
+        match &self.location {
+            Some(location) => format!("object storage {location}"),
+            None => format!("host {}: Docker volume {}", self.host, self.volume),
+        }
+    }
 }
 
 /// What the file tells.
@@ -24,6 +36,18 @@ pub struct Escrow<'a> {
     pub at: DateTime<Utc>,
     pub installation: &'a str,
 }
+
+/// How the commands differ for what lies in object storage. The location has the address, the bucket and the path.
+const STORED_1: &str = "
+When the host is gone, restore from the object storage: https://HOST[:PORT]/BUCKET/PATH is
+";
+const STORED_2: &str = "
+Below leave out the repository's volume (-v …:/var/lib/pgbackrest:ro) and --network none, and in step 1 write in place of repo1-path=…:
+repo1-type=s3, repo1-path=/PATH, repo1-s3-endpoint=HOST, repo1-storage-port=PORT (443 where none is named), repo1-s3-bucket=BUCKET,
+repo1-s3-region=…, repo1-s3-uri-style=path (or host), repo1-s3-key=…, repo1-s3-key-secret=…, each on a line of its own. The last ones
+are in the portal's configuration, [object_storage] of pgflex.toml. With an authority of your own, put its certificate into the
+volume rescue and name it as repo1-storage-ca-file=/var/lib/pgflex/ca.pem.
+";
 
 impl Escrow<'_> {
     /// The whole file: it holds the key.
@@ -60,7 +84,10 @@ given out      {} UTC
     fn places(&self) -> String {
         let mut text = "\nWhere the backups lie\n---------------------\n\n".to_owned();
         for place in self.places {
-            text.push_str(&format!("host {}: Docker volume {}\n", place.host, place.volume));
+            text.push_str(&format!("{}\n", place.words()));
+        }
+        if let Some(location) = self.places.iter().find_map(|place| place.location.as_ref()) {
+            text.push_str(&format!("{STORED_1}{location}{STORED_2}"));
         }
         if self.places.is_empty() {
             text.push_str("There is no backup yet. Fetch this file again when there is one.\n");
@@ -69,7 +96,8 @@ given out      {} UTC
     }
 
     fn volume(&self) -> &str {
-        self.places.first().map_or("REPOSITORY-VOLUME", |place| place.volume.as_str())
+        let on_host = self.places.iter().find(|place| place.location.is_none());
+        on_host.map_or("REPOSITORY-VOLUME", |place| place.volume.as_str())
     }
 
     fn files(&self) -> String {
@@ -145,7 +173,10 @@ mod tests {
     #[test]
     fn the_file_has_what_a_restore_needs() {
         let (id, key) = (new_id(ServerId::parse), Secret::new("c2VjcmV0"));
-        let places = [Place { host: "rack-1".into(), volume: "pgflex-1-repository".into() }];
+        let near =
+            Place { host: "rack-1".into(), volume: "pgflex-1-repository".into(), location: None };
+        let location = Some("https://s3.example.org:9000/backups/pgflex".to_owned());
+        let places = [near, Place { host: String::new(), volume: String::new(), location }];
         let escrow = Escrow {
             server: "shop",
             id: &id,

@@ -5,6 +5,7 @@ pub mod backups_ask;
 pub mod backups_delete;
 pub mod backups_drills;
 pub mod backups_facts;
+mod backups_moves;
 pub mod backups_picture;
 pub mod backups_places;
 pub mod backups_redundancy;

@@ -238,11 +238,11 @@ fn backup_choices(source: &Source) -> Vec<Choice> {
 fn repositories(source: &Source) -> Vec<Choice> {
     let holding = source.holding();
     let choice = |number: &i64| {
-        let (host, answers) = source.place(*number);
+        let (place, answers) = source.place(*number);
         let window = source.protection.window_of(*number);
         let until = window.latest().map_or(String::new(), moment::utc_text);
         let away = if answers { "" } else { ", its host does not answer now" };
-        Choice::new(number.to_string(), format!("{number}: host {host}{away}"))
+        Choice::new(number.to_string(), format!("{number}: {place}{away}"))
             .detail(format!("until {until}"))
     };
     if holding.len() < 2 { vec![] } else { holding.iter().map(choice).collect() }

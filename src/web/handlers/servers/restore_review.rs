@@ -58,13 +58,13 @@ struct DeletedPage {
 
 fn target_rows(source: &Source, kept: &Kept, wanted: &Wanted) -> Vec<(&'static str, String)> {
     let mut rows = vec![("Source", source.spec.name.to_string())];
-    let (host, answers) = source.place(source.repository);
+    let (place, answers) = source.place(source.repository);
     let away = if answers {
         ""
     } else {
         ". That host does not answer now: the restore waits for it, and fails if it stays away"
     };
-    rows.push(("From", format!("repository {}, on host {host}{away}", source.repository)));
+    rows.push(("From", format!("repository {}, {place}{away}", source.repository)));
     rows.push((
         "Restored to",
         match &wanted.target {
