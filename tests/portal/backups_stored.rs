@@ -53,7 +53,7 @@ async fn without_a_configured_storage_it_is_closed_and_says_what_to_set() {
         let (status, body) = save(&app, &mut olga, &server, &sure).await;
         assert_eq!((status, redundancy(&app, &server).await), (422, Redundancy::Local));
         has(&body, &["id=\"e-redundancy\"", "No object storage is configured."]);
-        let page = olga.get("/servers/new").await.body;
+        let page = olga.get("/servers/create").await.body;
         has(&page, &["value=\"ObjectStorage\" disabled"]);
     })
     .await;
@@ -93,7 +93,7 @@ async fn it_is_chosen_told_and_ended() {
         has(&page, &["Repository 3", LOCATION, "Outside of every host", "Protected</span>"]);
         lacks(&page, &["banner-warn", "Nothing is in the object storage", "Repository 3, on host"]);
         let page = olga.get(&server.path("/restore")).await.body;
-        has(&page, &["3: object storage https://s3.example.org/backups/pgflex"]);
+        has(&page, &["3, in the object storage https://s3.example.org/backups/pgflex"]);
 
         stored(&app, &server, LOCATION, RepositoryState::Suspended).await;
         let page = olga.get(&server.path("/backups")).await.body;

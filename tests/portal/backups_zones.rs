@@ -172,7 +172,7 @@ async fn a_second_repository_that_is_given_up_is_told_until_it_is_gone() {
         tx.commit(pgflex::store::Record::Nothing("a story goes on")).await.unwrap();
         let (status, body) = save(&app, &mut olga, &server, &sure).await;
         assert_eq!((status, redundancy(&app, &server).await), (422, Redundancy::Zone));
-        has(&body, &["the second is the only one that the log goes into"]);
+        has(&body, &["repository 2 is the only one that the log goes into"]);
     })
     .await;
 }
@@ -217,7 +217,7 @@ async fn a_restore_is_from_the_repository_that_is_left_or_that_is_chosen() {
         second(&app, &server, far, RepositoryState::Active).await;
         let path = server.path("/restore");
         let page = olga.get(&path).await.body;
-        has(&page, &["<option value=\"1\" selected>", "2: host zone-two"]);
+        has(&page, &["<option value=\"1\" selected>", "2, on host zone-two"]);
         let password = ("admin_password", "New-Secret-17");
         let again = ("admin_password_confirm", "New-Secret-17");
         let id = draft(&page);

@@ -242,7 +242,7 @@ fn repositories(source: &Source) -> Vec<Choice> {
         let window = source.protection.window_of(*number);
         let until = window.latest().map_or(String::new(), moment::utc_text);
         let away = if answers { "" } else { ", its host does not answer now" };
-        Choice::new(number.to_string(), format!("{number}: {place}{away}"))
+        Choice::new(number.to_string(), format!("{number}, {place}{away}"))
             .detail(format!("until {until}"))
     };
     if holding.len() < 2 { vec![] } else { holding.iter().map(choice).collect() }

@@ -78,16 +78,16 @@ impl Source {
         numbers.filter(|number| self.protection.good_in(*number).next().is_some()).collect()
     }
 
-    /// Where a repository is, "host NAME" or "object storage LOCATION", and whether its host answers.
+    /// Where a repository is, "on host NAME" or "in the object storage LOCATION", and whether its host answers.
     pub fn place(&self, number: i64) -> (String, bool) {
         let found = self.protection.repositories.iter().find(|one| one.number == number);
         if let Some(location) = found.and_then(|one| one.location.as_ref()) {
-            return (format!("object storage {location}"), true);
+            return (format!("in the object storage {location}"), true);
         }
         let load = found.and_then(|one| self.loads.iter().find(|load| load.host.id == one.host_id));
         match load {
-            Some(load) => (format!("host {}", load.host.name), load.facts.is_some()),
-            None => ("a host that is not known any more".into(), false),
+            Some(load) => (format!("on host {}", load.host.name), load.facts.is_some()),
+            None => ("on a host that is not known any more".into(), false),
         }
     }
 
