@@ -18,7 +18,7 @@ use crate::store::Record;
 pub const CHANGE: &str = "server.change_retention";
 
 impl Door<'_> {
-    /// Changes for how many days backups of a server are kept and in how many zones. `seen` is the version of the settings
+    /// Changes for how many days backups of a server are kept and in which places. `seen` is the version of the settings
     /// that the person has seen. The same again writes nothing.
     ///
     /// # Errors

@@ -216,7 +216,7 @@ fn actions(frame: &Frame, facts: &BackupFacts) -> Vec<Action> {
         },
         Action {
             label: "Change retention and redundancy…",
-            purpose: "For how many days back every moment can be restored, and in how many zones the backups lie.",
+            purpose: "For how many days back every moment can be restored, and in which places the backups lie.",
             path: paths::server_backups_part(id, "retention"),
             is_primary: false,
             why_closed: BackupFacts::why_kept(frame),
