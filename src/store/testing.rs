@@ -9,7 +9,7 @@ use crate::domain::network::Access;
 use crate::domain::server::ServerSpec;
 use crate::domain::version::Major;
 use chrono::{DateTime, Utc};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A store of its own for one test; what it made is removed when it is dropped.
 pub struct TestStore {
@@ -46,9 +46,31 @@ pub fn postgres_url() -> Option<String> {
 pub async fn sqlite() -> TestStore {
     let folder = std::env::temp_dir().join(format!("pgflex-test-{}", new_uuid()));
     std::fs::create_dir_all(&folder).expect("a temporary folder");
-    let url = format!("sqlite://{}?mode=rwc", folder.join("store.db").display());
+    let path = folder.join("store.db");
+    std::fs::write(&path, template().await).expect("a copy of the template");
+    let url = url_of(&path);
     let store = Store::open(&url).await.expect("SQLite opens");
     TestStore { store, name: "SQLite", url, folder: Some(folder) }
+}
+
+fn url_of(path: &Path) -> String {
+    format!("sqlite://{}?mode=rwc", path.display())
+}
+
+/// A database with all migrations and nothing else: a sweep opens thousands, and the migrations took a good part of its time.
+#[expect(clippy::expect_used, reason = "test set-up")]
+async fn template() -> &'static [u8] {
+    static TEMPLATE: tokio::sync::OnceCell<Vec<u8>> = tokio::sync::OnceCell::const_new();
+    let made = TEMPLATE.get_or_init(async || {
+        let path = std::env::temp_dir().join(format!("pgflex-test-{}.db", new_uuid()));
+        let store = Store::open(&url_of(&path)).await.expect("SQLite opens");
+        // The last one who closes it writes its log into the file.
+        store.close().await;
+        let bytes = std::fs::read(&path).expect("the template");
+        std::fs::remove_file(&path).expect("the template is removed");
+        bytes
+    });
+    made.await
 }
 
 /// A place for a SQLite database that nobody made yet; removed when it is dropped.
