@@ -9,7 +9,10 @@ use super::context::StepContext;
 use super::create::ours_is_gone;
 use super::member;
 use super::step::{Outcome, Step, StepError, Undo};
-use crate::domain::backup::{Gap, Repository, RestoreTarget, Retention, choose};
+use crate::domain::backup::{
+    Backup, Gap, Protection, Repository, RestoreTarget, Retention, choose,
+};
+use crate::domain::ids::HostId;
 use crate::engine::blueprint_repository::Tool;
 use crate::engine::{ContainerSpec, Engine, ImageProgress, label};
 use crate::postgres::pgbackrest::{self, Reach};
@@ -74,9 +77,12 @@ const fn step(
     Step { name, title, run, undo, deadline, point_of_no_return: false }
 }
 
+/// Earlier drills by which it is seen whose turn it is.
+const DRILLS_LOOKED_AT: i64 = 20;
+
 type StepResult<'a> = BoxFuture<'a, Result<Outcome, StepError>>;
 
-/// What a drill is told. Without a number: the first repository.
+/// What a drill is told. Without a number the repositories take turns.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Input {
     #[serde(default)]
@@ -120,14 +126,18 @@ struct Numbers {
 fn choose_backup(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let input: Option<Input> = ctx.input()?;
-        let number = input.and_then(|input| input.repository).unwrap_or(1);
-        repository_of(ctx, number).await?;
         let protection = ctx.services.store.protection(&ctx.server.id).await?;
+        let number = match input.and_then(|input| input.repository) {
+            Some(number) => number,
+            None => next_in_turn(ctx, &protection).await?,
+        };
+        repository_of(ctx, number).await?;
         let chosen = choose(&protection, number, &RestoreTarget::Latest, None);
         let chosen = chosen.map_err(|refused| {
             StepError::permanent(refused.reason, "Nothing was made. Take a backup first.")
         })?;
-        let begun = protection.backups.iter().find(|one| one.label == chosen.label);
+        let is_it = |one: &&Backup| one.repository == number && one.label == chosen.label;
+        let begun = protection.backups.iter().find(is_it);
         let is_behind = |gap: &Gap| {
             let is_over = |end| begun.is_some_and(|one| end <= one.started_at);
             gap.repository == number && !gap.ended_at.is_some_and(is_over)
@@ -142,6 +152,18 @@ fn choose_backup(ctx: &StepContext) -> StepResult<'_> {
         let plan = Plan { repository: number, label, bytes: chosen.bytes, started_at, has_gap };
         Ok(Outcome::Done(json!(plan)))
     })
+}
+
+async fn next_in_turn(ctx: &StepContext, protection: &Protection) -> Result<i64, StepError> {
+    let store = &ctx.services.store;
+    let drills = store.restore_drills(&ctx.server.id, DRILLS_LOOKED_AT).await?;
+    // This drill's own record is of this turn, when the step is done again.
+    let others = drills.iter().filter(|one| one.operation_id != ctx.operation.id);
+    let proofs: Vec<_> = others.map(|one| (one.repository, one.started_at)).collect();
+    let seen = store.host_observations().await?;
+    let is_away =
+        |host: &HostId| seen.iter().any(|one| one.host_id == *host && one.error.is_some());
+    Ok(protection.to_prove(&proofs, is_away))
 }
 
 /// One that is undone proved nothing, and its record says so.

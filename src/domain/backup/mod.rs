@@ -341,6 +341,23 @@ impl Protection {
         best.map_or(1, |one| one.number)
     }
 
+    /// The repository whose turn it is to be proven: of those that hold something, one whose host answers, of these the one
+    /// whose last proof is the longest ago. `proofs`: when each was last tried. Without any backup the first.
+    pub fn to_prove(
+        &self,
+        proofs: &[(i64, DateTime<Utc>)],
+        is_away: impl Fn(&HostId) -> bool,
+    ) -> i64 {
+        let holding =
+            self.repositories.iter().filter(|one| self.good_in(one.number).next().is_some());
+        let rank = |one: &&Repository| {
+            let tried = proofs.iter().filter(|(number, _)| *number == one.number);
+            let is_away = !one.is_in_object_storage() && is_away(&one.host_id);
+            (is_away, tried.map(|(_, at)| *at).max(), one.number)
+        };
+        holding.min_by_key(rank).map_or(1, |one| one.number)
+    }
+
     /// When nothing in a repository that is not asked for any more is within the retention: then it is removed. `None` while
     /// it is asked for, or the log still goes into it.
     pub fn kept_until(&self, repository: &Repository) -> Option<DateTime<Utc>> {

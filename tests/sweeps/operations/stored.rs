@@ -248,6 +248,14 @@ async fn a_drill_proves_what_is_in_object_storage() {
     assert_eq!(helpers(&world), Vec::<String>::new());
     let drills = world.services.store.restore_drills(&server, 1).await.unwrap();
     assert_eq!(drills[0].repository, NUMBER);
+    // Those that nobody chose one for take turns.
+    for expected in [1, NUMBER, 1] {
+        world.clock.wind(chrono::Duration::minutes(1));
+        let id = world.submit_on(OperationKind::RestoreDrill, &server).await;
+        succeed(&world, &id).await;
+        let drills = world.services.store.restore_drills(&server, 1).await.unwrap();
+        assert_eq!(drills[0].repository, expected);
+    }
 }
 
 /// Its key goes first, then what lies in the storage, also when nothing answers at the first try.

@@ -63,7 +63,7 @@ impl Ask {
                 "It is kept like the backups of the schedule, and can be deleted by hand before.",
             ],
             Ask::Drill => &[
-                "The newest backup is restored into a container of its own on the repository's host, with the log that came after it. It needs as much free storage there as the data takes, and is removed at the end.",
+                "The newest backup is restored into a container of its own on the repository's host, with the log that came after it; of two repositories the one that was drilled longer ago. It needs as much free storage there as the data takes, and is removed at the end.",
                 "PostgreSQL is started on the copy, every index and table is checked, rows are counted, and the time of the last commit is read.",
                 "The server and its backups are left alone. What was found, and how long it took, is kept on the page Backup and restore.",
             ],

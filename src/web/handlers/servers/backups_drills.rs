@@ -67,7 +67,7 @@ fn row(drill: &RestoreDrill) -> DrillRow {
         } else {
             String::new()
         },
-        label: drill.label.clone(),
+        label: format!("repository {}: {}", drill.repository, drill.label),
         took: took.map_or_else(none, length),
         age: found.data_age_micros.map_or_else(none, length),
         data: match (found.rows, found.tables, found.databases) {
