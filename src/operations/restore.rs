@@ -356,7 +356,10 @@ fn check_own(protection: &Protection, number: i64, set: &BackupSet) -> Result<()
         return Ok(());
     }
     Err(StepError::permanent(
-        format!("The backup {} in the repository is not the one on record: it may be of another server.", set.label),
+        format!(
+            "The backup {} in the repository is not the one on record: it may be of another server.",
+            set.label
+        ),
         "Nothing was made. If the portal's own store was put back or changed, put a newer copy of it back; otherwise restore from another backup.",
     ))
 }

@@ -98,7 +98,8 @@ async fn within_a_second(shop: &Shop) -> DateTime<Utc> {
          INSERT INTO said VALUES (between); END $$",
     )
     .await;
-    let text = "SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM said";
+    let text =
+        "SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM said";
     shop.sql(text).await.parse().unwrap()
 }
 
@@ -319,19 +320,24 @@ async fn killed_copy(shop: &Shop) {
     assert_eq!((after.len(), whole_sets(shop).await), (before.len() + 1, after));
 }
 
-/// The helper has copied something and has more to copy.
+/// The helper has copied some megabytes into a set that has no manifest yet, and has more to copy.
 async fn kill_while_it_copies(shop: &Shop) {
     let member = shop.portal.app.store.members(&shop.id).await.unwrap().remove(0);
     let (name, end) = (member.backup_container(), Instant::now() + Duration::from_secs(60));
+    let sets = format!("/var/lib/pgbackrest/backup/{}/2*F", stanza_of(&shop.id));
+    let script = format!(
+        "for set in {sets}; do test -e $set/backup.manifest || du -sk $set | cut -f 1; done"
+    );
     loop {
-        let (is_there, said) = docker(&["logs", &name]);
-        if is_there && said.contains("backup start archive") {
+        let (_, said) = docker(&["exec", &name, "sh", "-c", &script]);
+        if said.trim().parse::<u64>().is_ok_and(|kib| kib > 8 << 10) {
             break;
         }
         assert!(Instant::now() < end, "it never copies: {said}\n{}", shop.portal.tail());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
     let (is_killed, said) = docker(&["kill", "-s", "KILL", &name]);
     assert!(is_killed, "it had ended before: {said}");
+    let (_, said) = docker(&["logs", &name]);
+    assert!(said.contains("backup start archive") && !said.contains("backup stop"), "{said}");
 }

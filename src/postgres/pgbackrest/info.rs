@@ -20,7 +20,9 @@ pub enum InfoError {
     #[error("pgBackRest says of the repository: {0}")]
     Status(String),
     /// What is not decrypted cannot be told from what is damaged.
-    #[error("the list of backups in the repository cannot be read: the key that the portal keeps is not the key of these backups, or the list is damaged")]
+    #[error(
+        "the list of backups in the repository cannot be read: the key that the portal keeps is not the key of these backups, or the list is damaged"
+    )]
     Unreadable,
     #[error("a backup in the list has {0}")]
     Backup(String),
@@ -218,9 +220,11 @@ mod tests {
         assert_eq!(parse_info(broken), Err(InfoError::Status("other".into())));
         let of_key = r#"[{"name":"s","repo":[{"key":1,"status":{"code":99,"message":"[CryptoError] unable to load info file '/r/backup.info' or '/r/backup.info.copy':\nCryptoError: unable to flush\nHINT: is or was the repo encrypted?"}}],"status":{"code":99,"message":"other"}}]"#;
         assert_eq!(parse_info(of_key), Err(InfoError::Unreadable));
-        let of_bytes = of_key.replace("CryptoError: unable to flush", "FormatError: key \u{fffd}\u{1}");
+        let of_bytes =
+            of_key.replace("CryptoError: unable to flush", "FormatError: key \u{fffd}\u{1}");
         assert_eq!(parse_info(&of_bytes), Err(InfoError::Unreadable));
-        let away = of_key.replace("[CryptoError] unable to load info file", "[HostConnectError] no");
+        let away =
+            of_key.replace("[CryptoError] unable to load info file", "[HostConnectError] no");
         let said = "[HostConnectError] no '/r/backup.info' or '/r/backup.info.copy':";
         assert_eq!(parse_info(&away), Err(InfoError::Status(said.into())));
         let none = r#"[{"archive":[],"backup":[],"db":[],"name":"s","status":{"code":1,"message":"missing stanza path"}}]"#;
