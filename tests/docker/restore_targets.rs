@@ -169,7 +169,9 @@ async fn put_key(shop: &Shop, sealed: Option<Vec<u8>>) {
 
 /// A restore that must fail, with what it said; nothing of it is left.
 async fn fails(shop: &Shop, name: &str) -> Operation {
-    let asked = shop.ask(&shop.id, name, &RestoreTarget::Latest).await.unwrap();
+    // No log is waited for.
+    let label = shop.portal.app.store.protection(&shop.id).await.unwrap().backups[0].label.clone();
+    let asked = shop.ask(&shop.id, name, &RestoreTarget::Backup { label }).await.unwrap();
     let ended = shop.portal.wait_settled(&asked).await;
     println!("{name}: {:?}: {:?} {:?}", ended.failed_step, ended.error, ended.advice);
     assert_eq!(ended.status, OperationStatus::Failed, "{name}");
@@ -336,8 +338,9 @@ async fn kill_while_it_copies(shop: &Shop) {
         assert!(Instant::now() < end, "it never copies: {said}\n{}", shop.portal.tail());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let (is_killed, said) = docker(&["kill", "-s", "KILL", &name]);
-    assert!(is_killed, "it had ended before: {said}");
+    // Who has it reads and removes it at once.
     let (_, said) = docker(&["logs", &name]);
     assert!(said.contains("backup start archive") && !said.contains("backup stop"), "{said}");
+    let (is_killed, said) = docker(&["kill", "-s", "KILL", &name]);
+    assert!(is_killed, "it had ended before: {said}");
 }
