@@ -12,9 +12,10 @@ use super::restore_data::{remove_helper, restore_data};
 use super::restore_recovery::{create_member, finish_recovery, wait_recovered};
 use super::step::{Outcome, Step, StepError, Undo};
 use super::{create, last_piece};
-use crate::domain::backup::{Gap, Refused, Repository, RestoreTarget, choose};
+use crate::domain::backup::{Gap, Protection, Refused, Repository, RestoreTarget, choose};
 use crate::domain::ids::ServerId;
 use crate::domain::server::network_name;
+use crate::postgres::pgbackrest::BackupSet;
 use chrono::SecondsFormat;
 use futures_util::future::BoxFuture;
 use last_piece::Ended;
@@ -329,7 +330,9 @@ fn look_at_archive(ctx: &StepContext) -> StepResult<'_> {
                 "Nothing was made. Retry: another backup is chosen then.",
             ));
         };
-        let gaps = ctx.services.store.protection(&input.source).await?.gaps;
+        let protection = ctx.services.store.protection(&input.source).await?;
+        check_own(&protection, input.repository, set)?;
+        let gaps = protection.gaps;
         let is_behind = |gap: &Gap| {
             gap.repository == input.repository
                 && gap.ended_at.is_none_or(|end| end > set.started_at)
@@ -340,6 +343,25 @@ fn look_at_archive(ctx: &StepContext) -> StepResult<'_> {
         ctx.log(format!("Last WAL file in the repository: {shown}")).await;
         Ok(Outcome::Done(json!(Archived { last, has_gap })))
     })
+}
+
+/// Labels are seconds: two servers can have the same one. The operation that took a backup is written into it.
+fn check_own(protection: &Protection, number: i64, set: &BackupSet) -> Result<(), StepError> {
+    let known = protection
+        .backups
+        .iter()
+        .find(|one| one.repository == number && one.label == set.label)
+        .and_then(|one| one.operation_id.as_ref());
+    if known.is_none() || known == list::taken_by(set).as_ref() {
+        return Ok(());
+    }
+    Err(StepError::permanent(
+        format!(
+            "The backup {} in the repository is not the one on record: it may be of another server.",
+            set.label
+        ),
+        "Nothing was made. If the portal's own store was put back or changed, put a newer copy of it back; otherwise restore from another backup.",
+    ))
 }
 
 fn look_place(ctx: &StepContext) -> Place<'static> {

@@ -32,6 +32,7 @@ mod private;
 mod recover;
 mod recovery;
 mod replication;
+mod restore_targets;
 mod restores;
 mod second_factor;
 mod standby_backups;

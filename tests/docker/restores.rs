@@ -48,7 +48,7 @@ impl Shop {
     }
 
     /// The server's own time, between two commits.
-    async fn moment(&self) -> DateTime<Utc> {
+    pub async fn moment(&self) -> DateTime<Utc> {
         let text = self
             .sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
             .await;
@@ -72,7 +72,7 @@ impl Shop {
     }
 
     /// Has all of the log archived and notes until when, as the monitor does.
-    async fn archive(&self) -> DateTime<Utc> {
+    pub async fn archive(&self) -> DateTime<Utc> {
         let target = self.target().await;
         let marker = TlsPostgres.end_piece(&target).await.unwrap();
         for _ in 0..200 {
@@ -111,7 +111,7 @@ impl Shop {
         }
     }
 
-    async fn ask(
+    pub async fn ask(
         &self,
         source: &ServerId,
         name: &str,
@@ -158,7 +158,7 @@ impl Shop {
             .await
     }
 
-    async fn origin(&self, server: &ServerId) -> Origin {
+    pub async fn origin(&self, server: &ServerId) -> Origin {
         self.portal.app.store.origin(server).await.unwrap().unwrap()
     }
 
@@ -170,7 +170,7 @@ impl Shop {
         (status, drills.into_iter().next().unwrap())
     }
 
-    async fn objects(&self, of: &str) -> Vec<String> {
+    pub async fn objects(&self, of: &str) -> Vec<String> {
         let owned = self.portal.engine().owned().await.unwrap();
         owned.into_iter().map(|object| object.name).filter(|name| name.contains(of)).collect()
     }
@@ -181,7 +181,7 @@ impl Shop {
     }
 }
 
-async fn succeeded(portal: &Portal, id: &OperationId) -> ServerId {
+pub async fn succeeded(portal: &Portal, id: &OperationId) -> ServerId {
     let ended = portal.wait_settled(id).await;
     assert_eq!(
         ended.status,

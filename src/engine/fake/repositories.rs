@@ -1,6 +1,8 @@
 //! Plays pgBackRest on the fake engine: what lies in the repository volumes of a host, and what each command of a helper
 //! does to it. A backup is in the list only when its helper ended well.
 
+mod retention;
+
 use super::FakeEngine;
 use super::objects::Volume;
 use crate::engine::RepositoryMount;
@@ -211,14 +213,19 @@ impl Repositories {
         }
         let missing = || format!("stanza '{name}' is missing");
         let stanza = stanzas.get_mut(&name).ok_or_else(missing)?;
+        let now = self.now.unwrap_or(FIRST + self.taken * 60);
         match command {
             "backup" => {
                 self.taken += 1;
                 let ended_at = self.now.unwrap_or(FIRST + self.taken * 60);
-                let set = stanza.take(order, ended_at, self.taken);
-                Ok(format!("new backup label = {}", set.label))
+                let label = stanza.take(order, ended_at, self.taken).label.clone();
+                // Unless it is told not to, it goes on with that by itself.
+                if !conf.contains("\nexpire-auto=n\n") {
+                    stanza.expire(None, (&conf, now))?;
+                }
+                Ok(format!("new backup label = {label}"))
             }
-            "expire" => stanza.expire(order.option("set").as_deref()),
+            "expire" => stanza.expire(order.option("set").as_deref(), (&conf, now)),
             "verify" => Ok(stanza.verify(&name, order.option("set").as_deref())),
             "restore" => stanza.restore(order.option("set").as_deref(), data),
             "drill" => stanza.drill(&name, order, data),
@@ -290,21 +297,6 @@ impl Stanza {
         &self.sets[self.sets.len() - 1]
     }
 
-    /// As the real one: a set that is not there is no error, and the only full one stays.
-    fn expire(&mut self, label: Option<&str>) -> Result<String, String> {
-        if let Some(label) = label {
-            let fulls = self.sets.iter().filter(|set| set.kind == "full").count();
-            if fulls == 1 && self.sets.iter().any(|set| set.label == label && set.kind == "full") {
-                return Err(format!(
-                    "repo1: full backup {label} cannot be expired until another full backup has been created on this repo"
-                ));
-            }
-            let goes = |set: &FakeSet| set.label == label || set.based_on.as_deref() == Some(label);
-            self.sets.retain(|set| !goes(set));
-        }
-        Ok("expire command end: completed successfully".into())
-    }
-
     /// As `--output=text --verbose` writes it.
     fn verify(&self, name: &str, label: Option<&str>) -> String {
         let looked = self.sets.iter().filter(|set| label.is_none_or(|label| set.label == label));
@@ -325,8 +317,10 @@ impl Stanza {
     }
 
     fn restore(&self, label: Option<&str>, data: &mut Volume) -> Result<String, String> {
+        let has = |label: &str| self.sets.iter().any(|set| set.label == label);
+        let is_whole = |set: &FakeSet| set.based_on.as_deref().is_none_or(has);
         let is_there = |set: &FakeSet| label.is_none_or(|label| set.label == label);
-        if !self.sets.iter().any(is_there) {
+        if !self.sets.iter().any(|set| is_there(set) && is_whole(set)) {
             return Err("no backup set found to restore".into());
         }
         data.is_initialised = true;

@@ -6,7 +6,7 @@ use crate::domain::ids::OperationId;
 use crate::domain::operation::OperationStatus;
 use crate::operations::context::StepContext;
 use crate::operations::step::StepError;
-use crate::postgres::pgbackrest::{BackupSet, StanzaInfo, parse_info};
+use crate::postgres::pgbackrest::{BackupSet, InfoError, StanzaInfo, parse_info};
 use chrono::{DateTime, Utc};
 
 /// Annotation with the name that a person gave.
@@ -15,6 +15,9 @@ pub const NAME: &str = "pgflex-name";
 pub const OPERATION: &str = "pgflex-operation";
 /// Annotation with the member that was copied from, as [`CopiedFrom`] writes it.
 pub const COPIED_FROM: &str = "pgflex-copied-from";
+/// Whether the key or the list is at fault is not known; a copy of the store has the key of its time.
+const OTHER_KEY: &str = "The backups on record were left as they were. If the portal's own store was put back or changed, put a copy of the portal's own store back that has the right key; the server's escrow file has it too. \
+     If not, look at the repository's volume on its host, or restore from the server's other repository.";
 const INFO: &[&str] = &["info", "--output=json"];
 
 /// What the repository holds of the server; `Err` with the last line while pgBackRest reads it.
@@ -38,10 +41,11 @@ pub async fn read(
     match tool::run(ctx, &run).await? {
         Ran::Running(line) => Ok(Err(line)),
         Ran::Ended(output) => parse_info(&output).map(Ok).map_err(|error| {
-            StepError::permanent(
-                error.to_string(),
-                "The backups on record were left as they were. Look at the repository's volume on its host.",
-            )
+            let advice = match error {
+                InfoError::Unreadable => OTHER_KEY,
+                _ => "The backups on record were left as they were. Look at the repository's volume on its host.",
+            };
+            StepError::permanent(error.to_string(), advice)
         }),
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::backup::continuity::Line;
 use crate::domain::ha::Lsn;
 use crate::postgres::archive::{ArchiverLook, Archiving, Marker, RecoveryLook, parse_history};
 use crate::postgres::pgbackrest::BACKUP_ROLE;
-use crate::postgres::{PostgresError, Target};
+use crate::postgres::{ADMIN_GROUP, PostgresError, Target};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
@@ -52,6 +52,7 @@ fn place(text: &str) -> Result<Lsn, PostgresError> {
 impl Archiving for TlsPostgres {
     async fn ensure_backup_role(&self, target: &Target) -> Result<(), PostgresError> {
         let role = BACKUP_ROLE;
+        // The administrator names the points that a restore may aim at; nobody else could.
         // On a pair nothing of this needs the standby. Before pgBackRest copies from one it makes it write down what it has.
         let text = format!(
             "SET synchronous_commit = local;
@@ -59,7 +60,9 @@ impl Archiving for TlsPostgres {
              ALTER ROLE {role} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT NOREPLICATION NOBYPASSRLS PASSWORD NULL;
              GRANT pg_read_all_settings, pg_checkpoint TO {role};
              GRANT EXECUTE ON FUNCTION pg_catalog.pg_backup_start(text, boolean), pg_catalog.pg_backup_stop(boolean),
-               pg_catalog.pg_switch_wal(), pg_catalog.pg_create_restore_point(text) TO {role};"
+               pg_catalog.pg_switch_wal(), pg_catalog.pg_create_restore_point(text) TO {role};
+             DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{ADMIN_GROUP}') THEN
+               GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO {ADMIN_GROUP}; END IF; END $$;"
         );
         with_session(target, |client| async move { client.batch_execute(&text).await }).await
     }

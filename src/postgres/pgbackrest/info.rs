@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// Backups that are read of one stanza; a retention of 35 days needs far fewer.
 const BACKUPS_MAX: usize = 2000;
+/// Characters that are kept of what pgBackRest says is wrong.
+const LINE_MAX: usize = 500;
 
 /// Why an answer was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +19,11 @@ pub enum InfoError {
     Shape(String),
     #[error("pgBackRest says of the repository: {0}")]
     Status(String),
+    /// What is not decrypted cannot be told from what is damaged.
+    #[error(
+        "the list of backups in the repository cannot be read: the key that the portal keeps is not the key of these backups, or the list is damaged"
+    )]
+    Unreadable,
     #[error("a backup in the list has {0}")]
     Backup(String),
 }
@@ -57,6 +64,14 @@ struct RawStanza {
     backup: Vec<RawBackup>,
     #[serde(default)]
     db: Vec<RawDatabase>,
+    /// Before pgBackRest 2.32 there was one without a word of its own.
+    #[serde(default)]
+    repo: Vec<RawRepository>,
+    status: RawStatus,
+}
+
+#[derive(Deserialize)]
+struct RawRepository {
     status: RawStatus,
 }
 
@@ -121,11 +136,13 @@ const NOTHING_YET: [i64; 2] = [1, 2];
 /// # Errors
 /// When it is no such answer, the repository has an error, or a backup in it cannot be one.
 pub fn parse_info(text: &str) -> Result<StanzaInfo, InfoError> {
+    // It quotes what it could not read of a file as it is, and JSON has no control characters in its texts.
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let stanzas: Vec<RawStanza> =
         serde_json::from_str(text.trim()).map_err(|error| InfoError::Shape(error.to_string()))?;
     let Some(stanza) = stanzas.into_iter().next() else { return Ok(StanzaInfo::default()) };
     if stanza.status.code != 0 && !NOTHING_YET.contains(&stanza.status.code) {
-        return Err(InfoError::Status(stanza.status.message));
+        return Err(wrong_with(stanza));
     }
     let backups =
         stanza.backup.into_iter().take(BACKUPS_MAX).map(read).collect::<Result<_, _>>()?;
@@ -136,6 +153,20 @@ pub fn parse_info(text: &str) -> Result<StanzaInfo, InfoError> {
         wal: archive.and_then(|one| one.min.zip(one.max)),
         system_identifier: stanza.db.last().map(|db| db.system_id.to_string()),
     })
+}
+
+/// The stanza itself only says "other"; its repository says what.
+fn wrong_with(stanza: RawStanza) -> InfoError {
+    let mut said = stanza.repo.into_iter().map(|one| one.status).filter(|one| one.code != 0);
+    let said = said.next().unwrap_or(stanza.status).message;
+    // By another key there is an error of the cipher, or now and then bytes that mean nothing.
+    let is_unread = said.contains("unable to load info file")
+        && ["CryptoError", "FormatError", "ChecksumError"].iter().any(|kind| said.contains(kind));
+    if is_unread {
+        return InfoError::Unreadable;
+    }
+    let line = said.lines().next().unwrap_or_default();
+    InfoError::Status(line.chars().filter(|c| !c.is_control()).take(LINE_MAX).collect())
 }
 
 fn read(raw: RawBackup) -> Result<BackupSet, InfoError> {
@@ -187,6 +218,15 @@ mod tests {
         assert!(matches!(parse_info(&bad), Err(InfoError::Backup(_))));
         let broken = r#"[{"name":"s","status":{"code":99,"message":"other"}}]"#;
         assert_eq!(parse_info(broken), Err(InfoError::Status("other".into())));
+        let of_key = r#"[{"name":"s","repo":[{"key":1,"status":{"code":99,"message":"[CryptoError] unable to load info file '/r/backup.info' or '/r/backup.info.copy':\nCryptoError: unable to flush\nHINT: is or was the repo encrypted?"}}],"status":{"code":99,"message":"other"}}]"#;
+        assert_eq!(parse_info(of_key), Err(InfoError::Unreadable));
+        let of_bytes =
+            of_key.replace("CryptoError: unable to flush", "FormatError: key \u{fffd}\u{1}");
+        assert_eq!(parse_info(&of_bytes), Err(InfoError::Unreadable));
+        let away =
+            of_key.replace("[CryptoError] unable to load info file", "[HostConnectError] no");
+        let said = "[HostConnectError] no '/r/backup.info' or '/r/backup.info.copy':";
+        assert_eq!(parse_info(&away), Err(InfoError::Status(said.into())));
         let none = r#"[{"archive":[],"backup":[],"db":[],"name":"s","status":{"code":1,"message":"missing stanza path"}}]"#;
         assert_eq!(parse_info(none), Ok(StanzaInfo::default()));
     }

@@ -13,6 +13,7 @@ mod pairs;
 mod power;
 mod repair;
 mod restores;
+mod retention;
 mod seams;
 mod standbys;
 mod stored;

@@ -118,6 +118,23 @@ mod tests {
         assert_eq!(parse(&date, &time, "-03:30").unwrap(), exact, "nothing is lost on the way");
     }
 
+    /// T7.
+    #[test]
+    fn the_hour_that_summer_time_repeats_is_two_hours() {
+        let in_summer = parse("2026-10-25", "02:30:00.25", "+02:00").unwrap();
+        let in_winter = parse("2026-10-25", "02:30:00.25", "+01:00").unwrap();
+        assert_eq!(in_winter - in_summer, Duration::hours(1));
+        assert_eq!(utc_text(in_summer), "2026-10-25 00:30:00.250000 UTC");
+        assert_eq!(utc_text(in_winter), "2026-10-25 01:30:00.250000 UTC");
+        assert_eq!(typed_text(in_summer, "+02:00"), "2026-10-25 02:30:00.250000 UTC+02:00");
+        assert_eq!(typed_text(in_winter, "+01:00"), "2026-10-25 02:30:00.250000 UTC+01:00");
+        // Nor is an hour lost in spring: by its distance it is a moment as any other.
+        assert_eq!(
+            parse("2026-03-29", "02:30:00", "+01:00"),
+            parse("2026-03-29", "03:30:00", "+02:00")
+        );
+    }
+
     #[test]
     fn what_is_no_moment_is_refused_at_its_field() {
         let field = |date, time, offset| parse(date, time, offset).unwrap_err().field;

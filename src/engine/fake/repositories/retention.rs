@@ -1,0 +1,62 @@
+//! What `expire` removes, as pgBackRest does it.
+
+use super::{FakeSet, Stanza};
+
+const DAY: i64 = 86_400;
+
+/// Days that the file says; `None` where it says none. A number of backups instead of days is used nowhere.
+fn days(conf: &str) -> Result<Option<i64>, String> {
+    let value = |name: &str| conf.lines().find_map(|line| line.strip_prefix(name));
+    let Some(days) = value("repo1-retention-full=") else { return Ok(None) };
+    if value("repo1-retention-full-type=") != Some("time") {
+        return Err("the fake keeps by time alone".into());
+    }
+    days.parse().map(Some).map_err(|_| format!("'{days}' is not valid for 'repo1-retention-full'"))
+}
+
+impl Stanza {
+    /// One set with all that rest on it, or, without a label, what is older than the file says. A set that is not there is
+    /// no error, and the only full one stays.
+    pub(super) fn expire(
+        &mut self,
+        label: Option<&str>,
+        (conf, now): (&str, i64),
+    ) -> Result<String, String> {
+        match label {
+            Some(label) => self.expire_one(label)?,
+            None => self.expire_old(conf, now)?,
+        }
+        Ok("expire command end: completed successfully".into())
+    }
+
+    fn expire_one(&mut self, label: &str) -> Result<(), String> {
+        let fulls = self.sets.iter().filter(|set| set.kind == "full").count();
+        if fulls == 1 && self.sets.iter().any(|set| set.label == label && set.kind == "full") {
+            return Err(format!(
+                "repo1: full backup {label} cannot be expired until another full backup has been created on this repo"
+            ));
+        }
+        self.remove(label);
+        Ok(())
+    }
+
+    fn remove(&mut self, label: &str) {
+        let goes = |set: &FakeSet| set.label == label || set.based_on.as_deref() == Some(label);
+        self.sets.retain(|set| !goes(set));
+    }
+
+    /// From the newest on, the first full one that ended before the time is kept with all behind it.
+    fn expire_old(&mut self, conf: &str, now: i64) -> Result<(), String> {
+        let Some(days) = days(conf)? else { return Ok(()) };
+        let limit = now - days * DAY;
+        let fulls: Vec<_> = self.sets.iter().filter(|set| set.kind == "full").cloned().collect();
+        let pivot = fulls.iter().rev().find(|set| set.ended_at < limit).or(fulls.first()).cloned();
+        while let Some(pivot) = &pivot
+            && let Some(first) = self.sets.first().map(|set| set.label.clone())
+            && first != pivot.label
+        {
+            self.remove(&first);
+        }
+        Ok(())
+    }
+}
