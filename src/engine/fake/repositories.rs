@@ -213,18 +213,10 @@ impl Repositories {
         }
         let missing = || format!("stanza '{name}' is missing");
         let stanza = stanzas.get_mut(&name).ok_or_else(missing)?;
+        self.taken += i64::from(command == "backup");
         let now = self.now.unwrap_or(FIRST + self.taken * 60);
         match command {
-            "backup" => {
-                self.taken += 1;
-                let ended_at = self.now.unwrap_or(FIRST + self.taken * 60);
-                let label = stanza.take(order, ended_at, self.taken).label.clone();
-                // Unless it is told not to, it goes on with that by itself.
-                if !conf.contains("\nexpire-auto=n\n") {
-                    stanza.expire(None, (&conf, now))?;
-                }
-                Ok(format!("new backup label = {label}"))
-            }
+            "backup" => stanza.back_up(order, &conf, (now, self.taken)),
             "expire" => stanza.expire(order.option("set").as_deref(), (&conf, now)),
             "verify" => Ok(stanza.verify(&name, order.option("set").as_deref())),
             "restore" => stanza.restore(order.option("set").as_deref(), data),

@@ -1,6 +1,6 @@
-//! What `expire` removes, as pgBackRest does it.
+//! What a backup adds and `expire` removes, as pgBackRest does it.
 
-use super::{FakeSet, Stanza};
+use super::{FakeSet, Order, Stanza};
 
 const DAY: i64 = 86_400;
 
@@ -15,6 +15,20 @@ fn days(conf: &str) -> Result<Option<i64>, String> {
 }
 
 impl Stanza {
+    pub(super) fn back_up(
+        &mut self,
+        order: &Order,
+        conf: &str,
+        (now, number): (i64, i64),
+    ) -> Result<String, String> {
+        let label = self.take(order, now, number).label.clone();
+        // Unless it is told not to, it goes on with that by itself.
+        if !conf.contains("\nexpire-auto=n\n") {
+            self.expire(None, (conf, now))?;
+        }
+        Ok(format!("new backup label = {label}"))
+    }
+
     /// One set with all that rest on it, or, without a label, what is older than the file says. A set that is not there is
     /// no error, and the only full one stays.
     pub(super) fn expire(
