@@ -5,6 +5,7 @@ CREATE TABLE archive_checks (
   checked_at BIGINT NOT NULL,
   needed BIGINT NOT NULL,
   missing BIGINT NOT NULL,
+  log_bytes BIGINT NOT NULL,
   PRIMARY KEY (server_id, repository)
 );
 -- Places in the log with a moment all of whose commits lie before them: by these a hole in the archive is told in times.

@@ -14,9 +14,11 @@
 
 use super::backups::{UNKNOWN, ask};
 use crate::clock::new_uuid;
+use crate::domain::backup::allowance;
 use crate::domain::backup::continuity::{self, Finding, Line, Stored};
 use crate::domain::backup::{ArchiveCheck, Backup, Piece, Protection, Repository, RepositoryState};
 use crate::domain::ids::{HostId, ServerId};
+use crate::domain::meter::Meter;
 use crate::domain::server::{Member, Server, SettledState};
 use crate::operations::backup::tool::{self, Place, Ran, Run};
 use crate::operations::backup::{object_storage, repository};
@@ -235,7 +237,7 @@ impl Watch {
             return Ok(Ok(()));
         }
         let is_settled = is_settled(services, of, look, &protection).await?;
-        keep(services, of, (look, is_settled), &found).await?;
+        keep(services, of, (look, &protection, is_settled), &found).await?;
         if is_settled {
             self.wanted.remove(&of.key());
             self.handed_at.remove(&of.key());
@@ -431,7 +433,7 @@ async fn list(
 async fn keep(
     services: &Arc<Services>,
     of: Subject<'_>,
-    (look, is_settled): (&Look, bool),
+    (look, protection, is_settled): (&Look, &Protection, bool),
     found: &Finding,
 ) -> Result<(), StoreError> {
     let (id, number) = (&of.server.id, of.repository.number);
@@ -446,9 +448,17 @@ async fn keep(
             tracing::warn!(server.id = %id, repository = number, missing, "pieces of the log are missing in an archive");
         }
         tx.replace_backup_gaps(id, number, &found.gaps).await?;
-        let check =
-            ArchiveCheck { repository: number, at: look.begun_at, needed: found.needed, missing };
+        let log_bytes = look.pieces.values().fold(0, |sum: u64, one| sum.saturating_add(one.bytes));
+        let (at, needed) = (look.begun_at, found.needed);
+        let check = ArchiveCheck { repository: number, at, needed, missing, log_bytes };
         tx.put_archive_check(id, &check).await?;
+        let mut protection = protection.clone();
+        protection.checks.retain(|one| one.repository != number);
+        protection.checks.push(check);
+        let gib = of.server.spec.storage_gib;
+        let beyond =
+            allowance::taken(&protection).and_then(|one| allowance::quantity(one.bytes, gib));
+        tx.set_meter(id, Meter::Backup, beyond.as_deref()).await?;
     }
     if let Some(oldest) = look.before.iter().map(|one| one.started_at).min()
         && number == crate::operations::backup::take_ready::NEAR

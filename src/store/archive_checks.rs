@@ -15,18 +15,19 @@ impl Store {
     /// # Errors
     /// When the store does not answer.
     pub async fn archive_checks(&self, server: &ServerId) -> Result<Vec<ArchiveCheck>, StoreError> {
-        let rows: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
-            "SELECT repository, checked_at, needed, missing FROM archive_checks WHERE server_id = $1 ORDER BY repository",
+        let rows: Vec<(i64, i64, i64, i64, i64)> = sqlx::query_as(
+            "SELECT repository, checked_at, needed, missing, log_bytes FROM archive_checks WHERE server_id = $1 ORDER BY repository",
         )
         .bind(server.as_str())
         .fetch_all(self.read())
         .await?;
         let count = |number: i64| u64::try_from(number).unwrap_or(0);
-        let check = |(repository, at, needed, missing)| ArchiveCheck {
+        let check = |(repository, at, needed, missing, log)| ArchiveCheck {
             repository,
             at: time(at),
             needed: count(needed),
             missing: count(missing),
+            log_bytes: count(log),
         };
         Ok(rows.into_iter().map(check).collect())
     }
@@ -113,15 +114,16 @@ impl WriteTx {
     ) -> Result<(), StoreError> {
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         sqlx::query(
-            "INSERT INTO archive_checks (server_id, repository, checked_at, needed, missing) VALUES ($1, $2, $3, $4, $5)
+            "INSERT INTO archive_checks (server_id, repository, checked_at, needed, missing, log_bytes) VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (server_id, repository) DO UPDATE SET checked_at = excluded.checked_at, needed = excluded.needed,
-               missing = excluded.missing",
+               missing = excluded.missing, log_bytes = excluded.log_bytes",
         )
         .bind(server.as_str())
         .bind(check.repository)
         .bind(micros(check.at))
         .bind(count(check.needed))
         .bind(count(check.missing))
+        .bind(count(check.log_bytes))
         .execute(&mut *self.tx)
         .await?;
         Ok(())

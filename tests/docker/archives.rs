@@ -73,7 +73,7 @@ impl Shop {
     async fn look(&self) -> DateTime<Utc> {
         let (store, now) = (&self.portal.app.store, self.portal.app.clock.now());
         let at = now - Span::hours(2);
-        let check = ArchiveCheck { repository: NEAR, at, needed: 0, missing: 0 };
+        let check = ArchiveCheck { repository: NEAR, at, needed: 0, missing: 0, log_bytes: 0 };
         let mut tx = store.begin_write(now).await.unwrap();
         tx.put_archive_check(&self.id, &check).await.unwrap();
         tx.commit(Record::Nothing("time passes")).await.unwrap();

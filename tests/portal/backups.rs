@@ -452,7 +452,8 @@ async fn a_hole_in_the_archive_and_an_emptied_repository_are_shown() {
         let at = now(&app) - Duration::minutes(12);
         let looked = async |missing: u64, gaps: &[Gap], condemned: &[&str]| {
             let mut tx = app.state.store.begin_write(app.clock.now()).await.unwrap();
-            let check = ArchiveCheck { repository: 1, at, needed: 2160, missing };
+            let check =
+                ArchiveCheck { repository: 1, at, needed: 2160, missing, log_bytes: 3 << 30 };
             tx.put_archive_check(&server.id, &check).await.unwrap();
             tx.replace_backup_gaps(&server.id, 1, gaps).await.unwrap();
             for label in condemned {
@@ -465,6 +466,8 @@ async fn a_hole_in_the_archive_and_an_emptied_repository_are_shown() {
         looked(0, &[], &[]).await;
         let page = olga.get(&path).await.body;
         has(&page, &["2160 WAL files needed, none missing, compared 12 min ago"]);
+        has(&page, &["Its log takes 3 GiB:", "12 GiB<span", "128 GiB are included"]);
+        lacks(&page, &["not measured yet", "more than that"]);
         lacks(&page, &["Protected, with gaps"]);
 
         let began_at = now(&app) - Duration::hours(108);

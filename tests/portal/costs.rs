@@ -50,7 +50,7 @@ async fn a_server_costs_by_the_second_and_a_stop_saves() {
             "€ 1.70",
             "7,200 s",
             "has been stopped since",
-            "not counted yet",
+            "none beyond the allowance",
             "example prices",
         ] {
             assert!(page.contains(text), "{text}: {page}");

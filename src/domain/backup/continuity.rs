@@ -56,6 +56,8 @@ pub struct Stored {
     /// Files of this name with different content: with more than one nobody knows which is right, and pgBackRest
     /// gives none.
     pub contents: u32,
+    /// Of all files of this name.
+    pub bytes: u64,
 }
 
 /// What one look found in a repository, with what was on record when it began.

@@ -55,7 +55,7 @@ fn world(pieces: &[(i64, std::ops::RangeInclusive<u64>)]) -> World {
 }
 
 fn stored(number: u64) -> Stored {
-    Stored { at: at(i64::try_from(number).unwrap() + 1), contents: 1 }
+    Stored { at: at(i64::try_from(number).unwrap() + 1), contents: 1, bytes: 70 }
 }
 
 struct World {
@@ -130,7 +130,7 @@ fn a_gap_ends_with_the_first_backup_behind_it_and_cuts_all_before() {
     let mut world = world(&[(1, 1..=9)]);
     world.pieces.remove(&piece(1, 5));
     // Its log arrived late: the backup behind the hole began before.
-    world.pieces.insert(piece(1, 6), Stored { at: at(50), contents: 1 });
+    world.pieces.insert(piece(1, 6), Stored { at: at(50), contents: 1, bytes: 70 });
     world.add(backup(1, 7, 20));
     assert_eq!(times(&world.judge()), [(at(2) - SKEW, at(20))]);
     // By its clock it began after the piece behind the hole was written, yet it needs what is missing.

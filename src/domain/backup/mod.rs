@@ -4,6 +4,7 @@
 //! archived log lie; a server has a part of it, its *stanza*, which no other server ever writes into. The *window* is
 //! what can be restored: computed from what the repository holds, never from what should be there.
 
+pub mod allowance;
 mod choose;
 pub mod continuity;
 mod name;
@@ -251,7 +252,7 @@ pub struct Repository {
     pub since: DateTime<Utc>,
     /// When its list was last read.
     pub looked_at: Option<DateTime<Utc>>,
-    /// Bytes that all of the server's backups and its log take in it, as last measured.
+    /// Bytes that all of the server's backups take in it, by its list. The log comes on top: [`ArchiveCheck::log_bytes`].
     pub bytes: Option<u64>,
 }
 
@@ -291,6 +292,8 @@ pub struct ArchiveCheck {
     pub needed: u64,
     /// Pieces that were needed and not there.
     pub missing: u64,
+    /// Bytes that all pieces take that are there.
+    pub log_bytes: u64,
 }
 
 /// All that is on record about the backups of a server.

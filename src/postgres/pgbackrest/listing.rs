@@ -67,9 +67,10 @@ pub fn parse_archive(
     for (path, entry) in &files {
         let at = DateTime::<Utc>::from_timestamp(entry.time, 0);
         let Some((piece, at)) = piece_of(path, piece_bytes).zip(at) else { continue };
-        let stored = pieces.entry(piece).or_insert(Stored { at, contents: 0 });
+        let stored = pieces.entry(piece).or_insert(Stored { at, contents: 0, bytes: 0 });
         stored.contents = stored.contents.saturating_add(1);
         stored.at = stored.at.max(at);
+        stored.bytes = stored.bytes.saturating_add(entry.size);
     }
     Ok(pieces)
 }
@@ -126,7 +127,8 @@ mod tests {
             r#"{".":"#,
             r#"{"17-1/0000000100000000/000000010000000000000002-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb":{"type":"file","size":1,"time":1},".":"#,
         );
-        assert_eq!(parse_archive(&twice, SIZE).unwrap()[&one].contents, 2);
+        let found = parse_archive(&twice, SIZE).unwrap();
+        assert_eq!((found[&one].contents, found[&one].bytes), (2, 71));
         assert!(parse_archive(&ARCHIVE.replace("archive.info", "x"), SIZE).unwrap().is_empty());
         assert!(parse_archive(&ARCHIVE.replace(":70,", ":0,"), SIZE).unwrap().is_empty(), "empty");
     }

@@ -6,6 +6,7 @@ use pgflex::clock::Clock;
 use pgflex::domain::activity::Actor;
 use pgflex::domain::backup::{BackupType, Gap, Protection, stanza_of};
 use pgflex::domain::ids::{HostId, ServerId};
+use pgflex::domain::meter::Meter;
 use pgflex::engine::Engine;
 use pgflex::monitor::archive_checks::Watch;
 use pgflex::operations::backup::repository;
@@ -72,6 +73,34 @@ async fn a_hole_in_the_middle_is_found_by_the_next_look_and_not_told_before() {
     let again = story.look_later().await;
     assert_eq!(again.gaps, seen.gaps, "the same gap, and one");
     assert!(seen.backups[0].is_good(), "the end of the backup can be restored all the same");
+}
+
+/// What is beyond as many GiB as are provisioned is counted from the look that finds it to the one that does not.
+#[tokio::test]
+async fn what_backups_take_beyond_the_allowance_is_metered() {
+    let mut story = Story::begin().await;
+    let (server, gib) = (story.server.clone(), 1_u64 << 30);
+    let provisioned =
+        story.world.services.store.server(&server).await.unwrap().unwrap().spec.storage_gib;
+    let metered = async |story: &Story| {
+        let all = story.world.services.store.server_meters(&server).await.unwrap();
+        let open = all.into_iter().find(|one| one.meter == Meter::Backup && one.ended_at.is_none());
+        open.map(|one| one.quantity)
+    };
+    assert_eq!(story.look().await.checks[0].log_bytes, 9 * 70, "nine pieces of 70 bytes");
+    assert_eq!(metered(&story).await, None);
+    let take = async |story: &Story, bytes: u64| {
+        let (store, now) = (&story.world.services.store, story.world.clock.now());
+        let mut tx = store.begin_write(now).await.unwrap();
+        tx.note_repository(&server, 1, now, bytes).await.unwrap();
+        tx.commit(Record::Nothing("as a backup does")).await.unwrap();
+    };
+    take(&story, u64::from(provisioned) * gib + gib * 5 / 2).await;
+    story.look_later().await;
+    assert_eq!(metered(&story).await.as_deref(), Some("2.5"));
+    take(&story, gib).await;
+    story.look_later().await;
+    assert_eq!(metered(&story).await, None);
 }
 
 #[tokio::test]

@@ -7,9 +7,12 @@ use super::backups_places::{self as repositories, PlaceRow};
 use super::backups_rows::{self as rows, BackupList};
 use super::backups_view::{self as view, Alarm, Answer};
 use super::nav::{self, Frame, Tab};
-use crate::domain::backup::{FULL_EVERY, ON_DEMAND_MAX, TAKE_EVERY};
+use super::storage_view::size_text;
+use crate::domain::backup::{FULL_EVERY, ON_DEMAND_MAX, TAKE_EVERY, allowance};
+use crate::domain::cost::PriceList;
 use crate::domain::ids::ServerId;
 use crate::domain::operation::{Operation, OperationKind};
+use crate::domain::server::ServerSpec;
 use crate::web::error::{PageError, PageResult};
 use crate::web::label::Chip;
 use crate::web::page::{self, Layout};
@@ -58,6 +61,10 @@ struct BackupsLive {
 struct PolicyView {
     days: i64,
     redundancy: &'static str,
+    /// What they take, of what is included.
+    used: String,
+    /// What is beyond it, or what the figure lacks.
+    used_note: String,
     /// When the schedule takes the next one; `None` while there is none to count from.
     next: Option<Stamp>,
     on_demand: usize,
@@ -161,14 +168,34 @@ async fn live(visit: &Visit, frame: &Frame, page: usize) -> Result<BackupsLive, 
         places: repositories::places(&facts, &server.spec.region, zones),
         list: rows::list(&facts, &server.id, page),
         actions: actions(frame, &facts),
-        policy: policy(&facts),
+        policy: policy(&facts, &server.spec, &visit.state.config.prices),
         origin: visit.state.store.origin(&server.id).await?.map(|one| OriginView::of(&one)),
         drills: drills::load(visit, &server.id).await?,
         alarms,
     })
 }
 
-fn policy(facts: &BackupFacts) -> PolicyView {
+/// What they take of what is included, and what the rest costs.
+fn used(facts: &BackupFacts, gib: u32, prices: &PriceList) -> (String, String) {
+    let included = format!("{gib} GiB are included, as much as is provisioned");
+    let Some(taken) = allowance::taken(&facts.protection) else {
+        return ("Not measured yet".into(), included);
+    };
+    let beyond = match allowance::tenths_beyond(taken.bytes, gib) {
+        0 => String::new(),
+        tenths => format!(
+            ", {}.{} GiB more than that; a GiB costs {} a month",
+            tenths / 10,
+            tenths % 10,
+            prices.price_text(prices.backup_gib_month)
+        ),
+    };
+    let log = if taken.has_log { "" } else { "; the log comes on top, it is not measured yet" };
+    (size_text(taken.bytes), format!("{included}{beyond}{log}"))
+}
+
+fn policy(facts: &BackupFacts, spec: &ServerSpec, prices: &PriceList) -> PolicyView {
+    let (used, used_note) = used(facts, spec.storage_gib, prices);
     let full = facts.protection.good_in(facts.repository()).filter(|one| one.based_on.is_none());
     let weekly = full.map(|one| one.started_at + FULL_EVERY).max();
     let daily = facts.newest().map(|one| one.started_at + TAKE_EVERY);
@@ -176,6 +203,8 @@ fn policy(facts: &BackupFacts) -> PolicyView {
     PolicyView {
         days: facts.protection.policy.retention.as_days(),
         redundancy: facts.protection.policy.redundancy.label(),
+        used,
+        used_note,
         next: next.filter(|at| *at > facts.now).map(Stamp),
         on_demand: facts.on_demand(),
         on_demand_max: ON_DEMAND_MAX,

@@ -70,16 +70,25 @@ pub fn places(facts: &BackupFacts, region: &str, zones: &[String]) -> Vec<PlaceR
     facts.protection.repositories.iter().map(row).collect()
 }
 
-/// What is on record is the sum of the backups; nobody measures the log between them.
+fn is_log_measured(facts: &BackupFacts, number: i64) -> bool {
+    facts.protection.checks.iter().any(|check| check.repository == number)
+}
+
+/// The sum of the backups. The log between them is measured by what compares it with them.
 fn used(facts: &BackupFacts, one: &Repository) -> String {
     let count =
         facts.protection.backups.iter().filter(|each| each.repository == one.number).count();
     let backups = plural(u32::try_from(count).unwrap_or(u32::MAX), "backup");
     match (one.bytes, one.looked_at) {
         (Some(bytes), Some(at)) => format!(
-            "{backups}, {} in all, by its list as read {}. The log after them comes on top; it is not measured.",
+            "{backups}, {} in all, by its list as read {}.{}",
             size_text(bytes),
-            ago_text(at, facts.now)
+            ago_text(at, facts.now),
+            if is_log_measured(facts, one.number) {
+                ""
+            } else {
+                " The log after them comes on top; it is not measured yet."
+            }
         ),
         _ => "What it takes is not measured yet: its list was not read.".into(),
     }
@@ -94,7 +103,11 @@ fn compared(facts: &BackupFacts, number: i64) -> String {
         0 => format!("{} needed, none missing", count(check.needed)),
         missing => format!("{} missing", count(missing)),
     };
-    format!(" {found}, compared {}.", ago_text(check.at, facts.now))
+    format!(
+        " Its log takes {}: {found}, compared {}.",
+        size_text(check.log_bytes),
+        ago_text(check.at, facts.now)
+    )
 }
 
 /// The reason of the gap that goes on.
