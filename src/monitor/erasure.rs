@@ -59,11 +59,15 @@ async fn delete_key(services: &Services, server: &DeletedServer) -> Result<bool,
 
 /// Whether nothing of it is left in any repository.
 async fn remove_files(services: &Services, server: &DeletedServer) -> Result<bool, StepError> {
-    let mut is_gone = true;
+    let (mut is_gone, mut failed) = (true, None);
     for part in services.store.repositories(&server.id).await? {
-        is_gone &= erase::remove_part(services, &part).await?;
+        // One that cannot be reached keeps the others from nothing.
+        match erase::remove_part(services, &part).await {
+            Ok(now) => is_gone &= now,
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    Ok(is_gone)
+    failed.map_or(Ok(is_gone), Err)
 }
 
 async fn forget(services: &Services, server: &DeletedServer) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use super::guard::refuse_if_locked_for;
 use super::submit::{Door, SubmitError};
 use crate::domain::activity::{ActivityOutcome, Actor, NewActivity};
 use crate::domain::backup::{
-    BackupPolicy, Protection, Redundancy, reason_against_local, reason_against_second,
+    BackupPolicy, Protection, Redundancy, reason_against_leaving, reason_against_second,
 };
 use crate::domain::ha::MemberRole;
 use crate::domain::ids::ServerId;
@@ -63,8 +63,10 @@ impl Door<'_> {
         let members = self.store.members(server_id).await?;
         let primary = members.iter().find(|member| member.role == MemberRole::Primary);
         let loads = self.store.host_loads().await?;
+        let leaving = reason_against_leaving(protection, to);
         let why = match (to, primary) {
-            (Redundancy::Local, _) => reason_against_local(protection),
+            _ if leaving.is_some() => leaving,
+            (Redundancy::Local, _) => None,
             (Redundancy::Zone, Some(primary)) => {
                 let of = (&server.spec, primary);
                 reason_against_second(&loads, &protection.repositories, of)

@@ -213,8 +213,10 @@ pub(super) async fn source_repository(ctx: &StepContext) -> Result<Repository, S
             "Nothing was made. Restore from another server.",
         )
     })?;
-    let host = ctx.members.first().map(|member| &member.host_id);
-    Ok(object_storage::beside(&ctx.services, found, host).await?)
+    Ok(match ctx.members.first() {
+        Some(member) => object_storage::on_host(found, &member.host_id),
+        None => object_storage::beside(&ctx.services, found, None).await?,
+    })
 }
 
 /// Opens the record of the restore, by which the new server is let into the source's part of the repository.

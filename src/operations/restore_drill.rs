@@ -93,6 +93,9 @@ pub struct Input {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Plan {
     repository: i64,
+    /// From where object storage is read: the same host in every step.
+    #[serde(default)]
+    host: Option<HostId>,
     label: String,
     bytes: u64,
     started_at: DateTime<Utc>,
@@ -131,7 +134,7 @@ fn choose_backup(ctx: &StepContext) -> StepResult<'_> {
             Some(number) => number,
             None => next_in_turn(ctx, &protection).await?,
         };
-        repository_of(ctx, number).await?;
+        let host = Some(repository_of(ctx, number).await?.host_id);
         let chosen = choose(&protection, number, &RestoreTarget::Latest, None);
         let chosen = chosen.map_err(|refused| {
             StepError::permanent(refused.reason, "Nothing was made. Take a backup first.")
@@ -149,7 +152,8 @@ fn choose_backup(ctx: &StepContext) -> StepResult<'_> {
         ctx.commit(tx).await?;
         ctx.log(format!("Backup {label}")).await;
         let started_at = ctx.services.clock.now();
-        let plan = Plan { repository: number, label, bytes: chosen.bytes, started_at, has_gap };
+        let plan =
+            Plan { repository: number, host, label, bytes: chosen.bytes, started_at, has_gap };
         Ok(Outcome::Done(json!(plan)))
     })
 }
@@ -193,6 +197,10 @@ async fn repository_of(ctx: &StepContext, number: i64) -> Result<Repository, Ste
 async fn scene(ctx: &StepContext) -> Result<(Plan, Repository, Arc<dyn Engine>), StepError> {
     let plan: Plan = ctx.output(CHOOSE)?;
     let from = repository_of(ctx, plan.repository).await?;
+    let from = match &plan.host {
+        Some(host) => object_storage::on_host(from, host),
+        None => from,
+    };
     let engine = repository::engine(&ctx.services, &from.host_id)?;
     Ok((plan, from, engine))
 }

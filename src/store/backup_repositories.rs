@@ -2,7 +2,7 @@
 
 use super::codec::micros;
 use super::{StoreError, WriteTx};
-use crate::domain::backup::RepositoryState;
+use crate::domain::backup::{Redundancy, RepositoryState};
 use crate::domain::ids::ServerId;
 use chrono::{DateTime, Utc};
 
@@ -106,15 +106,18 @@ impl WriteTx {
         server: &ServerId,
         number: i64,
     ) -> Result<bool, StoreError> {
+        let mut all = Redundancy::ALL.into_iter();
+        let asked = all.find(|one| one.second() == Some(number));
         let done = sqlx::query(
             "UPDATE backup_repositories SET state = 'Planned', since = $3, bytes = NULL, looked_at = NULL
              WHERE server_id = $1 AND number = $2 AND number <> 1 AND state <> 'Active'
-               AND EXISTS (SELECT 1 FROM backup_settings WHERE server_id = $1 AND redundancy = 'Local')
+               AND EXISTS (SELECT 1 FROM backup_settings WHERE server_id = $1 AND redundancy <> $4)
                AND NOT EXISTS (SELECT 1 FROM restores WHERE source_id = $1 AND repository = $2 AND ended_at IS NULL)",
         )
         .bind(server.as_str())
         .bind(number)
         .bind(micros(self.now))
+        .bind(asked.map_or("", Redundancy::key))
         .execute(&mut *self.tx)
         .await?;
         if done.rows_affected() == 0 {
@@ -123,6 +126,7 @@ impl WriteTx {
         for statement in [
             "DELETE FROM backups WHERE server_id = $1 AND repository = $2",
             "DELETE FROM backup_gaps WHERE server_id = $1 AND repository = $2",
+            "DELETE FROM archive_checks WHERE server_id = $1 AND repository = $2",
         ] {
             sqlx::query(statement)
                 .bind(server.as_str())

@@ -23,7 +23,7 @@ pub use name::{NAME_CHARS_MAX, check_name};
 pub use object_storage::{NO_OBJECT_STORAGE, ObjectStorage};
 pub use piece::Piece;
 pub use schedule::{Attempt, Due, FULL_EVERY, TAKE_EVERY, due, may_expire};
-pub use second::{choose_second, choose_second_of, reason_against_local, reason_against_second};
+pub use second::{choose_second, choose_second_of, reason_against_leaving, reason_against_second};
 pub use source::{BEHIND_MAX, CopiedFrom, Follower, Source, reason_to_stop, source};
 pub use target::{RestoreTarget, TargetError};
 pub use window::{Gap, Refused, Span, Window, check, window};
@@ -260,6 +260,15 @@ impl Repository {
     /// Whether it lies in object storage, and so on no host.
     pub fn is_in_object_storage(&self) -> bool {
         self.location.is_some()
+    }
+}
+
+/// Where a server's part of a repository lies in its volume. pgBackRest refuses to work with two repositories of one
+/// path, though each is on a host of its own.
+pub fn path_of(number: i64) -> String {
+    match number {
+        1 => "/var/lib/pgbackrest".into(),
+        number => format!("/var/lib/pgbackrest/{number}"),
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::partner::{Site, reason_against_pair};
 use super::super::placement::HostLoad;
 use super::super::server::{Member, ServerSpec};
 use super::super::sharing::{SeenHost, is_one_engine};
-use super::{Protection, Repository, RepositoryState};
+use super::{Protection, Redundancy, Repository, RepositoryState};
 
 /// The host for the second repository of a server whose first is beside `primary`, in another zone than `zone` of the
 /// same region: on another engine wherever one can be reached, and of those the one with the most space left.
@@ -75,10 +75,11 @@ pub fn reason_against_second(
 }
 
 /// Why a repository beside the first must stay: without it the log would go into none. `None` where it may end.
-pub fn reason_against_local(protection: &Protection) -> Option<String> {
+pub fn reason_against_leaving(protection: &Protection, to: Redundancy) -> Option<String> {
     let is_active = |one: &&Repository| one.state == RepositoryState::Active;
     let mut active = protection.repositories.iter().filter(is_active).map(|one| one.number);
-    let alone = active.next().filter(|number| *number != 1 && active.next().is_none());
+    let ends = |number: &i64| *number != 1 && to.second() != Some(*number);
+    let alone = active.next().filter(|number| ends(number) && active.next().is_none());
     alone.map(|number| {
         format!("The first repository is suspended: repository {number} is the only one that the log goes into. Wait until the first is in use again.")
     })

@@ -93,7 +93,7 @@ fn published(services: &Services, member: &Member) -> Result<SocketAddr, StepErr
     place.map(|(address, port)| SocketAddr::new(address, port)).ok_or_else(|| {
         StepError::permanent(
             "The repository is on another host, which does not reach this server's data. No backup was taken.",
-            "Both hosts need a member address, set before the server was placed there. Keep backups locally redundant, or create the server anew on a host that has one.",
+            "Both hosts need a member address, set before the server was placed there. Until then keep backups where the server's host reaches them, or create the server anew on a host that has one.",
         )
     })
 }

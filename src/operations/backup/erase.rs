@@ -3,7 +3,7 @@
 
 use super::object_storage::{self, beside};
 use super::repository;
-use crate::domain::backup::{Repository, stanza_of};
+use crate::domain::backup::{Repository, path_of, stanza_of};
 use crate::engine::ImageProgress;
 use crate::engine::blueprint_repository::Tool;
 use crate::operations::context::Services;
@@ -15,7 +15,8 @@ use std::time::Duration;
 /// Removes one part of a repository, given by name: nothing else, and nothing through a link.
 const SCRIPT: &str = "\
 case \"$1\" in pgflex-*[!0-9a-f]*|'') exit 4 ;; pgflex-????????*) ;; *) exit 4 ;; esac
-cd /var/lib/pgbackrest
+if [ ! -d \"$2\" ]; then exit 0; fi
+cd \"$2\"
 for kind in archive backup; do
   if [ -d \"$kind\" ] && [ ! -L \"$kind\" ]; then rm -rf -- \"$kind/$1\"; fi
 done";
@@ -56,17 +57,18 @@ pub async fn remove_part(services: &Services, part: &Repository) -> Result<bool,
     let ImageProgress::Ready { id: image, .. } = engine.ensure_image(part.major).await? else {
         return Ok(false);
     };
-    let name = format!("pgflex-{}-erase", part.server_id.short());
+    // Of this part alone: what is left of the removal of another one is not taken for it.
+    let name = format!("pgflex-{}-erase-{}", part.server_id.short(), part.number);
     engine.ensure_volume(&plan.tool_volume(&name)).await?;
     let script = if is_stored { STORED_SCRIPT } else { SCRIPT };
-    let words = ["sh", "-euc", script, "erase", &part.stanza];
+    let words = ["sh", "-euc", script, "erase", &part.stanza, &path_of(part.number)];
     let spec = plan.tool(Tool {
         name: name.clone(),
         image,
         command: words.map(str::to_owned).into(),
         volume: name.clone(),
         network,
-        run: format!("erase/{}", part.server_id),
+        run: format!("erase/{}/{}", part.server_id, part.number),
         member: None,
         repository: (!is_stored).then_some(false),
     });

@@ -79,6 +79,14 @@ pub fn drill(services: &Services, repository: &Repository) -> Result<(Reach, Str
     Ok((Reach::Relay { host, port: REPOSITORY_PORT, path }, network))
 }
 
+/// The repository as it is worked on from exactly this host, where work was begun. One that is on a host stays there.
+pub fn on_host(repository: Repository, host: &HostId) -> Repository {
+    match repository.is_in_object_storage() {
+        true => Repository { host_id: host.clone(), ..repository },
+        false => repository,
+    }
+}
+
 /// The repository as it is worked on from a host: from this one where it answers. One that is on a host stays there.
 ///
 /// # Errors

@@ -72,13 +72,30 @@ fn stays() -> StepError {
     )
 }
 
+/// Whether something is left, so that the repository is not forgotten.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Left {
+    is_left: bool,
+}
+
+/// A host or a storage that refuses holds up nothing else of the server: the operation ends, what is left stays on record
+/// without any backup in its list, and the monitor asks for its removal again later.
 fn remove_files(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let Some(part) = part(ctx).await? else { return Ok(Outcome::done()) };
-        Ok(match erase::remove_part(&ctx.services, &part).await? {
-            true => Outcome::done(),
-            false => Outcome::Wait(Duration::from_secs(2), "its files are being removed".into()),
-        })
+        let is_left = match erase::remove_part(&ctx.services, &part).await {
+            Ok(true) => false,
+            Ok(false) => {
+                let line = "its files are being removed".into();
+                return Ok(Outcome::Wait(Duration::from_secs(2), line));
+            }
+            Err(StepError::LeaseLost) => return Err(StepError::LeaseLost),
+            Err(error) => {
+                ctx.log(format!("Files are left, and are removed later by itself: {error}")).await;
+                true
+            }
+        };
+        Ok(Outcome::Done(serde_json::json!(Left { is_left })))
     })
 }
 
@@ -90,6 +107,9 @@ async fn part(ctx: &StepContext) -> Result<Option<Repository>, StepError> {
 
 fn forget(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
+        if ctx.output::<Left>("remove_files").is_ok_and(|left| left.is_left) {
+            return Ok(Outcome::done());
+        }
         let asked: Asked = ctx.input()?;
         let mut tx = ctx.begin_write().await?;
         tx.forget_repository(&ctx.server.id, asked.repository).await?;

@@ -5,7 +5,7 @@ use super::take::near;
 use super::tool::{self, Place, Ran, Run};
 use super::{door, source};
 use crate::domain::backup::Repository;
-use crate::domain::ids::MemberId;
+use crate::domain::ids::{HostId, MemberId};
 use crate::domain::server::Member;
 use crate::operations::context::StepContext;
 use crate::operations::ha::pieces;
@@ -19,12 +19,20 @@ const CHOSEN_BY: &str = "prepare_repository";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Subject {
     pub member: MemberId,
+    /// From where object storage is worked on: the same host in every step, so that no second one begins beside the first.
+    #[serde(default)]
+    pub host: Option<HostId>,
 }
 
 /// The member, also when it is no primary any more; `None` before it was chosen, or when it is gone.
 pub fn chosen(ctx: &StepContext) -> Option<&Member> {
     let subject: Subject = ctx.output(CHOSEN_BY).ok()?;
     ctx.members.iter().find(|member| member.id == subject.member)
+}
+
+/// The host from which the repository is worked on; `None` before it was chosen.
+pub(super) fn host(ctx: &StepContext) -> Option<HostId> {
+    ctx.output::<Subject>(CHOSEN_BY).ok().and_then(|subject| subject.host)
 }
 
 /// The member, when it still is the primary.

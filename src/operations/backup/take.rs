@@ -185,6 +185,9 @@ pub(super) async fn near(ctx: &StepContext) -> Result<Repository, StepError> {
     let found = all.into_iter().find(|one| one.number == number(ctx)).ok_or_else(|| {
         StepError::permanent("The server has no such repository.", "Take the backup again.")
     })?;
+    if let Some(host) = subject::host(ctx) {
+        return Ok(object_storage::on_host(found, &host));
+    }
     let member = subject::chosen(ctx).or(ctx.members.first());
     let host = member.map(|member| &member.host_id);
     Ok(object_storage::beside(&ctx.services, found, host).await?)

@@ -49,7 +49,10 @@ pub(super) fn prepare_repository(ctx: &StepContext) -> StepResult<'_> {
         if repository::shares_network(services, host, member).await? {
             repository::enter(services, host, major, &network_name(&ctx.server.id)).await?;
         }
-        Ok(Outcome::Done(serde_json::json!(Subject { member: member.id.clone() })))
+        Ok(Outcome::Done(serde_json::json!(Subject {
+            member: member.id.clone(),
+            host: Some(host.clone()),
+        })))
     })
 }
 
@@ -59,7 +62,7 @@ async fn choose(ctx: &StepContext, member: &Member) -> Result<Repository, StepEr
     if !protection.asks_for(number) {
         return Err(StepError::permanent(
             format!("Backups of this server do not go into repository {number} any more."),
-            "Nothing was changed. Choose zone redundancy on the page Backup and restore to take it up again.",
+            "Nothing was changed. Choose its redundancy on the page Backup and restore to take it up again.",
         ));
     }
     let all = protection.repositories;

@@ -8,6 +8,7 @@
 //! The server of a repository lets a client into the stanzas that its certificate is allowed, and pgBackRest as a client
 //! asks for no other. Its protocol does not check paths within the repository: a program that runs inside a member's
 //! container as PostgreSQL's user could name others. What it found there is encrypted with keys that it does not have.
+//! Files of the container beside the repository are not: those with the key of an object storage lie there, too.
 
 mod door;
 mod info;
@@ -19,7 +20,7 @@ pub use info::{BackupSet, InfoError, StanzaInfo, parse_info};
 pub use object::{Storage, authority_file, erase_files, helper_extras, relay_files};
 
 use super::conf::ConfigFile;
-use crate::domain::backup::{Piece, Retention};
+use crate::domain::backup::{Piece, Retention, path_of};
 use crate::domain::version::Major;
 use crate::secrets::Secret;
 use std::fmt;
@@ -265,15 +266,6 @@ fn push_host(text: &mut String, (host, port): (&str, u16), number: u32) {
     line("host-ca-file", &format!("{DIRECTORY}/repository-ca.crt"));
     line("host-cert-file", &format!("{DIRECTORY}/repository.crt"));
     line("host-key-file", &format!("{DIRECTORY}/repository.key"));
-}
-
-/// Where a server's part of a repository lies in its volume. pgBackRest refuses to work with two repositories of one
-/// path, though each is on a host of its own.
-fn path_of(number: i64) -> String {
-    match number {
-        1 => "/var/lib/pgbackrest".into(),
-        number => format!("/var/lib/pgbackrest/{number}"),
-    }
 }
 
 fn push_stanza(text: &mut String, repositories: &[Access<'_>]) {

@@ -31,12 +31,12 @@ pub const fn of(kind: OperationKind) -> Words {
             given_up: "It was given up. The list of backups shows what the repository still holds.",
         },
         OperationKind::SuspendRepository => Words {
-            succeeded: "The log does not wait for the repository any more. What can be restored from it ends at the gap. While zone redundancy is asked for, a full backup takes it up again by itself as soon as its host answers.",
+            succeeded: "The log does not wait for the repository any more. What can be restored from it ends at the gap. While it is asked for, a full backup takes it up again by itself as soon as it answers.",
             taken_back: "Nothing was changed: the log still waits for the repository.",
             given_up: "It was given up. The log of a member may still wait for the repository; the next backup, or the next change of the server's configuration, puts that right.",
         },
         OperationKind::RemoveRepository => Words {
-            succeeded: "What was older than the retention is removed from the repository that is not asked for any more. Backups in the first one are untouched.",
+            succeeded: "The repository that is not asked for any more holds no backup. Files that could not be removed yet, which the log says, are removed later by itself. Backups in the first one are untouched.",
             taken_back: "Nothing was removed.",
             given_up: "It was given up. Files that nobody restores from may still be on the repository's host; it is tried again by itself.",
         },

@@ -127,7 +127,10 @@ fn state(facts: &BackupFacts, one: &Repository) -> String {
                 "It is not asked for any more: neither log nor backups go into it. What is there can be restored from until {}, and is removed then by itself.",
                 at.format("%Y-%m-%d %H:%M:%S UTC")
             ),
-            _ => "It is not asked for any more. What is left there is removed by itself when its host answers.".into(),
+            _ => format!(
+                "It is not asked for any more. What is left there is removed by itself when {} answers.",
+                what_answers(one)
+            ),
         };
     }
     match one.state {

@@ -6,7 +6,7 @@ use super::backups_redundancy as redundancy;
 use super::nav::{self, Frame, Tab};
 use crate::domain::backup::{
     Backup, BackupPolicy, ObjectStorage, Redundancy, Retention, choose_second_of,
-    reason_against_local, reason_against_second,
+    reason_against_leaving, reason_against_second,
 };
 use crate::domain::refusal::Refusal;
 use crate::domain::server::{Member, ServerSpec};
@@ -103,8 +103,10 @@ fn why_not(facts: &BackupFacts, spec: &ServerSpec, wanted: Redundancy) -> Option
         return None;
     }
     let known = &facts.protection.repositories;
+    let leaving = reason_against_leaving(&facts.protection, wanted);
     match wanted {
-        Redundancy::Local => reason_against_local(&facts.protection),
+        _ if leaving.is_some() => leaving,
+        Redundancy::Local => None,
         Redundancy::Zone => facts.primary().and_then(|primary: &Member| {
             reason_against_second(&facts.configured, known, (spec, primary))
         }),

@@ -117,6 +117,7 @@ async fn places(visit: &Visit, frame: &Frame) -> Result<Vec<Place>, PageError> {
     for repository in visit.state.store.repositories(&frame.server.id).await? {
         let host = visit.state.store.host(&repository.host_id).await?;
         places.push(Place {
+            number: repository.number,
             host: host.map_or_else(|| repository.host_id.to_string(), |host| host.name),
             volume: format!("pgflex-{}-repository", repository.host_id.short()),
             location: repository.location,

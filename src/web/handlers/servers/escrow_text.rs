@@ -1,5 +1,6 @@
 //! The text of the escrow file. Every command in it was tried on a machine without a portal.
 
+use crate::domain::backup::path_of;
 use crate::domain::ids::ServerId;
 use crate::domain::version::Major;
 use crate::secrets::Secret;
@@ -7,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 /// A repository that holds backups of the server.
 pub struct Place {
+    pub number: i64,
     /// Name of the host, for people.
     pub host: String,
     /// The Docker volume on it.
@@ -20,7 +22,15 @@ impl Place {
     pub fn words(&self) -> String {
         match &self.location {
             Some(location) => format!("object storage {location}"),
-            None => format!("host {}: Docker volume {}", self.host, self.volume),
+            None if self.number == 1 => {
+                format!("host {}: Docker volume {}", self.host, self.volume)
+            }
+            None => format!(
+                "host {}: Docker volume {}, in it at {path}: write repo1-path={path} where repo1-path stands below",
+                self.host,
+                self.volume,
+                path = path_of(self.number)
+            ),
         }
     }
 }
@@ -173,10 +183,15 @@ mod tests {
     #[test]
     fn the_file_has_what_a_restore_needs() {
         let (id, key) = (new_id(ServerId::parse), Secret::new("c2VjcmV0"));
-        let near =
-            Place { host: "rack-1".into(), volume: "pgflex-1-repository".into(), location: None };
+        let near = Place {
+            number: 1,
+            host: "rack-1".into(),
+            volume: "pgflex-1-repository".into(),
+            location: None,
+        };
         let location = Some("https://s3.example.org:9000/backups/pgflex".to_owned());
-        let places = [near, Place { host: String::new(), volume: String::new(), location }];
+        let places =
+            [near, Place { number: 3, host: String::new(), volume: String::new(), location }];
         let escrow = Escrow {
             server: "shop",
             id: &id,
