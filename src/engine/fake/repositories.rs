@@ -179,7 +179,7 @@ impl Repositories {
             volume => self.volumes.entry(volume.to_owned()).or_default(),
         };
         if command == "erase" {
-            return erase(stanzas, order, is_direct);
+            return retention::erase(stanzas, order, is_direct);
         }
         // Without its file it knows neither the repository nor the key.
         if !data.files.contains_key("config/backup.conf") {
@@ -198,7 +198,7 @@ impl Repositories {
         }
         let name = order.option("stanza").unwrap_or_default();
         if command == "stanza-create" {
-            stanzas.entry(name).or_default().path = path_in(&conf);
+            stanzas.entry(name).or_default().path = retention::path_in(&conf);
             return Ok("stanza-create command end: completed successfully".into());
         }
         if command == "stanza-delete" {
@@ -224,23 +224,6 @@ impl Repositories {
             other => Err(format!("invalid command '{other}'")),
         }
     }
-}
-
-fn path_in(conf: &str) -> String {
-    conf.lines().find_map(|line| line.strip_prefix("repo1-path=")).unwrap_or_default().into()
-}
-
-/// As the script removes it: in the directory that it is told. What lies in another one stays.
-fn erase(
-    stanzas: &mut BTreeMap<String, Stanza>,
-    order: &Order,
-    is_direct: bool,
-) -> Result<String, String> {
-    let [.., name, path] = order.words.as_slice() else { return Err("erase what?".into()) };
-    if is_direct || stanzas.get(name).is_some_and(|one| one.path == *path) {
-        stanzas.remove(name);
-    }
-    Ok(String::new())
 }
 
 /// From where a backup is copied, and that it says so. As the real one, it knows no standby unless it is told all of it.

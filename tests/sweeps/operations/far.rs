@@ -324,6 +324,34 @@ async fn a_repository_that_nobody_asks_for_ends_with_its_retention() {
     assert_in_both(&world, &again, "asked for again").await;
 }
 
+/// Exchanged for object storage it ends as well. A host that refuses holds up nothing else of the server, and is asked again.
+#[tokio::test]
+async fn one_that_was_exchanged_is_removed_although_its_host_refuses_at_first() {
+    let (world, id) = submitted().await;
+    world.engines().iter().for_each(|engine| engine.set_backup_time(world.clock.now()));
+    let server = succeed(&world, &id).await.server_id;
+    let stored = |seen: &Protection| {
+        let host = &seen.repositories[1].host_id;
+        let volume = pgflex::operations::backup::repository::blueprint(&world.services, host);
+        world.far.backups(&volume.volume_name(), &stanza_of(&server)).len()
+    };
+    ask_for(&world, &server, Redundancy::ObjectStorage).await;
+    pgflex::monitor::repositories::tick(&world.services).await.unwrap();
+    world.run_to_rest(&world.runner(), &id).await;
+    world.clock.wind(chrono::Duration::days(9));
+    world.far.fail_backup_tool("erase", "rm: cannot remove: Input/output error");
+    let removal = world.door().remove_repository(&server, 2).await.unwrap();
+    succeed(&world, &removal).await;
+    let seen = protection(&world, &server).await;
+    assert_eq!((seen.good_in(2).count(), stored(&seen)), (0, 1), "on record until it is gone");
+    assert_eq!(seen.repositories[1].state, RepositoryState::Planned);
+    world.clock.wind(chrono::Duration::hours(7));
+    pgflex::monitor::repositories::tick(&world.services).await.unwrap();
+    world.run_to_rest(&world.runner(), &removal).await;
+    assert_eq!(protection(&world, &server).await.repositories.len(), 1);
+    assert_eq!(stored(&seen), 0, "it is asked again");
+}
+
 /// Asked for again in the last moment: nothing goes.
 #[tokio::test]
 async fn a_repository_that_is_asked_for_again_is_not_removed() {

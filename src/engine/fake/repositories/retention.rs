@@ -1,8 +1,26 @@
 //! What a backup adds and `expire` removes, as pgBackRest does it.
 
 use super::{FakeSet, Order, Stanza};
+use std::collections::BTreeMap;
 
 const DAY: i64 = 86_400;
+
+pub(super) fn path_in(conf: &str) -> String {
+    conf.lines().find_map(|line| line.strip_prefix("repo1-path=")).unwrap_or_default().into()
+}
+
+/// As the script removes it: in the directory that it is told. What lies in another one stays.
+pub(super) fn erase(
+    stanzas: &mut BTreeMap<String, Stanza>,
+    order: &Order,
+    is_direct: bool,
+) -> Result<String, String> {
+    let [.., name, path] = order.words.as_slice() else { return Err("erase what?".into()) };
+    if is_direct || stanzas.get(name).is_some_and(|one| one.path == *path) {
+        stanzas.remove(name);
+    }
+    Ok(String::new())
+}
 
 /// Days that the file says; `None` where it says none. A number of backups instead of days is used nowhere.
 fn days(conf: &str) -> Result<Option<i64>, String> {
