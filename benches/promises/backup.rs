@@ -63,7 +63,7 @@ pub async fn measure(world: &World, args: &Args, report: &Report) -> anyhow::Res
         base.add(anchor.base_backup().await?);
         copies.add(anchor.copy_and_start().await?);
         latest.add(source.restore(&format!("latest-{run}"), RestoreTarget::Latest).await?);
-        let at = portal.clock.now() - chrono::Duration::seconds(1);
+        let at = source.latest().await?;
         moment.add(source.restore(&format!("moment-{run}"), RestoreTarget::Moment { at }).await?);
     }
     anchor.remove().await?;
@@ -113,6 +113,12 @@ async fn fill(connection: &str, megabytes: usize) -> anyhow::Result<()> {
 }
 
 impl<'a> Source<'a> {
+    /// The latest moment that can be restored: what was committed since may be on its way into the repository.
+    async fn latest(&self) -> anyhow::Result<chrono::DateTime<chrono::Utc>> {
+        let protection = self.portal.store.protection(&self.id).await?;
+        protection.window_of(1).latest().context("nothing can be restored")
+    }
+
     /// A server with its first backup, which the schedule takes.
     async fn create(portal: &'a Portal) -> anyhow::Result<Self> {
         let create = portal.create("bench-backup", SKU).await?;
