@@ -78,8 +78,11 @@ struct Left {
     is_left: bool,
 }
 
-/// A host or a storage that refuses holds up nothing else of the server: the operation ends, what is left stays on record
-/// without any backup in its list, and the monitor asks for its removal again later.
+/// How often a host that does not answer is asked within one operation, over about seven seconds.
+const TRIES: i64 = 4;
+
+/// A host or a storage that refuses, or stays silent, holds up nothing else of the server: the operation ends, what is left
+/// stays on record without any backup in its list, and the monitor asks for its removal again later.
 fn remove_files(ctx: &StepContext) -> StepResult<'_> {
     Box::pin(async move {
         let Some(part) = part(ctx).await? else { return Ok(Outcome::done()) };
@@ -90,6 +93,9 @@ fn remove_files(ctx: &StepContext) -> StepResult<'_> {
                 return Ok(Outcome::Wait(Duration::from_secs(2), line));
             }
             Err(StepError::LeaseLost) => return Err(StepError::LeaseLost),
+            Err(StepError::Transient(why)) if ctx.operation.attempt + 1 < TRIES => {
+                return Err(StepError::Transient(why));
+            }
             Err(error) => {
                 ctx.log(format!("Files are left, and are removed later by itself: {error}")).await;
                 true

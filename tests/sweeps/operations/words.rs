@@ -99,7 +99,9 @@ async fn assert_kind_tells(kind: OperationKind) {
             assert_told(&world, &operation, before_return(kind, at), &why).await;
         }
     }
-    assert!(told > 0, "{kind:?} fails nowhere");
+    // A removal that is refused ends well and is asked for again: it holds up nothing of a server in use.
+    let ends_well = kind == OperationKind::RemoveRepository;
+    assert_eq!(told == 0, ends_well, "{kind:?} failed {told} times");
 }
 
 async fn assert_told(world: &World, operation: &Operation, can_unwind: bool, why: &str) {
