@@ -1,6 +1,6 @@
 //! The pages of operations: what each status says, who may do what, and the live part.
 
-use crate::helpers::{Answer, Browser, Plant, each_database};
+use crate::helpers::{Answer, Browser, Plant, TestApp, each_database};
 use chrono::Duration;
 use pgflex::clock::new_uuid;
 use pgflex::domain::ids::OperationId;
@@ -8,6 +8,7 @@ use pgflex::domain::operation::{OperationKind, OperationStatus};
 use pgflex::engine::EngineError;
 use pgflex::engine::fake::Fault;
 use pgflex::operations::runner::{Hook, Interference, Moment, Point};
+use pgflex::web::handlers::operation_events::open_streams;
 use std::sync::Arc;
 
 /// Every time this step is about to act, it fails for good.
@@ -32,6 +33,16 @@ fn assert_says(body: &str, parts: &[&str]) {
     for part in parts {
         assert!(body.contains(part), "{part:?} is not on the page:\n{body}");
     }
+}
+
+/// Waits until Olga has this many streams open, however slow the machine is.
+async fn until_streams(app: &TestApp, count: usize) {
+    let (olga, _) = app.state.store.user_by_login("olga").await.unwrap().unwrap();
+    while open_streams(&olga.id) < count {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // What the stream sends first is on its way.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
 }
 
 async fn press(browser: &mut Browser, id: &OperationId, what: &str) -> Answer {
@@ -297,7 +308,7 @@ async fn events_send_the_same_part_and_end_when_it_settles() {
         let events = format!("/operations/{id}/events");
         let watch = watcher.get(&events);
         let work = async {
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            until_streams(&app, 1).await;
             plant.run(&id).await
         };
         let (stream, _) = futures_util::future::join(watch, work).await;
@@ -330,7 +341,7 @@ async fn a_person_has_only_so_many_streams() {
         let mut last = browsers.pop().unwrap();
         let open = futures_util::future::join_all(browsers.iter_mut().map(|one| one.get(&events)));
         let refused = async {
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            until_streams(&app, 4).await;
             let refused = last.get(&events).await;
             plant.run(&id).await;
             refused
@@ -353,7 +364,7 @@ async fn a_stream_ends_with_its_session() {
         let events = format!("/operations/{id}/events");
         let watch = watcher.get(&events);
         let leave = async {
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            until_streams(&app, 1).await;
             olga.press("/sign-out", &[]).await
         };
         let (stream, _) = futures_util::future::join(watch, leave).await;

@@ -203,6 +203,13 @@ impl Slot {
     }
 }
 
+/// How many streams a person has open: tests wait for them instead of for a time.
+#[cfg(feature = "test-util")]
+pub fn open_streams(user: &UserId) -> usize {
+    let streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
+    streams.as_ref().and_then(|streams| streams.get(user).copied()).unwrap_or(0)
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
