@@ -39,14 +39,21 @@ pub enum Beside<'a> {
 /// operation. Locks placement, so that nobody else is given the same room, loop device or port.
 ///
 /// # Errors
-/// Permanent, when no host of the zone can take it; nothing is written then.
+/// Permanent, when no host of the zone can take it; transient, when a host of the zone was not looked at yet, as right after the
+/// start of a portal. Nothing is written then.
 pub async fn place_member(
     tx: &mut WriteTx,
     ctx: &StepContext,
     seat: Seat<'_>,
 ) -> Result<Member, StepError> {
     tx.lock_placement().await?;
-    let host = choose(&tx.host_loads().await?, ctx, &seat)?;
+    let loads = tx.host_loads().await?;
+    let host = match choose(&loads, ctx, &seat) {
+        Err(StepError::Permanent { .. }) if is_first_look_due(ctx, &loads, &seat).await? => {
+            return Err(StepError::Transient("A host of the zone was not looked at yet.".into()));
+        }
+        chosen => chosen?,
+    };
     let (settings, id) = (&ctx.services.settings, new_id(MemberId::parse));
     let disk = disk::plan(settings.storage, &id, &tx.loop_minors(&host.id).await?);
     let port = match host.member_address {
@@ -69,6 +76,18 @@ pub async fn place_member(
     };
     tx.insert_member(&member).await?;
     Ok(member)
+}
+
+/// Whether a host of the zone has neither answered nor failed to: it is new, or the portal has just begun.
+async fn is_first_look_due(
+    ctx: &StepContext,
+    loads: &[HostLoad],
+    seat: &Seat<'_>,
+) -> Result<bool, StepError> {
+    let seen = ctx.services.store.host_observations().await?;
+    let is_seen = |host: &Host| seen.iter().any(|one| one.host_id == host.id);
+    let mut here = loads.iter().filter(|load| load.host.serves(&ctx.server.spec.region, seat.zone));
+    Ok(here.any(|load| !is_seen(&load.host)))
 }
 
 fn choose(loads: &[HostLoad], ctx: &StepContext, seat: &Seat<'_>) -> Result<Host, StepError> {
